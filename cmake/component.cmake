@@ -1,0 +1,35 @@
+# stellarium_component(NAME SOURCES … [PUBLIC …] [PRIVATE …] [TESTS …])
+#
+# Makes the library stellarium_NAME (alias stellarium::NAME) of this folder's SOURCES, with the project's warnings, and, where TESTS
+# are named, the program unit_NAME from tests/unit/NAME. Headers are included as "NAME/file.h". Edges are stated, never inherited by accident:
+# PUBLIC is what our headers include, PRIVATE what only our sources do.
+function(stellarium_component name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;PUBLIC;PRIVATE;TESTS")
+  set(library stellarium_${name})
+  add_library(${library} STATIC ${arg_SOURCES})
+  add_library(stellarium::${name} ALIAS ${library})
+  target_include_directories(${library} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(${library} PUBLIC ${arg_PUBLIC} PRIVATE stellarium_flags ${arg_PRIVATE})
+
+  if(arg_TESTS)
+    list(TRANSFORM arg_TESTS PREPEND ${PROJECT_SOURCE_DIR}/tests/unit/${name}/)
+    add_executable(unit_${name} ${arg_TESTS})
+    target_include_directories(unit_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(unit_${name} PRIVATE ${library} stellarium_flags GTest::gtest_main GTest::gmock)
+    target_compile_definitions(unit_${name} PRIVATE STELLARIUM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
+    add_test(NAME unit_${name} COMMAND unit_${name})
+    set_tests_properties(unit_${name} PROPERTIES LABELS unit TIMEOUT 300)
+  endif()
+endfunction()
+
+# stellarium_fuzz(NAME SOURCE … [LIBRARIES …]): the libFuzzer program fuzz_NAME with its corpus in tests/fuzz/corpus/NAME.
+function(stellarium_fuzz name)
+  if(NOT STELLARIUM_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
+  add_executable(fuzz_${name} ${arg_SOURCES})
+  target_include_directories(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(fuzz_${name} PRIVATE ${arg_LIBRARIES} stellarium_flags)
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+endfunction()

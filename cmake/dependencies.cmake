@@ -1,0 +1,16 @@
+# Every outside library, found once. All of them are Debian 12 packages; tools/packages lists their names.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(zstd CONFIG REQUIRED)  # CONFIG: RocksDB ships a Findzstd.cmake of its own that would answer first
+find_package(RocksDB CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(fmt CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(LibArchive REQUIRED)
+find_package(GTest CONFIG REQUIRED)
+find_package(benchmark CONFIG REQUIRED)
+pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3)
+pkg_check_modules(ACL REQUIRED IMPORTED_TARGET libacl)
+pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
+include(blake3)

@@ -1,0 +1,33 @@
+# What every target shares. Build kinds differ only by what CMakePresets.json sets.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+option(STELLARIUM_FUZZ "Build the fuzz targets (needs clang)" OFF)
+set(STELLARIUM_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined")
+
+find_program(STELLARIUM_CCACHE ccache)
+if(STELLARIUM_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${STELLARIUM_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${STELLARIUM_CCACHE})
+endif()
+
+add_library(stellarium_flags INTERFACE)
+target_compile_options(stellarium_flags INTERFACE
+  -Wall -Wextra -Wconversion -Wshadow -Werror -fno-omit-frame-pointer)
+# A program that links a component must not drag in the libraries of parts it does not use:
+# the `stellarium` command starts in a few milliseconds because it never loads RocksDB.
+target_link_options(stellarium_flags INTERFACE -Wl,--as-needed -Wl,--gc-sections)
+target_compile_options(stellarium_flags INTERFACE -ffunction-sections -fdata-sections)
+if(STELLARIUM_SANITIZE)
+  target_compile_options(stellarium_flags INTERFACE -fsanitize=${STELLARIUM_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(stellarium_flags INTERFACE -fsanitize=${STELLARIUM_SANITIZE})
+endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  target_compile_options(stellarium_flags INTERFACE -Wthread-safety)
+endif()
+if(STELLARIUM_FUZZ)
+  target_compile_options(stellarium_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

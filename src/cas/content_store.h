@@ -1,0 +1,123 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/io.h"
+#include "base/result.h"
+#include "cas/chunk_source.h"
+#include "cas/database.h"
+#include "cas/hash.h"
+#include "cas/recipe.h"
+
+namespace stellarium::cas {
+
+/// How a content will be used, which decides where its bytes are placed (never what its id is).
+enum class Placement : std::uint8_t {
+  data,      ///< up to 16 KiB: into a Cosmic Pack with other small files; else into frames
+  program,   ///< programs and libraries: always into frames, because they are read as hot files
+  metadata,  ///< layer objects and recipes
+};
+
+/// Receives the bytes of one content, in order. Made by WriteSession; one at a time per session.
+class ContentWriter {
+ public:
+  virtual ~ContentWriter() = default;
+  [[nodiscard]] virtual Result<void> append(ByteSpan data) = 0;
+  /// Like appending `count` zero bytes, at a cost that does not grow with every byte (holes of sparse files).
+  [[nodiscard]] virtual Result<void> append_zeros(std::uint64_t count) = 0;
+  /// The content's id. What is new of it is durable only after the session's commit().
+  [[nodiscard]] virtual Result<ContentId> finish() = 0;
+};
+
+/// One import (or later: one settle). While it is open, gc deletes nothing that it wrote or found present.
+/// Destroying it without commit() leaves garbage at most, which gc removes.
+///
+/// Threads: one producer at a time; compression runs on the store's workers. Memory is bounded (a few frames per worker).
+class WriteSession {
+ public:
+  virtual ~WriteSession() = default;
+  virtual std::unique_ptr<ContentWriter> begin(Placement placement) = 0;
+  /// Whether the store already holds all of `content`; if so this session keeps it alive from now on.
+  [[nodiscard]] virtual Result<bool> adopt(const ContentId& content, std::uint64_t size) = 0;
+  /// Everything finished so far is on disk and findable when this returns. May be called several times.
+  [[nodiscard]] virtual Result<void> commit() = 0;
+
+  struct Totals {
+    std::uint64_t bytes_in = 0;      ///< content bytes offered
+    std::uint64_t bytes_new = 0;     ///< of them in chunks that were not there
+    std::uint64_t bytes_stored = 0;  ///< what the new ones take in segments
+    std::uint64_t chunks_new = 0, chunks_known = 0;
+  };
+  virtual Totals totals() const = 0;
+};
+
+/// The contents of the store: chunks in frames in segments, found by the index, and recipes [Nebula].
+///
+/// Threads: all functions may be called concurrently.
+class ContentStore : public ChunkSource {
+ public:
+  struct Options {
+    unsigned workers = 0;                       ///< compression threads; 0: one per core
+    int zstd_level = 4;
+    std::uint64_t segment_bytes = 64u << 20;
+  };
+  /// Opens `dir` (made if missing): cuts torn tails above the durable length, reports damage below it.
+  static Result<std::unique_ptr<ContentStore>> open(Database& database, Io& io, const std::filesystem::path& dir,
+                                                    const Options& options);
+
+  virtual std::unique_ptr<WriteSession> begin_session() = 0;
+  /// The chunks of a content. Cost: none for a single chunk, else one look-up per 1,024 chunks.
+  [[nodiscard]] virtual Result<Recipe> recipe(const ContentId& content, std::uint64_t size) = 0;
+  [[nodiscard]] virtual Result<bool> has_chunk(const ChunkId& id) = 0;
+
+  /// Calls back with every content that something still needs. Errors stop gc before anything is deleted.
+  struct LiveContent {
+    ContentId id;
+    std::uint64_t size;
+  };
+  using LiveContents = std::function<Result<void>(const std::function<void(const LiveContent&)>& found)>;
+  /// Called now and then during long work; returning false asks it to stop.
+  using Progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
+
+  struct GcReport {
+    std::uint64_t live_chunks = 0, dead_chunks = 0, dead_bytes = 0, freed_bytes = 0, segments_removed = 0;
+  };
+  /// Two-phase mark and sweep; punches dead frames out of segments, removes empty segments. `dry_run` only reports.
+  /// Refuses when `live` reports nothing while the store has chunks, unless `allow_empty`.
+  [[nodiscard]] virtual Result<GcReport> collect(const LiveContents& live, bool dry_run, bool allow_empty, const Progress& progress) = 0;
+
+  struct RecompressReport {
+    std::uint64_t bytes_before = 0, bytes_after = 0, frames = 0;
+  };
+  /// Rewrites all live frames at `level` in the best order for size, then drops the old segments.
+  [[nodiscard]] virtual Result<RecompressReport> recompress(const LiveContents& live, int level, const Progress& progress) = 0;
+
+  /// Damage that a check found. `chunks` are the ids whose bytes cannot be delivered.
+  struct Damage {
+    std::string what;  ///< one line: object, where, expected and found
+    std::vector<ChunkId> chunks;
+  };
+  struct CheckReport {
+    std::uint64_t segments = 0, frames = 0, chunks = 0, bytes = 0;
+    std::vector<Damage> damage;
+  };
+  /// Compares index, segments and footers; `deep` also decodes and re-hashes every chunk.
+  [[nodiscard]] virtual Result<CheckReport> check(bool deep, const Progress& progress) = 0;
+
+  /// Fills an empty database from the segments' frames and footers: chunk index, segment table, recipes.
+  [[nodiscard]] virtual Result<void> rebuild(const Progress& progress) = 0;
+
+  struct Stats {
+    std::uint64_t segments = 0, segment_bytes = 0, chunks = 0, raw_bytes = 0;
+    std::uint64_t frames_decoded = 0, corrupt_reads = 0;
+  };
+  virtual Stats stats() = 0;
+  /// Finishes open segments with their footers. The store then takes no more sessions.
+  [[nodiscard]] virtual Result<void> close() = 0;
+};
+
+}  // namespace stellarium::cas

@@ -1,0 +1,82 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/io.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "cas/content_store.h"
+#include "cas/database.h"
+#include "fs/types.h"
+
+namespace stellarium::fs {
+
+/// `NAME[:TAG]`, checked. Names and tags are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-'; the default tag is "latest".
+struct ImageName {
+  std::string name, tag = "latest";
+  auto operator<=>(const ImageName&) const = default;
+  std::string text() const { return name + ":" + tag; }
+  static Result<ImageName> parse(std::string_view text);  ///< errors: invalid_argument, with the offending part
+};
+
+/// A name for a sealed layer, as listings show it.
+struct Image {
+  ImageName name;
+  LayerId layer = 0;
+  TreeId tree = 0;          ///< of its node ids; persisted, never reused for another layer
+  cas::ContentId manifest;  ///< content id of the layer object: equal for equal trees, on every host
+  std::uint64_t manifest_size = 0;
+  std::uint64_t files = 0, bytes = 0;  ///< inodes, and content bytes as `du --apparent-size` counts them
+  Timespec created;
+  std::string source;  ///< what it was imported from, for `history`; empty when unknown
+};
+
+/// Names → sealed layers. Every change is one small synced batch, and a line in the names journal, which outlives the database.
+///
+/// Threads: all functions may be called concurrently.
+class Catalog {
+ public:
+  /// `journal` is the file of docs/formats/names-journal.md, made if missing.
+  static Result<std::unique_ptr<Catalog>> open(cas::Database& database, Io& io, const std::filesystem::path& journal);
+  virtual ~Catalog() = default;
+
+  /// Numbers for a layer that is being built; its records are dropped at the next open unless it is published.
+  struct NewLayer {
+    LayerId layer;
+    TreeId tree;
+  };
+  [[nodiscard]] virtual Result<NewLayer> begin_layer() = 0;
+  /// Makes the layer visible under `image.name`. A taken name moves to the new layer (the old one stays until gc). Durable on return.
+  [[nodiscard]] virtual Result<void> publish(const Image& image) = 0;
+
+  [[nodiscard]] virtual Result<Image> find(const ImageName& name) const = 0;  ///< not_found names the image
+  [[nodiscard]] virtual Result<std::vector<Image>> list() const = 0;          ///< by name and tag
+  [[nodiscard]] virtual Result<void> rename(const ImageName& from, const ImageName& to) = 0;  ///< exists, not_found
+  [[nodiscard]] virtual Result<void> remove(const ImageName& name) = 0;                       ///< O(1): marks; see `sweep`
+  struct Event {
+    Timespec when;
+    std::string what;  ///< "import", "rename", "remove"
+    ImageName name;
+    cas::ContentId manifest;
+    std::string detail;
+  };
+  [[nodiscard]] virtual Result<std::vector<Event>> history(const ImageName& name) const = 0;
+
+  /// Keeps a layer's records while a mount, an export or a listing uses it, whatever happens to its name.
+  class LayerPin {
+   public:
+    virtual ~LayerPin() = default;
+  };
+  virtual std::shared_ptr<LayerPin> pin(LayerId layer) = 0;
+  /// Removes the records of layers that have neither a name nor a pin.
+  [[nodiscard]] virtual Result<std::uint64_t> sweep() = 0;
+  /// Every content that a named, pinned or unpublished layer needs, and the layer objects: the roots of gc.
+  virtual cas::ContentStore::LiveContents live_contents() const = 0;
+};
+
+}  // namespace stellarium::fs

@@ -1,0 +1,16 @@
+#pragma once
+#include <array>
+
+#include "cas/database.h"
+
+namespace stellarium::fs {
+
+inline constexpr cas::Family kDirentFamily{"dirent", 12};  ///< layer 4, parent 8, cookie 8, name → child, type
+inline constexpr cas::Family kInodeFamily{"inode", 4};     ///< layer 4, ino 8 → inode record
+inline constexpr cas::Family kXattrFamily{"xattr", 12};    ///< layer 4, ino 8, name → value
+inline constexpr cas::Family kLayerFamily{"layer"};        ///< layer 4 → state, tree, manifest, totals
+inline constexpr cas::Family kNameFamily{"name"};          ///< name NUL tag → layer, created, source
+
+inline constexpr std::array kFamilies{&kDirentFamily, &kInodeFamily, &kXattrFamily, &kLayerFamily, &kNameFamily};
+
+}  // namespace stellarium::fs

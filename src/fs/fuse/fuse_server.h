@@ -1,0 +1,68 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "cas/database.h"
+#include "fs/catalog.h"
+#include "tier/tier.h"
+
+namespace stellarium::fs::fuse {
+
+/// What a mount shows.
+struct ViewSpec {
+  enum class Kind : std::uint8_t { image, store } kind = Kind::image;
+  ImageName image;    ///< kind image: what was asked for, for people
+  LayerId layer = 0;  ///< kind image: what is shown, whatever happens to the name later
+  TreeId tree = 0;
+  std::string encode() const;  ///< kept by the keeper beside the descriptor
+  static Result<ViewSpec> decode(std::string_view text);
+};
+
+/// Serves any number of /dev/fuse sessions with one pool of workers.
+///
+/// The descriptors belong to the keeper; this process has duplicates. Everything that must outlive the process is in the memfd tables
+/// (handle_table.h) or can be computed from node ids.
+/// Threads: all functions may be called concurrently.
+class FuseServer {
+ public:
+  struct Options {
+    unsigned workers = 4;
+    bool passthrough = true;  ///< false: cached reads everywhere, as on kernels without it
+  };
+  /// The reader of images and contents that all views share; borrowed for the server's lifetime.
+  struct Backing {
+    const cas::Database& database;
+    Catalog& catalog;
+    tier::Tier& tier;
+  };
+  static Result<std::unique_ptr<FuseServer>> create(const Backing& backing, const Options& options);
+  virtual ~FuseServer() = default;  ///< stops the workers; the mounts stay, unanswered, for the next server
+
+  struct MountSpec {
+    std::uint64_t id = 0;  ///< unique per store for ever; names the mount in tables and messages
+    std::string mountpoint;  ///< as the user gave it, for listings only
+    ViewSpec view;
+  };
+  /// Serves `device`. `table` is the mount's memfd. `resumed`: an earlier server answered INIT; ask the kernel to resend what it had not answered.
+  /// Returns when the mount is ready (INIT answered).
+  [[nodiscard]] virtual Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) = 0;
+  /// Makes the memfd for a new mount.
+  static Result<UniqueFd> make_table();
+  /// Called (on a worker) after a mount was unmounted by somebody.
+  virtual void set_on_detached(std::function<void(std::uint64_t mount_id)> hook) = 0;
+
+  struct MountStats {
+    MountSpec mount;
+    std::uint64_t requests = 0, errors = 0, open_handles = 0, backing_ids = 0;
+    std::vector<std::pair<std::string, std::uint64_t>> by_opcode;  ///< "LOOKUP" → count
+    bool passthrough = false;
+  };
+  virtual std::vector<MountStats> stats() const = 0;
+};
+
+}  // namespace stellarium::fs::fuse
