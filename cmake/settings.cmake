@@ -7,6 +7,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 option(STELLARIUM_FUZZ "Build the fuzz targets (needs clang)" OFF)
 set(STELLARIUM_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined")
+set(STELLARIUM_TEST_PREFIX "" CACHE STRING "Put before test names, so that one ctest run can list several build kinds")
 
 find_program(STELLARIUM_CCACHE ccache)
 if(STELLARIUM_CCACHE)
