@@ -45,6 +45,7 @@ class Hasher {
  public:
   Hasher();
   void update(ByteSpan data);
+  void update_zeros(std::uint64_t count);  ///< as update() with that many zero bytes, which need not exist anywhere
   Hash finish() const;  ///< of everything so far; more may follow
   void reset();
 

@@ -26,8 +26,11 @@ struct Recipe {
   std::uint64_t size = 0;  ///< of all bytes
   std::vector<Entry> entries;
 
-  /// A content of at most kMaxChunk bytes needs no stored recipe: it is its own only chunk.
+  bool operator==(const Recipe&) const = default;
+  /// A content of at most kMaxChunk bytes needs no stored recipe: it is its own only chunk (an empty one has none).
   static Recipe of_single_chunk(const ContentId& content, std::uint64_t size);
+  /// Adds `times` equal chunks of `chunk_size` bytes at the end, to the last entry where it is the same chunk.
+  void append(const ChunkId& id, std::uint32_t chunk_size, std::uint64_t times = 1);
   /// The recipe's own id: BLAKE3 of its canonical encoding.
   Hash id() const;
 };
@@ -35,8 +38,23 @@ struct Recipe {
 /// Entries per page: a page stays below 64 KiB, so that it can itself be stored as a chunk.
 inline constexpr std::size_t kRecipePageEntries = 1024;
 
-std::vector<std::string> encode_recipe(const Recipe& recipe);  ///< its pages, in order
-/// Refuses (corrupt) sizes that do not add up, entries of 0 or more than 64 KiB, and everything non-canonical.
-Result<Recipe> decode_recipe(const std::vector<std::string>& pages);
+/// The first bytes of every page: a page that is found in a segment says where it belongs.
+struct RecipePageHeader {
+  ContentId content;
+  std::uint64_t size;     ///< of the content
+  std::uint32_t page;     ///< 0 … pages - 1
+  std::uint32_t pages;    ///< of the whole recipe: at least 1
+  std::uint32_t entries;  ///< in this page
+};
+
+/// The key of a page in the family `recipe`: content id, then the page number, big-endian (36 bytes).
+std::string recipe_page_key(const ContentId& content, std::uint32_t page);
+
+std::vector<std::string> encode_recipe(const Recipe& recipe);  ///< its pages, in order; at least one
+/// Errors: corrupt, version.
+[[nodiscard]] Result<RecipePageHeader> parse_recipe_page_header(ByteSpan page);
+/// Refuses (corrupt) sizes that do not add up, entries of 0 or more than 64 KiB, and everything non-canonical: for a list of
+/// chunks there is exactly one encoding.
+[[nodiscard]] Result<Recipe> decode_recipe(const std::vector<std::string>& pages);
 
 }  // namespace stellarium::cas
