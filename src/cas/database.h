@@ -13,10 +13,12 @@
 
 namespace stellarium::cas {
 
-/// One column family of the store's database. Who uses a family owns one constant of it (cas/families.h, fs/families.h).
+/// One column family of the store's database. Who uses a family owns one constant of it (cas/families.h,
+/// fs/families.h).
 struct Family {
-  const char* name;             ///< as stored; never changes
-  std::uint8_t prefix_size = 0;  ///< bytes of the key that scans and look-ups share, for prefix filters; 0: whole key only
+  const char* name;  ///< as stored; never changes
+  std::uint8_t prefix_size =
+      0;  ///< bytes of the key that scans and look-ups share, for prefix filters; 0: whole key only
 };
 
 /// The only door to RocksDB: one database for the whole store, with the settings of docs/formats/database.md.
@@ -24,7 +26,8 @@ struct Family {
 /// Keys and values are bytes; families with big-endian keys iterate in numeric order.
 /// Threads: all functions may be called concurrently; a Cursor and a Batch belong to one thread at a time.
 /// Errors:  corrupt (a block failed its checksum), out_of_space, io. After a failed sync the database refuses further
-///          writes until it is opened again (fail-stop): what was not acknowledged is decided anew from recovered state.
+///          writes until it is opened again (fail-stop): what was not acknowledged is decided anew from recovered
+///          state.
 class Database {
  public:
   struct Options {
@@ -35,18 +38,18 @@ class Database {
   /// Several changes that happen together or not at all.
   class Batch {
    public:
-    void put(const Family& family, std::string_view key, std::string_view value);
-    void erase(const Family& family, std::string_view key);
-    bool empty() const { return changes_.empty(); }
-    std::size_t bytes() const { return bytes_; }
-
-   private:
-    friend class Database;
     struct Change {
       const Family* family;
       std::string key, value;
       bool erased;
     };
+    void put(const Family& family, std::string_view key, std::string_view value);
+    void erase(const Family& family, std::string_view key);
+    bool empty() const { return changes_.empty(); }
+    std::size_t bytes() const { return bytes_; }
+    const std::vector<Change>& changes() const { return changes_; }
+
+   private:
     std::vector<Change> changes_;
     std::size_t bytes_ = 0;
   };
@@ -67,13 +70,14 @@ class Database {
   class TableBuilder {
    public:
     virtual ~TableBuilder() = default;
-    [[nodiscard]] virtual Result<void> add(std::string_view key, std::string_view value) = 0;  ///< strictly ascending keys
+    [[nodiscard]] virtual Result<void> add(std::string_view key,
+                                           std::string_view value) = 0;  ///< strictly ascending keys
     [[nodiscard]] virtual Result<void> finish() = 0;
     virtual std::uint64_t entries() const = 0;
   };
 
-  static Result<std::unique_ptr<Database>> open(const std::filesystem::path& dir, std::span<const Family* const> families,
-                                                const Options& options);
+  static Result<std::unique_ptr<Database>> open(const std::filesystem::path& dir,
+                                                std::span<const Family* const> families, const Options& options);
   virtual ~Database() = default;
 
   [[nodiscard]] virtual Result<std::optional<std::string>> get(const Family& family, std::string_view key) const = 0;
@@ -83,11 +87,13 @@ class Database {
   /// A walk over the keys of [lower, upper); an empty `upper` means to the end of the family.
   virtual std::unique_ptr<Cursor> scan(const Family& family, std::string_view lower, std::string_view upper) const = 0;
 
-  [[nodiscard]] virtual Result<std::unique_ptr<TableBuilder>> build_table(const Family& family, const std::filesystem::path& file) = 0;
+  [[nodiscard]] virtual Result<std::unique_ptr<TableBuilder>> build_table(const Family& family,
+                                                                          const std::filesystem::path& file) = 0;
   /// Moves finished tables into `family`. Their keys must not overlap one another or anything present.
   [[nodiscard]] virtual Result<void> ingest(const Family& family, std::vector<std::filesystem::path> files) = 0;
   /// Removes every key of [lower, upper): point deletes below 1,024 keys, one range delete and a flush above.
-  [[nodiscard]] virtual Result<void> erase_range(const Family& family, std::string_view lower, std::string_view upper) = 0;
+  [[nodiscard]] virtual Result<void> erase_range(const Family& family, std::string_view lower,
+                                                 std::string_view upper) = 0;
 
   [[nodiscard]] virtual Result<void> flush() = 0;
   [[nodiscard]] virtual Result<void> compact() = 0;

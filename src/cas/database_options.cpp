@@ -1,0 +1,89 @@
+#include "cas/database_options.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/slice_transform.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_buffer_manager.h>
+
+namespace stellarium::cas {
+namespace {
+
+// A strict cache refuses a block that does not fit into its shard, and the read then fails: shards stay far larger than
+// the largest block (16 KiB of data, 16 KiB of a partitioned index or filter).
+int shard_bits(std::size_t cache_bytes) {
+  constexpr std::size_t kShardBytes = 4u << 20;
+  int bits = 0;
+  while (bits < 4 && (cache_bytes >> (bits + 1)) >= kShardBytes) ++bits;
+  return bits;
+}
+
+}  // namespace
+
+EngineSettings::EngineSettings(const Database::Options& options)
+    : cache_{rocksdb::NewLRUCache(options.cache_bytes, shard_bits(options.cache_bytes), /*strict_capacity_limit=*/true,
+                                  /*high_pri_pool_ratio=*/0.5)},
+      filter_{rocksdb::NewRibbonFilterPolicy(/*bloom_equivalent_bits_per_key=*/10)} {
+  // Memory: one budget for all families, whichever is busy.
+  database_.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes);
+  database_.max_open_files = -1;
+
+  // Durability: the log is written through to the page cache with every batch, so that replies survive the death of the
+  // process; recovery stops at the first torn record instead of refusing to open or skipping over it.
+  database_.manual_wal_flush = false;
+  database_.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  database_.max_total_wal_size = 64u << 20;  // a family without writes would pin logs for ever
+  database_.paranoid_checks = true;
+
+  // Space: what the engine keeps for itself counts as stored bytes.
+  database_.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  database_.keep_log_file_num = 2;
+  database_.max_log_file_size = 1u << 20;
+  database_.max_manifest_file_size = 1u << 20;
+  database_.stats_dump_period_sec = 0;
+  database_.stats_persist_period_sec = 0;
+
+  database_.max_background_jobs = 2;
+  database_.bytes_per_sync = 1u << 20;  // no burst of writeback in front of somebody's fsync
+}
+
+rocksdb::ColumnFamilyOptions EngineSettings::family(const Family& family) const {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache_;
+  table.block_size = 16u << 10;
+  table.format_version = 5;
+  table.filter_policy = filter_;
+  table.whole_key_filtering = true;
+  table.optimize_filters_for_memory = false;
+  table.cache_index_and_filter_blocks = true;
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  // Partitions keep every index and filter block small, so that a billion keys cost a block per look-up, not a table's
+  // filter.
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.metadata_block_size = 16u << 10;
+
+  rocksdb::ColumnFamilyOptions options;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  if (family.prefix_size != 0) {
+    options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(family.prefix_size));
+    options.memtable_prefix_bloom_size_ratio = 0.05;
+  }
+  options.compression = rocksdb::kZSTD;
+  options.compression_opts.level = 3;
+  options.bottommost_compression = rocksdb::kZSTD;
+  options.bottommost_compression_opts.enabled = true;
+  options.bottommost_compression_opts.level = 6;
+  options.level_compaction_dynamic_level_bytes = true;
+  options.write_buffer_size = 16u << 20;
+  options.max_write_buffer_number = 2;
+  options.arena_block_size = 256u << 10;  // ten families share one budget
+  options.target_file_size_base = 64u << 20;
+  return options;
+}
+
+std::size_t EngineSettings::cache_usage() const {
+  return cache_->GetUsage();
+}
+
+}  // namespace stellarium::cas

@@ -1,0 +1,24 @@
+#pragma once
+#include <rocksdb/options.h>
+
+#include "cas/database.h"
+
+namespace stellarium::cas {
+
+/// The engine's settings, shared by the open database and by tables that are built beside it
+/// (docs/formats/database.md gives the reason for each).
+class EngineSettings {
+ public:
+  explicit EngineSettings(const Database::Options& options);
+
+  rocksdb::DBOptions database() const { return database_; }
+  rocksdb::ColumnFamilyOptions family(const Family& family) const;
+  std::size_t cache_usage() const;
+
+ private:
+  std::shared_ptr<rocksdb::Cache> cache_;
+  std::shared_ptr<const rocksdb::FilterPolicy> filter_;
+  rocksdb::DBOptions database_;
+};
+
+}  // namespace stellarium::cas
