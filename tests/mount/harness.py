@@ -1,0 +1,146 @@
+"""What every test on real mounts needs: a private store, the built programs, mounts that go away, requirements said out loud."""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+BIN = Path(os.environ.get("STELLARIUM_BIN", Path(__file__).resolve().parents[2] / "build" / "dev" / "tools"))
+COMMAND = BIN / "stellarium"
+SANITIZED = bool(os.environ.get("STELLARIUM_SANITIZE"))  # everything is several times slower, and there are no time limits to check
+REQUIRE_ALL = bool(os.environ.get("STELLARIUM_REQUIRE_ALL"))  # CI: what cannot run has failed
+SKIPPED = 77
+
+
+def require(capable: bool, what: str) -> None:
+    """Ends the program as skipped, or as failed where everything must run, if this machine cannot run it."""
+    if not capable:
+        print(f"cannot run here: {what}", file=sys.stderr)
+        sys.exit(1 if REQUIRE_ALL else SKIPPED)
+
+
+def require_mounts() -> None:
+    require(os.geteuid() == 0, "must be root to mount")
+    require(os.path.exists("/dev/fuse"), "/dev/fuse is missing (modprobe fuse, or pass the device into the container)")
+    require(COMMAND.exists(), f"{COMMAND} is not built")
+
+
+def main() -> None:
+    """Runs the calling program's test cases; a skip inside one is a failure where everything must run."""
+    program = unittest.main(argv=[sys.argv[0], *sys.argv[1:]], exit=False, verbosity=2)
+    skipped = program.result.skipped
+    sys.exit(0 if program.result.wasSuccessful() and not (skipped and REQUIRE_ALL) else 1)
+
+
+class Failed(AssertionError):
+    """A command of ours ended otherwise than the test expects; the message holds its output."""
+
+
+class Store:
+    """A store in a folder of its own, with its daemon; everything is gone afterwards."""
+
+    def __init__(self, parent: Path | str | None = None):
+        self.root = Path(tempfile.mkdtemp(prefix="stellarium-test-", dir=parent))
+        self.dir = self.root / "store"
+        self.scratch = self.root / "scratch"
+        self.scratch.mkdir()
+        # The stat cache of the person who runs the tests stays out of them.
+        self.environment = os.environ | {"XDG_CACHE_HOME": str(self.root / "cache"), "LC_ALL": "C.UTF-8"}
+        self.environment.pop("STELLARIUM_STORE", None)
+        self.mounts: list[Path] = []
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for mount in reversed(self.mounts):
+            subprocess.run(["umount", "--lazy", str(mount)], stderr=subprocess.DEVNULL)
+        subprocess.run([COMMAND, "--store", self.dir, "daemon", "stop"], capture_output=True, env=self.environment)
+        self.kill_all()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # Commands
+
+    def run(self, *args, expect: int | None = 0, input=None, timeout: float = 600, **options) -> subprocess.CompletedProcess:
+        """`stellarium --store DIR ARGS…`; `expect` is the exit code it must have (None: any)."""
+        command = [str(COMMAND), "--store", str(self.dir), *[arg if isinstance(arg, bytes) else str(arg) for arg in args]]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.environment} | options
+        if input is None and "stdin" not in options:
+            options["stdin"] = subprocess.DEVNULL
+        done = subprocess.run(command, input=input, timeout=timeout, **options)
+        if expect is not None and done.returncode != expect:
+            raise Failed(f"{command} ended with {done.returncode}, not {expect}\n"
+                         f"{(done.stdout or b'')[-2000:].decode(errors='replace')}\n"
+                         f"{(done.stderr or b'')[-4000:].decode(errors='replace')}")
+        return done
+
+    def json(self, *args, **options):
+        return json.loads(self.run("--json", *args, **options).stdout)
+
+    def refuses(self, *args, **options) -> str:
+        """The command must end with 1 and one clear line on stderr; returns the line."""
+        done = self.run(*args, expect=1, **options)
+        lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        if len(lines) != 1 or done.stdout:
+            raise Failed(f"{args}: expected one line on stderr and nothing on stdout, got\n{done.stderr!r}\n{done.stdout!r}")
+        return lines[0]
+
+    @contextlib.contextmanager
+    def mounted(self, *ref):
+        """A folder that shows REF (or the whole store) while the block runs."""
+        where = Path(tempfile.mkdtemp(prefix="mnt-", dir=self.root))
+        self.run("mount", *ref, where)
+        self.mounts.append(where)
+        try:
+            yield where
+        finally:
+            self.run("umount", where)
+            self.mounts.remove(where)
+            where.rmdir()
+
+    def stop(self) -> None:
+        self.run("daemon", "stop")
+
+    # Processes
+
+    def processes(self, program: str) -> list[int]:
+        """Pids of `program` (server, keeper) that serve this store."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    if words[0].endswith(b"stellarium-" + program.encode()) and os.fsencode(self.dir) in words:
+                        found.append(int(entry.name))
+        return sorted(found)
+
+    def server(self, timeout: float = 10) -> int:
+        """The server's pid; waits for the next one if there is none right now."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if pids := self.processes("server"):
+                return pids[-1]
+            time.sleep(0.002)
+        raise Failed(f"no stellarium-server for {self.dir}")
+
+    def kill_all(self) -> None:
+        for program in ("keeper", "server"):
+            for pid in self.processes(program):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def first_difference(expected: dict, found: dict, limit: int = 10) -> str:
+    """Names what differs between two snapshots (trees.snapshot); empty if nothing does."""
+    lines = []
+    for path in sorted(expected.keys() | found.keys()):
+        if expected.get(path) != found.get(path):
+            lines.append(f"{path!r}:\n  expected {expected.get(path)}\n  found    {found.get(path)}")
+    more = f"\n… and {len(lines) - limit} more" if len(lines) > limit else ""
+    return "\n".join(lines[:limit]) + more
