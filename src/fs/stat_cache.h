@@ -1,0 +1,53 @@
+#pragma once
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <unordered_map>
+
+#include "base/result.h"
+#include "cas/hash.h"
+
+namespace stellarium::fs {
+
+/// What the command process remembers of files that it sent before: so that a second import of a tree reads no content.
+///
+/// A file is taken for unchanged if device, inode, size, mtime and ctime (nanoseconds) are. A file that changed within two seconds of
+/// being read is not remembered, because a later change could leave the same times (git calls such entries racy).
+/// The cache is a hint: the store still has to hold the content. Losing the file costs time only, so damage empties it silently.
+///
+/// Threads: one at a time. Two commands at once: the last `save` wins.
+class StatCache {
+ public:
+  /// Loads `file` (docs/formats/stat-cache.md); a missing, foreign or damaged one gives an empty cache.
+  explicit StatCache(std::filesystem::path file);
+
+  std::optional<cas::ContentId> find(const struct stat& status);
+  void remember(const struct stat& status, const cas::ContentId& id, const timespec& read_at);
+  /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8 saves are dropped.
+  [[nodiscard]] Result<void> save();
+  std::size_t size() const { return entries_.size(); }
+
+ private:
+  struct Key {
+    std::uint64_t device, inode;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept;
+  };
+  struct Entry {
+    std::uint64_t size;
+    std::int64_t mtime_ns, ctime_ns;
+    cas::ContentId content;
+    std::uint8_t unused_saves;
+  };
+  void load();
+
+  std::filesystem::path file_;
+  std::unordered_map<Key, Entry, KeyHash> entries_;
+  bool changed_ = false;
+};
+
+}  // namespace stellarium::fs
