@@ -13,12 +13,13 @@ namespace stellarium::cas {
 ///          whether a position can be a cut depends on the 64 bytes before it only.
 /// Shape:   the stream may arrive in spans of any size; the cuts depend on the concatenated bytes only.
 /// Units:   bytes. Chunks are min … max long, near avg in the mean; only the last one may be shorter than min.
-/// Zeros:   no run of one repeated byte is ever cut before max, so holes become equal chunks of max bytes.
+/// Zeros:   a run of zeros (with the default sizes: of any repeated byte) is not cut before max, so that holes become equal
+///          chunks of max bytes.
 /// Cost:    one pass that skips the first min bytes of a chunk, constant state, no allocation.
 /// Errors:  none. Invalid `Params` are a bug in the caller (assert); use `valid()` on values from outside.
 /// Threads: not synchronized; separate objects are independent.
 ///
-/// Contents of at most `kMaxChunk` bytes (recipe.h) are never cut at all; that is the caller's rule, who alone knows the size.
+/// That contents of at most `kMaxChunk` bytes (recipe.h) are not cut at all is the caller's rule, who alone knows their size.
 class Chunker {
  public:
   struct Params {
@@ -26,7 +27,7 @@ class Chunker {
     std::uint32_t avg = 32u << 10;  ///< a power of two
     std::uint32_t max = 64u << 10;
 
-    bool valid() const;  ///< 64 ≤ min < avg < max ≤ 1 GiB, avg a power of two of at least 256
+    bool valid() const;  ///< 64 ≤ min < avg < max ≤ 1 GiB; avg a power of two, at least 256
   };
   struct Step {
     std::size_t taken;  ///< bytes, from the front of what was given, that belong to the current chunk
@@ -56,14 +57,13 @@ class Chunker {
   const Params& params() const { return params_; }
 
  private:
-  struct Found;
-  Found scan(const std::byte* at, std::size_t size, std::uint64_t mask);
+  Step scan(ByteSpan data, std::uint64_t mask);
 
   Params params_;
   std::uint64_t mask_before_;  // harder to meet: up to avg
   std::uint64_t mask_after_;   // easier to meet: from avg on
-  std::uint64_t gear_ = 0;     // rolling hash of the bytes from min - 64 on
-  std::uint32_t position_ = 0;
+  std::uint64_t gear_ = 0;      // rolling hash of the bytes from min - 64 on
+  std::uint32_t position_ = 0;  // bytes of the open chunk
 };
 
 }  // namespace stellarium::cas

@@ -40,7 +40,8 @@ class Compressor {
 
 /// Undoes what Compressor did, on bytes that nobody vouches for.
 ///
-/// Threads: all functions may be called concurrently; a context (about 150 KiB) is kept for as many calls as ever ran at once.
+/// Threads: all functions may be called concurrently; a context is kept for as many calls as ever ran at once.
+/// Memory:  about 160 KiB a context.
 class Decompressor {
  public:
   Decompressor();
@@ -48,8 +49,8 @@ class Decompressor {
   Decompressor(Decompressor&&) noexcept;
   Decompressor& operator=(Decompressor&&) noexcept;
 
-  /// Fills all of `raw`. Errors: corrupt, unless `stored` is exactly one zstd frame of exactly raw.size() bytes. Nothing is
-  /// written outside `raw`, whatever `stored` claims.
+  /// Fills all of `raw` (at least one byte). Errors: corrupt, unless `stored` is exactly one zstd frame of exactly
+  /// raw.size() bytes. Nothing is written outside `raw`, whatever `stored` claims.
   [[nodiscard]] Result<void> decompress(ByteSpan stored, MutableByteSpan raw);
 
  private:
