@@ -1,0 +1,318 @@
+#include "fs/records.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <cassert>
+
+#include "base/bytes.h"
+#include "fs/time_codec.h"
+
+namespace stellarium::fs {
+namespace {
+
+// Which optional fields an inode record has. A field that holds its default is never written.
+enum InodeFlag : std::uint16_t {
+  kBodyMask = 0x03,
+  kProgram = 0x04,
+  kHasXattrs = 0x08,
+  kHasNlink = 0x10,      // other than 1
+  kHasRdev = 0x20,       // other than 0
+  kHasAllocated = 0x40,  // other than size
+  kHasTimes = 0x80,      // atime or ctime differs from mtime
+  kHasBtime = 0x100,     // other than 0
+  kHasParent = 0x200,    // other than 0
+  kAllFlags = 0x3ff,
+};
+
+std::string key_of(LayerId layer, std::uint64_t number, std::size_t reserve) {
+  std::string key;
+  key.reserve(12 + reserve);
+  put_be<std::uint32_t>(key, layer);
+  put_be<std::uint64_t>(key, number);
+  return key;
+}
+
+bool valid_ino(Ino ino) { return ino != 0 && ino <= kMaxIno; }
+
+std::uint16_t flags_of(const Inode& inode) {
+  unsigned flags = static_cast<unsigned>(inode.body);
+  if (inode.program) flags |= kProgram;
+  if (inode.has_xattrs) flags |= kHasXattrs;
+  if (inode.nlink != 1) flags |= kHasNlink;
+  if (inode.rdev != 0) flags |= kHasRdev;
+  if (inode.allocated != inode.size) flags |= kHasAllocated;
+  if (inode.atime != inode.mtime || inode.ctime != inode.mtime) flags |= kHasTimes;
+  if (inode.btime != Timespec{}) flags |= kHasBtime;
+  if (inode.parent != 0) flags |= kHasParent;
+  return static_cast<std::uint16_t>(flags);
+}
+
+std::uint32_t take_u32(ByteReader& reader, bool& ok) {
+  const std::uint64_t value = reader.varint();
+  ok = ok && value <= 0xffffffff;
+  return static_cast<std::uint32_t>(value);
+}
+
+}  // namespace
+
+std::uint64_t name_hash(std::string_view name) {
+  const cas::Hash hash = cas::hash_of(as_bytes(name));
+  const std::uint64_t first_55_bits = load_be<std::uint64_t>(hash.bytes.data()) >> 9;
+  return first_55_bits == 0 ? 1 : first_55_bits;
+}
+
+bool valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxName && name != "." && name != ".." &&
+         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+bool valid_xattr_name(std::string_view name) {
+  return !name.empty() && name.size() <= 255 && name.find('\0') == std::string_view::npos;
+}
+
+std::string layer_prefix(LayerId layer) {
+  std::string key;
+  put_be<std::uint32_t>(key, layer);
+  return key;
+}
+std::string dirent_prefix(LayerId layer, Ino parent) { return key_of(layer, parent, 0); }
+std::string dirent_key(LayerId layer, Ino parent, DirCookie cookie, std::string_view name) {
+  std::string key = key_of(layer, parent, 8 + name.size());
+  put_be<std::uint64_t>(key, cookie);
+  key += name;
+  return key;
+}
+std::string inode_key(LayerId layer, Ino ino) { return key_of(layer, ino, 0); }
+std::string xattr_key(LayerId layer, Ino ino, std::string_view name) {
+  std::string key = key_of(layer, ino, name.size());
+  key += name;
+  return key;
+}
+
+std::string prefix_end(std::string prefix) {
+  while (!prefix.empty()) {
+    if (prefix.back() != '\xff') {
+      prefix.back() = static_cast<char>(static_cast<unsigned char>(prefix.back()) + 1);
+      return prefix;
+    }
+    prefix.pop_back();
+  }
+  return prefix;
+}
+
+Result<DirentKey> decode_dirent_key(std::string_view key) {
+  ByteReader reader{as_bytes(key)};
+  DirentKey decoded{.layer = reader.be<std::uint32_t>(), .parent = reader.be<std::uint64_t>(), .cookie = reader.be<std::uint64_t>()};
+  if (reader.ok()) decoded.name = reader.text(reader.left());
+  if (!reader.ok() || !valid_ino(decoded.parent)) return fail(Errc::corrupt, "directory entry key is malformed");
+  if (!valid_name(decoded.name)) return fail(Errc::corrupt, "directory entry key has an impossible name");
+  if (decoded.cookie >> 8 != name_hash(decoded.name)) {
+    return fail(Errc::corrupt, "directory entry key has the cookie of another name");
+  }
+  return decoded;
+}
+
+Result<InodeKey> decode_inode_key(std::string_view key) {
+  ByteReader reader{as_bytes(key)};
+  const InodeKey decoded{.layer = reader.be<std::uint32_t>(), .ino = reader.be<std::uint64_t>()};
+  if (!reader.at_end() || !valid_ino(decoded.ino)) return fail(Errc::corrupt, "inode key is malformed");
+  return decoded;
+}
+
+Result<XattrKey> decode_xattr_key(std::string_view key) {
+  ByteReader reader{as_bytes(key)};
+  XattrKey decoded{.layer = reader.be<std::uint32_t>(), .ino = reader.be<std::uint64_t>()};
+  if (reader.ok()) decoded.name = reader.text(reader.left());
+  if (!reader.ok() || !valid_ino(decoded.ino) || !valid_xattr_name(decoded.name)) {
+    return fail(Errc::corrupt, "xattr key is malformed");
+  }
+  return decoded;
+}
+
+std::uint8_t dirent_type(std::uint32_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG: return DT_REG;
+    case S_IFDIR: return DT_DIR;
+    case S_IFLNK: return DT_LNK;
+    case S_IFCHR: return DT_CHR;
+    case S_IFBLK: return DT_BLK;
+    case S_IFIFO: return DT_FIFO;
+    case S_IFSOCK: return DT_SOCK;
+    default: return DT_UNKNOWN;
+  }
+}
+
+std::string encode_dirent(const DirentValue& value) {
+  assert(valid_ino(value.ino));
+  std::string out;
+  out.push_back(static_cast<char>(value.type));
+  put_varint(out, value.ino);
+  return out;
+}
+
+Result<DirentValue> decode_dirent(std::string_view value) {
+  ByteReader reader{as_bytes(value)};
+  DirentValue decoded;
+  decoded.type = reader.le<std::uint8_t>();
+  decoded.ino = reader.varint();
+  if (!reader.at_end() || !valid_ino(decoded.ino)) return fail(Errc::corrupt, "directory entry is malformed");
+  if (decoded.type == DT_UNKNOWN || dirent_type(DTTOIF(decoded.type)) != decoded.type) {
+    return fail(Errc::corrupt, "directory entry has an unknown type");
+  }
+  return decoded;
+}
+
+const char* why_invalid(const Inode& inode) {
+  if ((inode.mode & ~static_cast<std::uint32_t>(S_IFMT | 07777)) != 0) return "mode bits that do not exist";
+  for (const Timespec* time : {&inode.atime, &inode.mtime, &inode.ctime, &inode.btime}) {
+    if (!valid_time(*time)) return "nanoseconds of a second or more";
+  }
+  if (inode.nlink == 0) return "no link";
+  if (inode.size > INT64_MAX || inode.allocated > inode.size) return "an impossible size";
+  const bool directory = S_ISDIR(inode.mode);
+  if (directory ? !valid_ino(inode.parent) : inode.parent != 0) return "a wrong parent";
+  if (inode.rdev != 0 && !S_ISCHR(inode.mode) && !S_ISBLK(inode.mode)) return "a device number, but is no device";
+  if (inode.program && !S_ISREG(inode.mode)) return "a program mark, but is no regular file";
+  switch (dirent_type(inode.mode)) {
+    case DT_REG:
+      if (inode.size == 0 ? inode.body != Body::none : inode.body == Body::none) return "a size that its body does not have";
+      break;
+    case DT_LNK:
+      if (inode.body != Body::inline_ || inode.size > kMaxSymlink || inode.size == 0) return "an impossible symlink target";
+      break;
+    case DT_UNKNOWN: return "no file type";
+    default:
+      if (inode.body != Body::none || inode.size != 0) return "a body, but is neither file nor symlink";
+  }
+  if (inode.body == Body::inline_ && inode.inline_bytes.size() != inode.size) return "a size that its body does not have";
+  return nullptr;
+}
+
+std::string encode_inode(const Inode& inode) {
+  assert(why_invalid(inode) == nullptr);
+  const std::uint16_t flags = flags_of(inode);
+  std::string out;
+  out.reserve(96 + inode.inline_bytes.size());
+  put_varint(out, flags);
+  put_varint(out, inode.mode);
+  put_varint(out, inode.uid);
+  put_varint(out, inode.gid);
+  put_varint(out, inode.size);
+  put_time(out, inode.mtime);
+  if (flags & kHasNlink) put_varint(out, inode.nlink);
+  if (flags & kHasRdev) put_varint(out, inode.rdev);
+  if (flags & kHasAllocated) put_varint(out, inode.allocated);
+  if (flags & kHasTimes) {
+    put_time(out, inode.atime);
+    put_time(out, inode.ctime);
+  }
+  if (flags & kHasBtime) put_time(out, inode.btime);
+  if (flags & kHasParent) put_varint(out, inode.parent);
+  if (inode.body == Body::inline_) out += inode.inline_bytes;
+  if (inode.body == Body::content) out += inode.content.text();
+  return out;
+}
+
+Result<Inode> decode_inode(std::string_view value) {
+  ByteReader reader{as_bytes(value)};
+  const std::uint64_t flags = reader.varint();
+  if ((flags & ~std::uint64_t{kAllFlags}) != 0) return fail(Errc::corrupt, "inode record has unknown flags");
+  bool ok = true;
+  Inode inode;
+  inode.mode = take_u32(reader, ok);
+  inode.uid = take_u32(reader, ok);
+  inode.gid = take_u32(reader, ok);
+  inode.size = reader.varint();
+  inode.mtime = inode.atime = inode.ctime = take_time(reader);
+  if (flags & kHasNlink) inode.nlink = take_u32(reader, ok);
+  if (flags & kHasRdev) inode.rdev = reader.varint();
+  inode.allocated = (flags & kHasAllocated) ? reader.varint() : inode.size;
+  if (flags & kHasTimes) {
+    inode.atime = take_time(reader);
+    inode.ctime = take_time(reader);
+  }
+  if (flags & kHasBtime) inode.btime = take_time(reader);
+  if (flags & kHasParent) inode.parent = reader.varint();
+  inode.program = (flags & kProgram) != 0;
+  inode.has_xattrs = (flags & kHasXattrs) != 0;
+  switch (flags & kBodyMask) {
+    case 0: inode.body = Body::none; break;
+    case 1:
+      inode.body = Body::inline_;
+      inode.inline_bytes = reader.text(reader.left());
+      break;
+    case 2: {
+      inode.body = Body::content;
+      const std::optional<cas::Hash> id = cas::Hash::from_bytes(reader.take(cas::Hash::kSize));
+      if (id) inode.content = *id;
+      break;
+    }
+    default: return fail(Errc::corrupt, "inode record has an unknown kind of body");
+  }
+  if (!reader.at_end() || !ok) return fail(Errc::corrupt, "inode record is malformed");
+  if (const char* why = why_invalid(inode)) return fail(Errc::corrupt, std::string{"inode record has "} + why);
+  if (flags_of(inode) != flags) return fail(Errc::corrupt, "inode record spells out a default");
+  return inode;
+}
+
+std::string encode_layer(const LayerRecord& record) {
+  std::string out;
+  out.push_back(static_cast<char>(record.state));
+  put_varint(out, record.tree);
+  if (record.state == LayerRecord::State::building) return out;
+  out += record.manifest.text();
+  put_varint(out, record.manifest_size);
+  put_varint(out, record.files);
+  put_varint(out, record.bytes);
+  return out;
+}
+
+Result<LayerRecord> decode_layer(std::string_view value) {
+  ByteReader reader{as_bytes(value)};
+  bool ok = true;
+  LayerRecord record;
+  record.state = static_cast<LayerRecord::State>(reader.le<std::uint8_t>());
+  record.tree = take_u32(reader, ok);
+  if (record.state == LayerRecord::State::sealed) {
+    const std::optional<cas::Hash> manifest = cas::Hash::from_bytes(reader.take(cas::Hash::kSize));
+    if (manifest) record.manifest = *manifest;
+    record.manifest_size = reader.varint();
+    record.files = reader.varint();
+    record.bytes = reader.varint();
+  } else if (record.state != LayerRecord::State::building) {
+    return fail(Errc::corrupt, "layer record has an unknown state");
+  }
+  if (!reader.at_end() || !ok) return fail(Errc::corrupt, "layer record is malformed");
+  return record;
+}
+
+std::string name_key(std::string_view name, std::string_view tag) {
+  std::string key{name};
+  key.push_back('\0');
+  key += tag;
+  return key;
+}
+
+std::string encode_name(const NameRecord& record) {
+  std::string out;
+  put_varint(out, record.layer);
+  put_time(out, record.created);
+  out += record.source;
+  return out;
+}
+
+Result<NameRecord> decode_name(std::string_view value) {
+  ByteReader reader{as_bytes(value)};
+  bool ok = true;
+  NameRecord record;
+  record.layer = take_u32(reader, ok);
+  record.created = take_time(reader);
+  if (reader.ok()) record.source = reader.text(reader.left());
+  if (!reader.at_end() || !ok || record.layer == 0 || !valid_time(record.created)) {
+    return fail(Errc::corrupt, "name record is malformed");
+  }
+  return record;
+}
+
+}  // namespace stellarium::fs
