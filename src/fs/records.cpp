@@ -157,7 +157,7 @@ Result<DirentValue> decode_dirent(std::string_view value) {
   decoded.type = reader.le<std::uint8_t>();
   decoded.ino = reader.varint();
   if (!reader.at_end() || !valid_ino(decoded.ino)) return fail(Errc::corrupt, "directory entry is malformed");
-  if (decoded.type == DT_UNKNOWN || dirent_type(DTTOIF(decoded.type)) != decoded.type) {
+  if (decoded.type == DT_UNKNOWN || dirent_type(std::uint32_t{decoded.type} << 12) != decoded.type) {
     return fail(Errc::corrupt, "directory entry has an unknown type");
   }
   return decoded;

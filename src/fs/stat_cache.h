@@ -11,6 +11,13 @@
 
 namespace stellarium::fs {
 
+/// What can be said about a regular file without reading it again.
+struct KnownContent {
+  cas::ContentId id;
+  bool elf = false;  ///< begins with the magic number of a program or library
+  bool operator==(const KnownContent&) const = default;
+};
+
 /// What the command process remembers of files that it sent before: so that a second import of a tree reads no content.
 ///
 /// A file is taken for unchanged if device, inode, size, mtime and ctime (nanoseconds) are. A file that changed within two seconds of
@@ -23,8 +30,8 @@ class StatCache {
   /// Loads `file` (docs/formats/stat-cache.md); a missing, foreign or damaged one gives an empty cache.
   explicit StatCache(std::filesystem::path file);
 
-  std::optional<cas::ContentId> find(const struct stat& status);
-  void remember(const struct stat& status, const cas::ContentId& id, const timespec& read_at);
+  std::optional<KnownContent> find(const struct stat& status);
+  void remember(const struct stat& status, const KnownContent& content, const timespec& read_at);
   /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8 saves are dropped.
   [[nodiscard]] Result<void> save();
   std::size_t size() const { return entries_.size(); }
@@ -40,7 +47,7 @@ class StatCache {
   struct Entry {
     std::uint64_t size;
     std::int64_t mtime_ns, ctime_ns;
-    cas::ContentId content;
+    KnownContent content;
     std::uint8_t unused_saves;
   };
   void load();

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cas/hash.h"
 #include "fs/byte_stream.h"
+#include "fs/stat_cache.h"
 
 namespace stellarium::fs {
 
@@ -18,9 +18,9 @@ class EmitObserver {
  public:
   virtual ~EmitObserver() = default;
   /// The content of a regular file, if it is known without reading it (stat cache); its data is then not sent.
-  virtual std::optional<cas::ContentId> known(std::string_view /*path*/, const struct stat& /*status*/) { return {}; }
+  virtual std::optional<KnownContent> known(std::string_view /*path*/, const struct stat& /*status*/) { return {}; }
   /// The data of this regular file was sent; the store will answer with its content id, in the same order.
-  virtual void data_sent(std::string_view /*path*/, const struct stat& /*status*/) {}
+  virtual void data_sent(std::string_view /*path*/, const struct stat& /*status*/, bool /*elf*/) {}
   virtual void note(const std::string& /*line*/) {}  ///< a socket was skipped, a file shrank while it was read
   virtual bool progress(std::uint64_t /*files*/, std::uint64_t /*bytes*/) { return true; }  ///< false: stop, `cancelled`
 };
@@ -39,7 +39,8 @@ struct EmitOptions {
 /// Cost:   about 10 µs a file, and one read of the data that is not `known`.
 Result<void> emit_tree(int root, ByteOutput& out, const EmitOptions& options, EmitObserver& observer);
 
-/// The reserved attribute by which a member names its content instead of carrying it: "HEX SIZE ALLOCATED".
+/// The reserved attribute by which a member names its content instead of carrying it: "HEX SIZE ALLOCATED ELF",
+/// where ELF is 1 if the content begins with that magic number, else 0 (docs/formats/import-stream.md).
 /// No Linux file system can hold an attribute of this name, so a tree cannot contain it by accident.
 inline constexpr const char* kContentAttribute = "stellarium.content";
 
