@@ -40,7 +40,7 @@ class Nspawn(unittest.TestCase):
         cls.store.run("import", root, "root")
 
     def run_in(self, mount, *options):
-        command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", *options, "-D", mount,
+        command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", "--resolv-conf=off", "--timezone=off", *options, "-D", mount,
                    "/bin/sh", "-c", "id -u; cat /etc/os-release"]
         return subprocess.run(command, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
 

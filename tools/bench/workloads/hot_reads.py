@@ -1,0 +1,34 @@
+"""A large file read again and again, against the same file on the host's file system."""
+import json
+from pathlib import Path
+
+import measure
+from bench import Bench
+
+SECONDS = 3
+PATTERNS = {  # name → fio's words
+    "sequential 1 MiB": ["--rw=read", "--bs=1M", "--ioengine=psync"],
+    "random 4 KiB": ["--rw=randread", "--bs=4k", "--ioengine=psync", "--norandommap"],
+    "mapped, random 4 KiB": ["--rw=randread", "--bs=4k", "--ioengine=mmap", "--norandommap"],
+}
+
+
+def throughput(file: Path, words: list[str]) -> float:
+    used = measure.run(["fio", "--name=read", f"--filename={file}", "--readonly", "--invalidate=0", "--time_based",
+                        f"--runtime={SECONDS}", "--output-format=json", *words], capture=True)
+    return json.loads(used.output[used.output.index(b"{"):])["jobs"][0]["read"]["bw_bytes"] / (1 << 20)
+
+
+def run(bench: Bench) -> None:
+    folder = bench.large_file()
+    store = bench.fresh_store("ours")
+    store.run("import", folder, "large")
+    with store.mounted("large", bench.folder("mnt")) as mount:
+        for _ in range(2):
+            measure.read_tree(mount)
+            measure.read_tree(folder)
+        for name, words in PATTERNS.items():
+            speeds = measure.in_turn(3, ours=lambda: throughput(mount / "data", words), theirs=lambda: throughput(folder / "data", words))
+            bench.add(name, "MiB/s", speeds["ours"], peer="host file system", theirs=speeds["theirs"], ratio_at_least=0.95,
+                      command=f"fio {' '.join(words)} on the mounted file, second pass")
+    store.stop()
