@@ -26,6 +26,9 @@ struct Timespec {
   auto operator<=>(const Timespec&) const = default;
 };
 
+/// Contents up to this many bytes live in the inode record; they are no chunks and have no ContentId.
+inline constexpr std::uint64_t kMaxInlineContent = 64;
+
 /// Where the bytes of an inode are.
 enum class Body : std::uint8_t {
   none = 0,     ///< directories, devices, FIFOs, empty files

@@ -1,0 +1,277 @@
+#include "fs/tree_emitter.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include "base/unique_fd.h"
+#include "fs/pax_writer.h"
+
+namespace stellarium::fs {
+namespace {
+
+constexpr std::size_t kReadBytes = 1 << 20;
+constexpr std::uint64_t kBlock = 4096;
+
+/// The names in a directory, in byte order, without "." and "..".
+Result<std::vector<std::string>> names_in(int dir, const std::string& path) {
+  const int duplicate = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (duplicate < 0) return fail_errno("reading folder " + path);
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream{::fdopendir(duplicate), &::closedir};
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(stream.get());
+    if (entry == nullptr) break;
+    const std::string_view name{entry->d_name};
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return fail_errno("reading folder " + path);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// All extended attributes of one entry, raw, without following a symlink. `reach` is a path that leads to the entry itself.
+Result<std::vector<std::pair<std::string, std::string>>> xattrs_of(const std::string& reach, const std::string& path) {
+  std::vector<std::pair<std::string, std::string>> found;
+  char small[1024];
+  std::vector<char> large;
+  char* names = small;
+  ssize_t size = ::llistxattr(reach.c_str(), small, sizeof small);
+  while (size < 0 && errno == ERANGE) {
+    large.resize(std::max<std::size_t>(64 << 10, large.size() * 2));
+    names = large.data();
+    size = ::llistxattr(reach.c_str(), names, large.size());
+  }
+  if (size < 0 && (errno == EOPNOTSUPP || errno == ENOENT)) return found;
+  if (size < 0) return fail_errno("listing attributes of " + path);
+  for (const char* name = names; name < names + size; name += std::strlen(name) + 1) {
+    std::string value(64 << 10, '\0');  // the kernel's own limit (XATTR_SIZE_MAX)
+    const ssize_t length = ::lgetxattr(reach.c_str(), name, value.data(), value.size());
+    if (length < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) continue;  // removed meanwhile, or not ours to read
+    if (length < 0) return fail_errno("reading attribute " + std::string{name} + " of " + path);
+    value.resize(static_cast<std::size_t>(length));
+    found.emplace_back(name, std::move(value));
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+/// Where a file has data. An unseekable or odd file system answers "everywhere".
+std::vector<DataExtent> extents_of(int fd, std::uint64_t size) {
+  std::vector<DataExtent> extents;
+  for (std::uint64_t at = 0; at < size;) {
+    const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;  // nothing but a hole up to the end
+    const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
+    if (hole < 0) return {{0, size}};
+    const auto from = static_cast<std::uint64_t>(data);
+    const auto to = std::min(static_cast<std::uint64_t>(hole), size);
+    if (from < to) extents.push_back({from, to - from});
+    at = static_cast<std::uint64_t>(hole);
+  }
+  return extents;
+}
+
+bool is_elf(int fd) {
+  char magic[4];
+  return ::pread(fd, magic, sizeof magic, 0) == sizeof magic && std::memcmp(magic, "\x7f" "ELF", sizeof magic) == 0;
+}
+
+class TreeWalk {
+ public:
+  TreeWalk(ByteOutput& out, const EmitOptions& options, EmitObserver& observer)
+      : options_{options}, observer_{observer}, writer_{out}, buffer_(kReadBytes) {}
+
+  Result<void> run(int root) {
+    struct stat status {};
+    if (::fstat(root, &status) != 0) return fail_errno("reading the root folder");
+    if (!S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, "the root is not a folder");
+    root_device_ = status.st_dev;
+    PaxMember member = member_of(".", status);
+    // The magic link itself would not be followed; "." behind it is the folder.
+    auto xattrs = xattrs_of("/proc/self/fd/" + std::to_string(root) + "/.", ".");
+    if (!xattrs) return fail(xattrs.error());
+    member.xattrs = std::move(*xattrs);
+    if (const auto begun = writer_.begin(member); !begun) return begun;
+
+    if (const auto entered = enter(UniqueFd{::fcntl(root, F_DUPFD_CLOEXEC, 0)}, ""); !entered) return entered;
+    while (!stack_.empty()) {
+      Level& level = stack_.back();
+      if (level.next == level.names.size()) {
+        stack_.pop_back();
+        continue;
+      }
+      const std::string name = std::move(level.names[level.next++]);
+      if (const auto emitted = entry(level.dir.get(), level.path + name, name); !emitted) return emitted;
+    }
+    return writer_.finish();
+  }
+
+ private:
+  struct Level {
+    UniqueFd dir;
+    std::string path;  // with a slash at its end, or empty for the root
+    std::vector<std::string> names;
+    std::size_t next = 0;
+  };
+
+  static PaxMember member_of(const std::string& path, const struct stat& status) {
+    PaxMember member;
+    member.path = path;
+    member.mode = status.st_mode;
+    member.uid = status.st_uid;
+    member.gid = status.st_gid;
+    member.rdev = status.st_rdev;
+    member.size = S_ISREG(status.st_mode) ? static_cast<std::uint64_t>(status.st_size) : 0;
+    member.mtime = {status.st_mtim.tv_sec, static_cast<std::uint32_t>(status.st_mtim.tv_nsec)};
+    return member;
+  }
+
+  bool excluded(const std::string& path, const std::string& name) const {
+    return std::any_of(options_.exclude.begin(), options_.exclude.end(), [&](const std::string& pattern) {
+      return ::fnmatch(pattern.c_str(), path.c_str(), FNM_PATHNAME) == 0 || ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+    });
+  }
+
+  Result<void> enter(UniqueFd dir, const std::string& path) {
+    Result<std::vector<std::string>> names = names_in(dir.get(), path.empty() ? "." : path);
+    if (!names) return fail(names.error());
+    stack_.push_back({std::move(dir), path, std::move(*names)});
+    return {};
+  }
+
+  Result<void> entry(int dir, const std::string& path, const std::string& name) {
+    if (excluded(path, name)) return {};
+    struct stat status {};
+    if (::fstatat(dir, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno != ENOENT) return fail_errno("reading " + path);
+      observer_.note(path + ": vanished while it was read");
+      return {};
+    }
+    if (!observer_.progress(++files_, bytes_)) return fail(Errc::cancelled, "stopped");
+    if (S_ISSOCK(status.st_mode)) {
+      observer_.note(path + ": a socket, skipped");
+      return {};
+    }
+    PaxMember member = member_of(path, status);
+    if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
+      const auto [first, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, path);
+      if (!is_new) {
+        member.hard_link = first->second;
+        return writer_.begin(member);
+      }
+    }
+    auto xattrs = xattrs_of("/proc/self/fd/" + std::to_string(dir) + "/" + name, path);
+    if (!xattrs) return fail(xattrs.error());
+    member.xattrs = std::move(*xattrs);
+
+    if (S_ISREG(status.st_mode)) return regular(dir, name, status, std::move(member));
+    if (S_ISLNK(status.st_mode)) return symlink(dir, name, std::move(member));
+    if (S_ISDIR(status.st_mode)) return folder(dir, name, status, member);
+    return writer_.begin(member);
+  }
+
+  Result<void> folder(int dir, const std::string& name, const struct stat& status, const PaxMember& member) {
+    if (const auto begun = writer_.begin(member); !begun) return begun;
+    if (options_.one_file_system && status.st_dev != root_device_) {
+      observer_.note(member.path + ": another file system is mounted here, its content is not imported");
+      return {};
+    }
+    UniqueFd inside{::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+    if (!inside) return fail_errno("opening folder " + member.path);
+    return enter(std::move(inside), member.path + "/");
+  }
+
+  Result<void> symlink(int dir, const std::string& name, PaxMember member) {
+    std::string target(PATH_MAX, '\0');
+    const ssize_t size = ::readlinkat(dir, name.c_str(), target.data(), target.size());
+    if (size < 0) return fail_errno("reading link " + member.path);
+    target.resize(static_cast<std::size_t>(size));
+    member.symlink = std::move(target);
+    return writer_.begin(member);
+  }
+
+  Result<void> regular(int dir, const std::string& name, const struct stat& status, PaxMember member) {
+    // Fewer blocks than bytes: there may be holes (or compression, or inline data: SEEK_HOLE decides).
+    const bool maybe_sparse = static_cast<std::uint64_t>(status.st_blocks) * 512 < (member.size & ~(kBlock - 1));
+    if (member.size == 0) return writer_.begin(member);
+    // Inline contents are no chunks that could be named.
+    const auto known = member.size > kMaxInlineContent ? observer_.known(member.path, status) : std::nullopt;
+    if (known && !maybe_sparse) return reference(member, *known, member.size);
+
+    UniqueFd file{::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME)};
+    if (!file && errno == EPERM) file.reset(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!file) return fail_errno("opening " + member.path);
+    std::vector<DataExtent> extents{{0, member.size}};
+    if (maybe_sparse) {
+      extents = extents_of(file.get(), member.size);
+      member.sparse = extents != std::vector<DataExtent>{{0, member.size}};
+      if (member.sparse) member.extents = extents;
+    }
+    if (known) {
+      std::uint64_t allocated = 0;
+      for (const DataExtent& extent : extents) allocated += extent.size;
+      member.sparse = false;
+      return reference(member, *known, allocated);
+    }
+    if (const auto begun = writer_.begin(member); !begun) return begun;
+    observer_.data_sent(member.path, status, is_elf(file.get()));
+    std::uint64_t at = 0;
+    for (const DataExtent& extent : extents) {
+      if (const auto skipped = writer_.zeros(extent.offset - at); !skipped) return skipped;
+      if (const auto sent = send(file.get(), extent, member.path); !sent) return sent;
+      at = extent.offset + extent.size;
+    }
+    return writer_.zeros(member.size - at);
+  }
+
+  Result<void> reference(PaxMember& member, const KnownContent& content, std::uint64_t allocated) {
+    member.xattrs.emplace_back(kContentAttribute, content.id.hex() + " " + std::to_string(member.size) + " " +
+                                                      std::to_string(allocated) + (content.elf ? " 1" : " 0"));
+    member.size = 0;
+    return writer_.begin(member);
+  }
+
+  Result<void> send(int file, const DataExtent& extent, const std::string& path) {
+    for (std::uint64_t done = 0; done < extent.size;) {
+      const std::size_t want = std::min<std::uint64_t>(buffer_.size(), extent.size - done);
+      const ssize_t n = ::pread(file, buffer_.data(), want, static_cast<off_t>(extent.offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return fail_errno("reading " + path);
+      if (n == 0) {
+        observer_.note(path + ": became shorter while it was read, filled with zeros");
+        return writer_.zeros(extent.size - done);
+      }
+      if (const auto written = writer_.data(ByteSpan{buffer_}.first(static_cast<std::size_t>(n))); !written) return written;
+      done += static_cast<std::uint64_t>(n);
+      bytes_ += static_cast<std::uint64_t>(n);
+      if (!observer_.progress(files_, bytes_)) return fail(Errc::cancelled, "stopped");
+    }
+    return {};
+  }
+
+  const EmitOptions& options_;
+  EmitObserver& observer_;
+  PaxWriter writer_;
+  std::vector<std::byte> buffer_;
+  std::vector<Level> stack_;
+  std::map<std::pair<dev_t, ino_t>, std::string> links_;  // hard-linked inodes → first name
+  dev_t root_device_ = 0;
+  std::uint64_t files_ = 0, bytes_ = 0;
+};
+
+}  // namespace
+
+Result<void> emit_tree(int root, ByteOutput& out, const EmitOptions& options, EmitObserver& observer) {
+  return TreeWalk{out, options, observer}.run(root);
+}
+
+}  // namespace stellarium::fs

@@ -1,0 +1,82 @@
+#include "fs/stat_cache.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
+
+namespace stellarium::fs {
+namespace {
+
+class StatCacheTest : public testing::Test {
+ protected:
+  StatCacheTest() {
+    char dir[] = "/tmp/stat_cache_test.XXXXXX";
+    dir_ = ::mkdtemp(dir);
+    file_ = dir_ / "deep" / "cache";
+    status_.st_dev = 5;
+    status_.st_ino = 77;
+    status_.st_size = 1234;
+    status_.st_mtim = {1000, 5};
+    status_.st_ctim = {2000, 6};
+  }
+  ~StatCacheTest() override { std::filesystem::remove_all(dir_); }
+
+  std::filesystem::path dir_, file_;
+  struct stat status_ {};
+  const KnownContent content_{cas::hash_of(as_bytes("hello")), true};
+  static constexpr timespec kLongAfter{3000, 0};
+};
+
+TEST_F(StatCacheTest, RemembersAcrossRuns) {
+  {
+    StatCache cache{file_};
+    cache.remember(status_, content_, kLongAfter);
+    ASSERT_TRUE(cache.save());
+  }
+  EXPECT_EQ(StatCache{file_}.find(status_), content_);
+}
+
+TEST_F(StatCacheTest, ForgetsAFileWhoseTimesOrSizeChanged) {
+  StatCache cache{file_};
+  cache.remember(status_, content_, kLongAfter);
+  auto changed = status_;
+  changed.st_ctim.tv_nsec++;
+  EXPECT_FALSE(cache.find(changed));
+  changed = status_;
+  changed.st_mtim.tv_sec++;
+  EXPECT_FALSE(cache.find(changed));
+  changed = status_;
+  changed.st_size++;
+  EXPECT_FALSE(cache.find(changed));
+  EXPECT_TRUE(cache.find(status_));
+}
+
+TEST_F(StatCacheTest, DoesNotTrustAFileThatChangedJustBeforeItWasRead) {
+  StatCache cache{file_};
+  cache.remember(status_, content_, timespec{2001, 0});
+  EXPECT_FALSE(cache.find(status_));
+}
+
+TEST_F(StatCacheTest, IsEmptyAfterDamageAnywhere) {
+  StatCache cache{file_};
+  cache.remember(status_, content_, kLongAfter);
+  ASSERT_TRUE(cache.save());
+  const auto size = static_cast<std::streamoff>(std::filesystem::file_size(file_));
+  for (std::streamoff at = 0; at < size; ++at) {
+    std::fstream file{file_, std::ios::in | std::ios::out | std::ios::binary};
+    file.seekg(at);
+    const char byte = static_cast<char>(file.get());
+    file.seekp(at);
+    file.put(static_cast<char>(byte ^ 0x10));
+    file.close();
+    EXPECT_EQ(StatCache{file_}.size(), 0u) << "byte " << at;
+    std::fstream mend{file_, std::ios::in | std::ios::out | std::ios::binary};
+    mend.seekp(at);
+    mend.put(byte);
+  }
+  EXPECT_EQ(StatCache{file_}.size(), 1u);
+}
+
+}  // namespace
+}  // namespace stellarium::fs

@@ -1,0 +1,192 @@
+#include "fs/tree_emitter.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "base/unique_fd.h"
+#include "fs/utf8_locale.h"
+
+namespace stellarium::fs {
+namespace {
+
+class StringOutput final : public ByteOutput {
+ public:
+  Result<void> write(ByteSpan data) override {
+    put_bytes(text, data);
+    return {};
+  }
+  std::string text;
+};
+
+struct Member {
+  std::string data, hard_link, symlink;
+  mode_t mode = 0;
+  std::map<std::string, std::string> xattrs;
+  int sparse_extents = 0;
+  long nanoseconds = 0;
+};
+
+/// What an independent reader (libarchive's) sees in the stream.
+std::map<std::string, Member> members_of(const std::string& stream) {
+  const Utf8Locale locale;
+  std::map<std::string, Member> members;
+  archive* const reader = archive_read_new();
+  archive_read_support_format_tar(reader);
+  archive_read_open_memory(reader, stream.data(), stream.size());
+  archive_entry* entry = nullptr;
+  while (archive_read_next_header(reader, &entry) == ARCHIVE_OK) {
+    Member member;
+    member.mode = archive_entry_mode(entry);
+    member.nanoseconds = archive_entry_mtime_nsec(entry);
+    if (const char* link = archive_entry_hardlink(entry)) member.hard_link = link;
+    if (const char* link = archive_entry_symlink(entry)) member.symlink = link;
+    member.sparse_extents = archive_entry_sparse_count(entry);
+    archive_entry_xattr_reset(entry);
+    const char* name = nullptr;
+    const void* value = nullptr;
+    std::size_t size = 0;
+    while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
+      member.xattrs[name] = std::string{static_cast<const char*>(value), size};
+    }
+    const void* block = nullptr;
+    la_int64_t offset = 0;
+    while (archive_read_data_block(reader, &block, &size, &offset) == ARCHIVE_OK) {
+      member.data.resize(static_cast<std::size_t>(offset), '\0');
+      member.data.append(static_cast<const char*>(block), size);
+    }
+    member.data.resize(std::max<std::size_t>(member.data.size(), static_cast<std::size_t>(archive_entry_size(entry))), '\0');
+    members[archive_entry_pathname(entry)] = std::move(member);
+  }
+  archive_read_free(reader);
+  return members;
+}
+
+class TreeEmitterTest : public testing::Test {
+ protected:
+  TreeEmitterTest() {
+    char dir[] = "/tmp/tree_emitter_test.XXXXXX";
+    root_ = ::mkdtemp(dir);
+  }
+  ~TreeEmitterTest() override { std::filesystem::remove_all(root_); }
+
+  void write(const std::string& name, const std::string& text) { std::ofstream{root_ / name, std::ios::binary} << text; }
+
+  std::map<std::string, Member> emit(EmitObserver& observer, const EmitOptions& options = {}) {
+    StringOutput out;
+    const UniqueFd root{::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    const auto emitted = emit_tree(root.get(), out, options, observer);
+    EXPECT_TRUE(emitted) << to_string(emitted.error());
+    return members_of(out.text);
+  }
+  std::map<std::string, Member> emit() {
+    EmitObserver observer;
+    return emit(observer);
+  }
+
+  std::filesystem::path root_;
+};
+
+TEST_F(TreeEmitterTest, SendsFilesFoldersAndLinks) {
+  std::filesystem::create_directories(root_ / "a/b");
+  write("a/b/file", "content");
+  std::filesystem::create_symlink("../b/file", root_ / "a/link");
+  std::filesystem::create_hard_link(root_ / "a/b/file", root_ / "other");
+  const auto members = emit();
+  EXPECT_TRUE(S_ISDIR(members.at("./").mode));
+  EXPECT_EQ(members.at("a/b/file").data, "content");
+  EXPECT_EQ(members.at("a/link").symlink, "../b/file");
+  EXPECT_EQ(members.at("other").hard_link, "a/b/file");
+}
+
+TEST_F(TreeEmitterTest, KeepsNamesThatAreNotText) {
+  const std::string raw = "caf\xe9\x01\xff", longest(255, 'n');
+  write(raw, "1");
+  write(longest, "2");
+  write("gr\xc3\xbc\xc3\x9f" "e", "3");
+  const auto members = emit();
+  EXPECT_EQ(members.at(raw).data, "1");
+  EXPECT_EQ(members.at(longest).data, "2");
+  EXPECT_EQ(members.at("gr\xc3\xbc\xc3\x9f" "e").data, "3");
+}
+
+TEST_F(TreeEmitterTest, KeepsNanosecondsAndAttributes) {
+  write("file", "x");
+  const timespec times[2] = {{5, 0}, {1'600'000'000, 123'456'789}};
+  ::utimensat(AT_FDCWD, (root_ / "file").c_str(), times, 0);
+  if (::setxattr((root_ / "file").c_str(), "user.note", "a\0b", 3, 0) != 0) GTEST_SKIP() << "no user attributes in /tmp here";
+  const auto members = emit();
+  EXPECT_EQ(members.at("file").nanoseconds, 123'456'789);
+  EXPECT_EQ(members.at("file").xattrs.at("user.note"), (std::string{"a\0b", 3}));
+}
+
+TEST_F(TreeEmitterTest, SendsHolesAsHoles) {
+  const UniqueFd fd{::open((root_ / "sparse").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
+  ASSERT_EQ(::ftruncate(fd.get(), 8 << 20), 0);
+  ASSERT_EQ(::pwrite(fd.get(), "data", 4, 1 << 20), 4);
+  StringOutput out;
+  EmitObserver observer;
+  const UniqueFd root{::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  ASSERT_TRUE(emit_tree(root.get(), out, {}, observer));
+  EXPECT_LT(out.text.size(), 100'000u);
+  const auto members = members_of(out.text);
+  const std::string& data = members.at("sparse").data;
+  ASSERT_EQ(data.size(), 8u << 20);
+  EXPECT_EQ(data.substr(1 << 20, 5), (std::string{"data\0", 5}));
+}
+
+TEST_F(TreeEmitterTest, NamesKnownContentsInsteadOfReadingThem) {
+  class Knows final : public EmitObserver {
+   public:
+    std::optional<KnownContent> known(std::string_view path, const struct stat&) override {
+      if (path != "big") return {};
+      return KnownContent{cas::hash_of(as_bytes("anything")), true};
+    }
+    void data_sent(std::string_view path, const struct stat&, bool elf) override { sent.emplace_back(path, elf); }
+    std::vector<std::pair<std::string, bool>> sent;
+  } observer;
+  write("big", std::string(1000, 'b'));
+  write("program", "\x7f" "ELF and so on, long enough to be no inline content at all, for sure");
+  const auto members = emit(observer);
+  EXPECT_EQ(members.at("big").data, "");
+  EXPECT_EQ(members.at("big").xattrs.at(kContentAttribute), cas::hash_of(as_bytes("anything")).hex() + " 1000 1000 1");
+  EXPECT_EQ(observer.sent, (std::vector<std::pair<std::string, bool>>{{"program", true}}));
+}
+
+TEST_F(TreeEmitterTest, LeavesOutWhatIsExcluded) {
+  std::filesystem::create_directories(root_ / "proc/1");
+  write("proc/1/stat", "x");
+  write("keep.o", "x");
+  write("keep.c", "x");
+  EmitObserver observer;
+  EmitOptions options;
+  options.exclude = {"proc/*", "*.o"};
+  const auto members = emit(observer, options);
+  EXPECT_TRUE(members.contains("proc/"));
+  EXPECT_FALSE(members.contains("proc/1/"));
+  EXPECT_FALSE(members.contains("keep.o"));
+  EXPECT_TRUE(members.contains("keep.c"));
+}
+
+TEST_F(TreeEmitterTest, StopsWhenItIsAskedTo) {
+  class Impatient final : public EmitObserver {
+    bool progress(std::uint64_t, std::uint64_t) override { return false; }
+  } observer;
+  write("file", "x");
+  StringOutput out;
+  const UniqueFd root{::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  const auto emitted = emit_tree(root.get(), out, {}, observer);
+  ASSERT_FALSE(emitted);
+  EXPECT_EQ(emitted.error().code, Errc::cancelled);
+}
+
+}  // namespace
+}  // namespace stellarium::fs
