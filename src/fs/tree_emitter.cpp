@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "base/unique_fd.h"
 #include "fs/pax_writer.h"
+#include "fs/xattr_reader.h"
 
 namespace stellarium::fs {
 namespace {
@@ -36,32 +36,6 @@ Result<std::vector<std::string>> names_in(int dir, const std::string& path) {
   if (errno != 0) return fail_errno("reading folder " + path);
   std::sort(names.begin(), names.end());
   return names;
-}
-
-/// All extended attributes of one entry, raw, without following a symlink. `reach` is a path that leads to the entry itself.
-Result<std::vector<std::pair<std::string, std::string>>> xattrs_of(const std::string& reach, const std::string& path) {
-  std::vector<std::pair<std::string, std::string>> found;
-  char small[1024];
-  std::vector<char> large;
-  char* names = small;
-  ssize_t size = ::llistxattr(reach.c_str(), small, sizeof small);
-  while (size < 0 && errno == ERANGE) {
-    large.resize(std::max<std::size_t>(64 << 10, large.size() * 2));
-    names = large.data();
-    size = ::llistxattr(reach.c_str(), names, large.size());
-  }
-  if (size < 0 && (errno == EOPNOTSUPP || errno == ENOENT)) return found;
-  if (size < 0) return fail_errno("listing attributes of " + path);
-  for (const char* name = names; name < names + size; name += std::strlen(name) + 1) {
-    std::string value(64 << 10, '\0');  // the kernel's own limit (XATTR_SIZE_MAX)
-    const ssize_t length = ::lgetxattr(reach.c_str(), name, value.data(), value.size());
-    if (length < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) continue;  // removed meanwhile, or not ours to read
-    if (length < 0) return fail_errno("reading attribute " + std::string{name} + " of " + path);
-    value.resize(static_cast<std::size_t>(length));
-    found.emplace_back(name, std::move(value));
-  }
-  std::sort(found.begin(), found.end());
-  return found;
 }
 
 /// Where a file has data. An unseekable or odd file system answers "everywhere".
@@ -96,8 +70,7 @@ class TreeWalk {
     if (!S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, "the root is not a folder");
     root_device_ = status.st_dev;
     PaxMember member = member_of(".", status);
-    // The magic link itself would not be followed; "." behind it is the folder.
-    auto xattrs = xattrs_of("/proc/self/fd/" + std::to_string(root) + "/.", ".");
+    auto xattrs = xattrs_.all_of(root, ".", ".");
     if (!xattrs) return fail(xattrs.error());
     member.xattrs = std::move(*xattrs);
     if (const auto begun = writer_.begin(member); !begun) return begun;
@@ -169,7 +142,7 @@ class TreeWalk {
         return writer_.begin(member);
       }
     }
-    auto xattrs = xattrs_of("/proc/self/fd/" + std::to_string(dir) + "/" + name, path);
+    auto xattrs = xattrs_.all_of(dir, name, path);
     if (!xattrs) return fail(xattrs.error());
     member.xattrs = std::move(*xattrs);
 
@@ -261,6 +234,7 @@ class TreeWalk {
   const EmitOptions& options_;
   EmitObserver& observer_;
   PaxWriter writer_;
+  XattrReader xattrs_;
   std::vector<std::byte> buffer_;
   std::vector<Level> stack_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;  // hard-linked inodes → first name
