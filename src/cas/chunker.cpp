@@ -10,8 +10,8 @@
 namespace stellarium::cas {
 namespace {
 
-// A position is a cut where all bits of a mask are 0 in the hash. Masks end below bit 60: high bits have seen most bytes, and
-// the bit that the first byte of a two-byte round shifts out is never asked for.
+// A position is a cut where all bits of a mask are 0 in the hash. Masks end below bit 60: high bits have seen most
+// bytes, and the bit that the first byte of a two-byte round shifts out is never asked for.
 constexpr unsigned kMaskEnd = 60;
 constexpr std::uint64_t mask_of(int bits) {
   return ((std::uint64_t{1} << bits) - 1) << (kMaskEnd - static_cast<unsigned>(bits));
@@ -19,13 +19,17 @@ constexpr std::uint64_t mask_of(int bits) {
 
 // Normalization: four times rarer than 1/avg before avg, four times more frequent after it.
 constexpr int kNormalization = 2;
-constexpr int bits_of(std::uint32_t avg) { return std::countr_zero(avg); }
+constexpr int bits_of(std::uint32_t avg) {
+  return std::countr_zero(avg);
+}
 
 constexpr std::uint32_t kMinAvg = 256;
 constexpr std::uint32_t kMaxMax = 1u << 30;
 
 // After a window of one repeated byte b the hash is b's entry times 2^64 - 1, that is, minus the entry, and stays so.
-constexpr std::uint64_t hash_of_run(std::uint8_t byte) { return 0 - kGear[byte]; }
+constexpr std::uint64_t hash_of_run(std::uint8_t byte) {
+  return 0 - kGear[byte];
+}
 constexpr bool no_run_is_cut(std::uint64_t mask) {
   for (unsigned byte = 0; byte < 256; ++byte)
     if ((hash_of_run(static_cast<std::uint8_t>(byte)) & mask) == 0) return false;
@@ -33,7 +37,8 @@ constexpr bool no_run_is_cut(std::uint64_t mask) {
 }
 static_assert(no_run_is_cut(mask_of(bits_of(Chunker::Params{}.avg) - kNormalization)),
               "with the default sizes no run of one byte may be cut before max");
-static_assert((hash_of_run(0) & mask_of(bits_of(kMinAvg) - kNormalization)) != 0, "zeros may not be cut whatever the sizes");
+static_assert((hash_of_run(0) & mask_of(bits_of(kMinAvg) - kNormalization)) != 0,
+              "zeros may not be cut whatever the sizes");
 
 constexpr GearTable shifted(GearTable table) {
   for (std::uint64_t& entry : table) entry <<= 1;
@@ -61,8 +66,8 @@ void Chunker::reset() {
   position_ = 0;
 }
 
-// Takes bytes until one of them is a cut under `mask`. Two bytes a round: the table look-ups of both lie outside the chain of
-// dependent operations, which is one shift and one addition a round.
+// Takes bytes until one of them is a cut under `mask`. Two bytes a round: the table look-ups of both lie outside the
+// chain of dependent operations, which is one shift and one addition a round.
 Chunker::Step Chunker::scan(ByteSpan data, std::uint64_t mask) {
   const auto* at = reinterpret_cast<const std::uint8_t*>(data.data());
   const std::size_t size = data.size();

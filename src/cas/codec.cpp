@@ -71,7 +71,9 @@ Compressor::~Compressor() = default;
 Compressor::Compressor(Compressor&&) noexcept = default;
 Compressor& Compressor::operator=(Compressor&&) noexcept = default;
 
-int Compressor::level() const { return state_->level; }
+int Compressor::level() const {
+  return state_->level;
+}
 
 std::optional<std::size_t> Compressor::compress(ByteSpan raw, MutableByteSpan out) {
   const decltype(state_->contexts)::Loan context{state_->contexts};
@@ -94,7 +96,8 @@ Decompressor& Decompressor::operator=(Decompressor&&) noexcept = default;
 Result<void> Decompressor::decompress(ByteSpan stored, MutableByteSpan raw) {
   // zstd itself would take several frames in a row, skippable ones, and a frame that does not state its size.
   const unsigned long long stated = ZSTD_getFrameContentSize(stored.data(), stored.size());
-  if (raw.empty() || stated != raw.size() || ZSTD_findFrameCompressedSize(stored.data(), stored.size()) != stored.size())
+  if (raw.empty() || stated != raw.size() ||
+      ZSTD_findFrameCompressedSize(stored.data(), stored.size()) != stored.size())
     return fail(Errc::corrupt, "zstd: expected exactly one frame of " + std::to_string(raw.size()) + " bytes");
 
   const decltype(state_->contexts)::Loan context{state_->contexts};
@@ -102,7 +105,8 @@ Result<void> Decompressor::decompress(ByteSpan stored, MutableByteSpan raw) {
   const std::size_t size = ZSTD_decompressDCtx(context.get(), raw.data(), raw.size(), stored.data(), stored.size());
   if (ZSTD_isError(size) != 0) return fail(Errc::corrupt, std::string{"zstd: "} + ZSTD_getErrorName(size));
   if (size != raw.size())
-    return fail(Errc::corrupt, "zstd: expected " + std::to_string(raw.size()) + " bytes, found " + std::to_string(size));
+    return fail(Errc::corrupt,
+                "zstd: expected " + std::to_string(raw.size()) + " bytes, found " + std::to_string(size));
   return {};
 }
 

@@ -28,8 +28,8 @@ class Compressor {
   Compressor(Compressor&&) noexcept;
   Compressor& operator=(Compressor&&) noexcept;
 
-  /// Compresses `raw` into the front of `out` and says how many bytes that took; nothing if it needs more than `out` has.
-  /// The same input, level and library version give the same bytes.
+  /// Compresses `raw` into the front of `out` and says how many bytes that took; nothing if it needs more than `out`
+  /// has. The same input, level and library version give the same bytes.
   std::optional<std::size_t> compress(ByteSpan raw, MutableByteSpan out);
   int level() const;
 

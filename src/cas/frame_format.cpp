@@ -19,7 +19,9 @@ static_assert(kChecksummed + Hash::kSize == kFrameHeaderSize);
 // zstd must save at least this part of the data, or reading it raw is the better bargain.
 constexpr std::size_t kLeastSaving = 64;
 
-tl::unexpected<Error> corrupt(std::string what) { return fail(Errc::corrupt, "container: " + std::move(what)); }
+tl::unexpected<Error> corrupt(std::string what) {
+  return fail(Errc::corrupt, "container: " + std::move(what));
+}
 
 std::string expected_found(std::string_view field, std::uint64_t expected, std::uint64_t found) {
   return std::string{field} + ": expected " + std::to_string(expected) + ", found " + std::to_string(found);
@@ -48,7 +50,8 @@ Result<void> check_sizes(const FrameHeader& header) {
   if (header.codec == Codec::raw && header.stored_size != header.raw_size)
     return corrupt(expected_found("stored size of raw data", header.raw_size, header.stored_size));
   if (header.codec == Codec::zstd && (header.stored_size == 0 || header.stored_size >= header.raw_size))
-    return corrupt("states " + std::to_string(header.raw_size) + " bytes compressed to " + std::to_string(header.stored_size));
+    return corrupt("states " + std::to_string(header.raw_size) + " bytes compressed to " +
+                   std::to_string(header.stored_size));
   return {};
 }
 
@@ -131,8 +134,7 @@ Result<FrameHeader> parse_frame_header(ByteSpan bytes) {
   reader.take(Hash::kSize);
   if (!reader.ok()) return corrupt(expected_found("bytes of the header", kFrameHeaderSize, bytes.size()));
   if (magic != kMagic) return corrupt("wrong magic");
-  if (version != kVersion)
-    return fail(Errc::version, "container: " + expected_found("version", kVersion, version));
+  if (version != kVersion) return fail(Errc::version, "container: " + expected_found("version", kVersion, version));
   if (header.kind < FrameKind::chunks || header.kind > FrameKind::freed)
     return corrupt("unknown kind " + std::to_string(kind));
   if (header.codec > Codec::zstd) return corrupt("unknown codec " + std::to_string(codec));
@@ -178,7 +180,8 @@ Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompres
   frame.entries = view.index.entries;
   for (const DecodedFrame::Entry& entry : frame.entries)
     if (const Hash found = hash_of(frame.data(entry)); found != entry.id)
-      return corrupt("chunk at " + std::to_string(entry.offset) + ": expected id " + entry.id.hex() + ", found " + found.hex());
+      return corrupt("chunk at " + std::to_string(entry.offset) + ": expected id " + entry.id.hex() + ", found " +
+                     found.hex());
   return frame;
 }
 
@@ -193,7 +196,9 @@ std::vector<std::byte> encode_freed_header(std::size_t container_size) {
   return {bytes.begin(), bytes.end()};
 }
 
-FrameBuilder::FrameBuilder(FrameKind kind) : kind_{kind} { assert(kind != FrameKind::freed); }
+FrameBuilder::FrameBuilder(FrameKind kind) : kind_{kind} {
+  assert(kind != FrameKind::freed);
+}
 
 bool FrameBuilder::fits(std::size_t size) const {
   return entries_.size() < kMaxFrameEntries && size <= max_raw_size(kind_) - raw_.size();

@@ -77,12 +77,17 @@ Hasher::Hasher() {
   reset();
 }
 
-void Hasher::reset() { blake3_hasher_init(as_hasher(state_)); }
+void Hasher::reset() {
+  blake3_hasher_init(as_hasher(state_));
+}
 
-void Hasher::update(ByteSpan data) { blake3_hasher_update(as_hasher(state_), data.data(), data.size()); }
+void Hasher::update(ByteSpan data) {
+  blake3_hasher_update(as_hasher(state_), data.data(), data.size());
+}
 
 void Hasher::update_zeros(std::uint64_t count) {
-  static constexpr std::array<std::byte, 64 << 10> kZeros{};  // long enough for all SIMD lanes, short enough for the cache
+  // Long enough for all SIMD lanes, short enough for the cache.
+  static constexpr std::array<std::byte, 64 << 10> kZeros{};
   while (count > 0) {
     const std::uint64_t part = std::min<std::uint64_t>(count, kZeros.size());
     update(ByteSpan{kZeros}.first(static_cast<std::size_t>(part)));
@@ -90,6 +95,8 @@ void Hasher::update_zeros(std::uint64_t count) {
   }
 }
 
-Hash Hasher::finish() const { return finalized(*as_hasher(state_)); }
+Hash Hasher::finish() const {
+  return finalized(*as_hasher(state_));
+}
 
 }  // namespace stellarium::cas

@@ -28,7 +28,7 @@ struct Hash {
   std::string_view text() const { return as_text(bytes); }  ///< the raw 32 bytes as a database key
 };
 
-/// What a hash names. A content of one chunk has the same id as that chunk, because both are the BLAKE3 of the same bytes.
+/// What a hash names. A content of one chunk has that chunk's id, because both are the BLAKE3 of the same bytes.
 using ChunkId = Hash;    ///< 1 byte to 64 KiB of content
 using ContentId = Hash;  ///< all bytes of one file
 
@@ -46,7 +46,7 @@ class Hasher {
   Hasher();
   void update(ByteSpan data);
   void update_zeros(std::uint64_t count);  ///< as update() with that many zero bytes, which need not exist anywhere
-  Hash finish() const;  ///< of everything so far; more may follow
+  Hash finish() const;                     ///< of everything so far; more may follow
   void reset();
 
  private:

@@ -14,14 +14,17 @@ constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kPageHeaderSize = 64;
 constexpr std::uint32_t kMaxRepeat = std::numeric_limits<std::uint32_t>::max();
 
-tl::unexpected<Error> corrupt(std::string what) { return fail(Errc::corrupt, "recipe: " + std::move(what)); }
+tl::unexpected<Error> corrupt(std::string what) {
+  return fail(Errc::corrupt, "recipe: " + std::move(what));
+}
 
 std::string expected_found(std::string_view field, std::uint64_t expected, std::uint64_t found) {
   return std::string{field} + ": expected " + std::to_string(expected) + ", found " + std::to_string(found);
 }
 
 /// A page is three columns behind its header, because equal fields side by side compress best.
-std::string encode_page(const Recipe& recipe, std::span<const Recipe::Entry> entries, std::uint32_t page, std::uint32_t pages) {
+std::string encode_page(const Recipe& recipe, std::span<const Recipe::Entry> entries, std::uint32_t page,
+                        std::uint32_t pages) {
   std::string bytes{kMagic};
   put_le(bytes, kVersion);
   put_le(bytes, static_cast<std::uint16_t>(entries.size()));
@@ -161,7 +164,8 @@ Result<Recipe> decode_recipe(const std::vector<std::string>& pages) {
   // Up to kMaxChunk bytes are never cut, so there the one chunk is the content.
   const bool whole = recipe.entries.size() == 1 && recipe.entries[0].repeat == 1;
   if ((recipe.size <= kMaxChunk && recipe.size > 0) != whole)
-    return corrupt("a content of " + std::to_string(recipe.size) + " bytes in " + std::to_string(recipe.entries.size()) + " runs");
+    return corrupt("a content of " + std::to_string(recipe.size) + " bytes in " +
+                   std::to_string(recipe.entries.size()) + " runs");
   if (whole && recipe.entries[0].id != recipe.content) return corrupt("the only chunk is not the content");
   return recipe;
 }

@@ -53,8 +53,8 @@ std::string recipe_page_key(const ContentId& content, std::uint32_t page);
 std::vector<std::string> encode_recipe(const Recipe& recipe);  ///< its pages, in order; at least one
 /// Errors: corrupt, version.
 [[nodiscard]] Result<RecipePageHeader> parse_recipe_page_header(ByteSpan page);
-/// Refuses (corrupt) sizes that do not add up, entries of 0 or more than 64 KiB, and everything non-canonical: for a list of
-/// chunks there is exactly one encoding.
+/// Refuses (corrupt) sizes that do not add up, entries of 0 or more than 64 KiB, and everything non-canonical: for a
+/// list of chunks there is exactly one encoding.
 [[nodiscard]] Result<Recipe> decode_recipe(const std::vector<std::string>& pages);
 
 }  // namespace stellarium::cas

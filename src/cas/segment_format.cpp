@@ -19,7 +19,9 @@ static_assert(kChecksummed + Hash::kSize == kSegmentHeaderSize && kSegmentHeader
 constexpr std::string_view kNameSuffix = ".seg";
 constexpr std::size_t kNameDigits = 8;
 
-tl::unexpected<Error> corrupt(std::string what) { return fail(Errc::corrupt, std::move(what)); }
+tl::unexpected<Error> corrupt(std::string what) {
+  return fail(Errc::corrupt, std::move(what));
+}
 
 std::string expected_found(std::string_view field, std::uint64_t expected, std::uint64_t found) {
   return std::string{field} + ": expected " + std::to_string(expected) + ", found " + std::to_string(found);
@@ -148,7 +150,8 @@ Result<std::vector<SegmentEntry>> parse_segment_footer(ByteSpan bytes, std::uint
     if (entry.size < kFrameHeaderSize || entry.size > kMaxContainer || entry.kind < FrameKind::chunks ||
         entry.kind > FrameKind::freed || entry.codec > Codec::zstd || entry.count > kMaxFrameEntries ||
         entry.raw_size > max_raw_size(entry.kind))
-      return corrupt("footer: container " + std::to_string(i) + " at byte " + std::to_string(entry.offset) + " is impossible");
+      return corrupt("footer: container " + std::to_string(i) + " at byte " + std::to_string(entry.offset) +
+                     " is impossible");
     end = entry.end();
     entries.push_back(entry);
   }

@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "cas/frame_format.h"
 
-// Segment files (docs/formats/segment.md): a header, containers back to back, and once finished a footer that lists them.
+// Segment files (docs/formats/segment.md): a header, containers back to back, and once finished a footer listing them.
 namespace stellarium::cas {
 
 inline constexpr std::size_t kSegmentHeaderSize = 64;
@@ -49,7 +49,7 @@ std::vector<std::byte> encode_segment_header(std::uint32_t number, const StoreId
 /// Entries and trailer. The entries must be back to back from kSegmentHeaderSize on.
 std::vector<std::byte> encode_segment_footer(std::span<const SegmentEntry> entries);
 
-/// What the last kSegmentTrailerSize bytes of a finished segment say, in shape only: the checksum needs the entries too.
+/// What the last 64 bytes of a finished segment say, in shape only: the checksum needs the entries too.
 struct SegmentTrailer {
   std::uint64_t footer_offset;  ///< where the containers end and the entries begin
   std::uint32_t count;          ///< of entries
@@ -57,7 +57,8 @@ struct SegmentTrailer {
 };
 /// Errors: not_found (no footer magic there: the segment was never finished), corrupt, version.
 [[nodiscard]] Result<SegmentTrailer> parse_segment_trailer(ByteSpan bytes, std::uint64_t file_size);
-/// Takes the whole footer, entries and trailer. Refuses entries that leave a gap, overlap, or do not end where the footer begins.
+/// Takes the whole footer, entries and trailer. Refuses entries that leave a gap, overlap, or do not end where the
+/// footer begins.
 [[nodiscard]] Result<std::vector<SegmentEntry>> parse_segment_footer(ByteSpan bytes, std::uint64_t file_size);
 
 }  // namespace stellarium::cas

@@ -14,7 +14,8 @@ constexpr std::size_t kFirstRead = 128u << 10;
 
 }  // namespace
 
-SegmentReader::SegmentReader(Io& io, UniqueFd file, std::uint32_t number) : io_{&io}, file_{std::move(file)}, number_{number} {}
+SegmentReader::SegmentReader(Io& io, UniqueFd file, std::uint32_t number)
+    : io_{&io}, file_{std::move(file)}, number_{number} {}
 
 Result<SegmentReader> SegmentReader::open(Io& io, int dir, std::uint32_t number, const StoreId& store) {
   Result<UniqueFd> file = io.open(dir, segment_name(number), O_RDONLY, 0);

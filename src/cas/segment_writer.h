@@ -15,7 +15,7 @@ namespace stellarium::cas {
 /// Life:    create (or resume), then any number of append and sync, then finish once. Dropping it leaves a segment
 ///          without footer, whose durable part can be resumed or walked.
 /// Errors:  out_of_space, io. After any error the writer takes no more appends: what was not yet durable must be written
-///          again, to another segment (after a failed fdatasync nobody knows what reached the disk).
+///          again, to another segment, because after a failed fdatasync nobody knows what reached the disk.
 /// Threads: one at a time.
 /// Borrows: `io` and `dir` (the segments folder) for as long as it lives.
 class SegmentWriter {
@@ -24,7 +24,8 @@ class SegmentWriter {
   static Result<SegmentWriter> create(Io& io, int dir, std::uint32_t number, const StoreId& store);
   /// Goes on after `durable_size` bytes of an unfinished segment; what lies behind them is cut off.
   /// Errors also: corrupt (the durable part is damaged or ends inside a container; nothing was changed then).
-  static Result<SegmentWriter> resume(Io& io, int dir, std::uint32_t number, const StoreId& store, std::uint64_t durable_size);
+  static Result<SegmentWriter> resume(Io& io, int dir, std::uint32_t number, const StoreId& store,
+                                      std::uint64_t durable_size);
 
   /// Appends one whole container (FrameBuilder::encode) and returns its offset. Not durable before sync.
   /// Errors also: out_of_space when the file would pass kMaxSegmentSize.
@@ -37,8 +38,10 @@ class SegmentWriter {
   [[nodiscard]] Result<void> finish();
 
   std::uint32_t number() const { return number_; }
-  std::uint64_t size() const { return size_; }                  ///< bytes appended so far, header included
-  std::uint64_t durable_size() const { return durable_size_; }  ///< of them known to be on disk; 0 before the first sync
+  std::uint64_t size() const { return size_; }  ///< bytes appended so far, header included
+  std::uint64_t durable_size() const {
+    return durable_size_;
+  }  ///< of them known to be on disk; 0 before the first sync
   bool failed() const { return failed_; }
   std::span<const SegmentEntry> entries() const { return entries_; }
   int fd() const { return file_.get(); }
@@ -60,10 +63,10 @@ class SegmentWriter {
   std::vector<SegmentEntry> entries_;
 };
 
-/// Gives back the space of collected containers: marks each as freed, syncs once, and only then punches whole blocks out of
-/// them, so that a crash never leaves a container that looks alive over a hole. Call it after the database forgot their chunks.
-/// Returns the bytes punched (whole 4 KiB blocks). A container that is freed already is punched again, at no harm.
-/// Errors: corrupt (no container of that size there), io.
+/// Gives back the space of collected containers: marks each as freed, syncs once, and only then punches whole blocks
+/// out of them, so that a crash never leaves a container that looks alive over a hole. Call it after the database
+/// forgot their chunks. A container that is freed already is punched again, at no harm.
+/// Returns the bytes punched (whole 4 KiB blocks). Errors: corrupt (no container of that size there), io.
 [[nodiscard]] Result<std::uint64_t> free_containers(Io& io, int fd, std::span<const SegmentEntry> containers);
 
 }  // namespace stellarium::cas
