@@ -29,6 +29,7 @@ struct PaxWriter::Impl {
 
   static la_ssize_t write(archive* a, void* self, const void* data, std::size_t size) {
     auto& impl = *static_cast<Impl*>(self);
+    if (impl.given_up) return static_cast<la_ssize_t>(size);
     const Result<void> written = impl.out.write({static_cast<const std::byte*>(data), size});
     if (!written) {
       impl.error = written.error();
@@ -47,6 +48,7 @@ struct PaxWriter::Impl {
   Utf8Locale locale;  // first: the writer reads it when it is made and while it writes names
   ByteOutput& out;
   std::optional<Error> error;
+  bool given_up = false;
   std::unique_ptr<archive, ArchiveFree> writer;
   std::unique_ptr<archive_entry, EntryFree> entry{archive_entry_new()};
   std::string path;
@@ -62,8 +64,9 @@ PaxWriter::PaxWriter(ByteOutput& out) : impl_{std::make_unique<Impl>(out)} {
 }
 
 PaxWriter::~PaxWriter() {
-  // Without finish() the archive was given up: no end mark must make the cut stream look whole.
-  archive_write_fail(impl_->writer.get());
+  // Without finish() the archive was given up: no end mark must make the cut stream look whole. (archive_write_fail would do that
+  // too, but then libarchive frees the writer without closing it and leaks its block.)
+  impl_->given_up = true;
 }
 
 Result<void> PaxWriter::begin(const PaxMember& member) {
