@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 500
 LEFTOVERS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 # Paths that exist on one developer's machine only.
-PRIVATE = re.compile(r"(?<![\w.$}{/-])/(work|workspace|root|home|Users|var/tmp(?!/stellarium-))/\w")
+PRIVATE = re.compile(r"(?<![\w.$}{/-])/(work|workspace|root|home|Users)/\w")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
 NAMED_FILE = re.compile(r"`((?:src|tools|tests|docs|cmake)/[\w./-]*\w)`")
 FORMAT_HEAD = re.compile(r"^# .*version \d+.*code: (\S+).*example: (\S+)")

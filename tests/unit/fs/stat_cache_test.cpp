@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+#include "support/golden.h"
+
 namespace stellarium::fs {
 namespace {
 
@@ -35,6 +37,15 @@ TEST_F(StatCacheTest, RemembersAcrossRuns) {
     ASSERT_TRUE(cache.save());
   }
   EXPECT_EQ(StatCache{file_}.find(status_), content_);
+}
+
+TEST_F(StatCacheTest, WritesAndReadsTheFileOfVersionOne) {
+  StatCache cache{file_};
+  cache.remember(status_, content_, kLongAfter);
+  ASSERT_TRUE(cache.save());
+  std::ifstream in{file_, std::ios::binary};
+  const std::string made{std::istreambuf_iterator<char>{in}, {}};
+  EXPECT_EQ(made, test::golden_or_write("stat-cache-v1.bin", made));
 }
 
 TEST_F(StatCacheTest, ForgetsAFileWhoseTimesOrSizeChanged) {
