@@ -12,6 +12,7 @@
 #include "cas/database.h"
 #include "cas/hash.h"
 #include "cas/recipe.h"
+#include "cas/segment_format.h"  // StoreId
 
 namespace stellarium::cas {
 
@@ -33,10 +34,12 @@ class ContentWriter {
   [[nodiscard]] virtual Result<ContentId> finish() = 0;
 };
 
-/// One import (or later: one settle). While it is open, gc deletes nothing that it wrote or found present.
-/// Destroying it without commit() leaves garbage at most, which gc removes.
+/// One import (or later: one settle). While it is open, gc deletes nothing that it wrote or found present; so it stays
+/// open until what refers to its contents is published. Destroying it without commit() leaves garbage at most, which gc
+/// removes.
 ///
-/// Threads: one producer at a time; compression runs on the store's workers. Memory is bounded (a few frames per worker).
+/// Threads: one producer at a time; compression runs on the store's workers. Memory is bounded (a few frames per
+/// worker).
 class WriteSession {
  public:
   virtual ~WriteSession() = default;
@@ -61,11 +64,13 @@ class WriteSession {
 class ContentStore : public ChunkSource {
  public:
   struct Options {
-    unsigned workers = 0;                       ///< compression threads; 0: one per core
+    unsigned workers = 0;  ///< compression threads; 0: one per core
     int zstd_level = 4;
-    std::uint64_t segment_bytes = 64u << 20;
+    std::uint64_t segment_bytes = 64u << 20;  ///< a segment is finished before it grows beyond this
+    StoreId store{};  ///< the uuid in the store's `format` file; segments of another one are refused
   };
-  /// Opens `dir` (made if missing): cuts torn tails above the durable length, reports damage below it.
+  /// Opens `dir` (made if missing): cuts torn tails above the durable length. Damage below it does not stop the store
+  /// from opening, because the rest is still good; check() names it.
   static Result<std::unique_ptr<ContentStore>> open(Database& database, Io& io, const std::filesystem::path& dir,
                                                     const Options& options);
 
@@ -88,13 +93,15 @@ class ContentStore : public ChunkSource {
   };
   /// Two-phase mark and sweep; punches dead frames out of segments, removes empty segments. `dry_run` only reports.
   /// Refuses when `live` reports nothing while the store has chunks, unless `allow_empty`.
-  [[nodiscard]] virtual Result<GcReport> collect(const LiveContents& live, bool dry_run, bool allow_empty, const Progress& progress) = 0;
+  [[nodiscard]] virtual Result<GcReport> collect(const LiveContents& live, bool dry_run, bool allow_empty,
+                                                 const Progress& progress) = 0;
 
   struct RecompressReport {
     std::uint64_t bytes_before = 0, bytes_after = 0, frames = 0;
   };
   /// Rewrites all live frames at `level` in the best order for size, then drops the old segments.
-  [[nodiscard]] virtual Result<RecompressReport> recompress(const LiveContents& live, int level, const Progress& progress) = 0;
+  [[nodiscard]] virtual Result<RecompressReport> recompress(const LiveContents& live, int level,
+                                                            const Progress& progress) = 0;
 
   /// Damage that a check found. `chunks` are the ids whose bytes cannot be delivered.
   struct Damage {
@@ -116,7 +123,8 @@ class ContentStore : public ChunkSource {
     std::uint64_t frames_decoded = 0, corrupt_reads = 0;
   };
   virtual Stats stats() = 0;
-  /// Finishes open segments with their footers. The store then takes no more sessions.
+  /// Finishes open segments with their footers (small ones go on at the next open). The store then takes no more
+  /// sessions; all that were open must be gone.
   [[nodiscard]] virtual Result<void> close() = 0;
 };
 

@@ -1,0 +1,132 @@
+#include "cas/write_session.h"
+
+#include <algorithm>
+
+#include "cas/families.h"
+
+namespace stellarium::cas {
+namespace {
+
+// Recipes wait in memory for their chunks to be durable; a session of any length commits by itself when they get many.
+constexpr std::size_t kMaxRecipeBytes = 4u << 20;
+
+}  // namespace
+
+StoreSession::StoreSession(StoreParts& parts)
+    : parts_{parts},
+      guard_{parts.guards.begin()},
+      pipeline_{std::make_shared<FramePipeline>(parts.pipeline(parts.compressor))} {}
+
+StoreSession::~StoreSession() {
+  pipeline_->close();
+}
+
+std::unique_ptr<ContentWriter> StoreSession::begin(Placement placement) {
+  return std::make_unique<SessionContentWriter>(*this, placement);
+}
+
+void StoreSession::depend_on(const PendingChunks::Owner& owner) {
+  if (owner != pipeline_ && std::ranges::find(others_, owner) == others_.end()) others_.push_back(owner);
+}
+
+Result<bool> StoreSession::knows_chunk(const ChunkId& id) {
+  guard_->touch(id);
+  if (const auto owner = parts_.pending.find(id)) {
+    depend_on(owner);
+    return true;
+  }
+  // Asked after the pending table: a chunk leaves that one only once it is here.
+  const auto found = parts_.index.find(id);
+  if (!found) return fail(found.error());
+  return found->has_value();
+}
+
+Result<bool> StoreSession::knows_or_claims(const ChunkId& id) {
+  guard_->touch(id);
+  const std::uint64_t releases = parts_.pending.releases();
+  auto found = parts_.index.find(id);
+  if (!found) return fail(found.error());
+  if (*found) return true;
+  if (const auto owner = parts_.pending.claim(id, pipeline_)) {
+    depend_on(owner);
+    return true;
+  }
+  if (parts_.pending.releases() == releases) return false;
+  // It may have become durable between look-up and claim.
+  found = parts_.index.find(id);
+  if (!found || *found) parts_.pending.release(std::span{&id, 1}, *pipeline_);
+  if (!found) return fail(found.error());
+  return found->has_value();
+}
+
+Result<void> StoreSession::store(FramePipeline::Lane lane, const ChunkId& id, ByteSpan data) {
+  const auto known = knows_or_claims(id);
+  if (!known) return fail(known.error());
+  if (*known) {
+    ++totals_.chunks_known;
+    return {};
+  }
+  ++totals_.chunks_new;
+  totals_.bytes_new += data.size();
+  return pipeline_->add(lane, id, data);
+}
+
+Result<void> StoreSession::store(const Recipe& recipe) {
+  const Totals before = totals_;
+  for (const std::string& page : encode_recipe(recipe)) {
+    const ChunkId id = hash_of(as_bytes(page));
+    if (auto ok = store(FramePipeline::Lane::recipes, id, as_bytes(page)); !ok) return ok;
+  }
+  totals_ = before;  // recipes are not content
+  std::uint32_t number = 0;
+  for (const std::string& page : encode_recipe(recipe))
+    recipes_.put(kRecipeFamily, recipe_page_key(recipe.content, number++), page);
+  uncommitted_.insert(recipe.content);
+  if (recipes_.bytes() > kMaxRecipeBytes) return commit();
+  return {};
+}
+
+Result<bool> StoreSession::knows(const ContentId& content, std::uint64_t size) {
+  if (size == 0) return true;
+  if (size <= kMaxChunk) return knows_chunk(content);
+  guard_->touch(content);  // keeps the recipe, and with it all chunks
+  if (uncommitted_.contains(content)) return true;
+  const auto first_page = parts_.database.get(kRecipeFamily, recipe_page_key(content, 0));
+  if (!first_page) return fail(first_page.error());
+  return first_page->has_value();
+}
+
+Result<bool> StoreSession::adopt(const ContentId& content, std::uint64_t size) {
+  const auto known = knows(content, size);
+  if (known && *known) count(size, 1);
+  return known;
+}
+
+void StoreSession::count(std::uint64_t size, std::uint64_t chunks_known) {
+  totals_.bytes_in += size;
+  totals_.chunks_known += chunks_known;
+}
+
+Result<void> StoreSession::commit() {
+  if (auto ok = pipeline_->make_durable(); !ok) return fail(std::move(ok).error(), "storing new chunks");
+  for (const auto& other : others_)
+    if (auto ok = other->make_durable(); !ok)
+      return fail(std::move(ok).error(), "storing chunks shared with another import");
+  others_.clear();
+  // After the chunks in the log, so that no crash leaves a recipe without them.
+  if (auto ok = parts_.database.write(std::exchange(recipes_, {}), Database::Sync::no); !ok) return ok;
+  uncommitted_.clear();
+  return {};
+}
+
+WriteSession::Totals StoreSession::totals() const {
+  Totals totals = totals_;
+  totals.bytes_stored = pipeline_->totals().bytes_stored;
+  return totals;
+}
+
+std::unique_ptr<WriteSession> make_session(StoreParts& parts) {
+  return std::make_unique<StoreSession>(parts);
+}
+
+}  // namespace stellarium::cas

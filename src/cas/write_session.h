@@ -1,0 +1,87 @@
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "cas/chunker.h"
+#include "cas/content_store.h"
+#include "cas/frame_pipeline.h"
+#include "cas/recipe.h"
+#include "cas/session_guards.h"
+#include "cas/store_parts.h"
+
+namespace stellarium::cas {
+
+/// One session: looks ids up, sends what is new down its own pipeline, gathers recipes until the next commit.
+class StoreSession final : public WriteSession {
+ public:
+  explicit StoreSession(StoreParts& parts);
+  ~StoreSession() override;
+
+  std::unique_ptr<ContentWriter> begin(Placement placement) override;
+  Result<bool> adopt(const ContentId& content, std::uint64_t size) override;
+  Result<void> commit() override;
+  Totals totals() const override;
+
+  // For the session's content writers.
+
+  /// Makes sure that the chunk is in the store, or on its way.
+  Result<void> store(FramePipeline::Lane lane, const ChunkId& id, ByteSpan data);
+  Result<void> store(const Recipe& recipe);
+  /// `adopt`, without counting.
+  Result<bool> knows(const ContentId& content, std::uint64_t size);
+  /// Counts `size` content bytes as offered; with `chunks_known`, as found present.
+  void count(std::uint64_t size, std::uint64_t chunks_known = 0);
+  /// A buffer that contents share one after another, so that its pages are touched once.
+  std::vector<std::byte>& buffer() { return buffer_; }
+
+ private:
+  /// Whether the chunk is in the index, or pending in some pipeline, which then is remembered.
+  Result<bool> knows_chunk(const ChunkId& id);
+  /// The same; if not, this session's pipeline owns it now and has to store it.
+  Result<bool> knows_or_claims(const ChunkId& id);
+  void depend_on(const PendingChunks::Owner& owner);
+
+  StoreParts& parts_;
+  std::unique_ptr<SessionGuards::Guard> guard_;
+  std::shared_ptr<FramePipeline> pipeline_;
+  std::vector<PendingChunks::Owner> others_;  // pipelines that carry chunks we need
+  Database::Batch recipes_;
+  std::unordered_set<ContentId, HashOfHash> uncommitted_;  // contents whose recipe is in recipes_
+  std::vector<std::byte> buffer_;
+  Totals totals_;
+};
+
+/// Contents up to this size are hashed as a whole before anything else, so that a known one is never cut.
+inline constexpr std::size_t kDedupBeforeCutting = 4u << 20;
+
+/// Cuts, hashes and stores one content.
+class SessionContentWriter final : public ContentWriter {
+ public:
+  SessionContentWriter(StoreSession& session, Placement placement);
+
+  Result<void> append(ByteSpan data) override;
+  Result<void> append_zeros(std::uint64_t count) override;
+  Result<ContentId> finish() override;
+
+ private:
+  Result<ContentId> finish_one_chunk();
+  Result<void> begin_streaming();
+  Result<void> cut(ByteSpan data);
+  Result<void> cut_zeros(std::uint64_t count);
+  Result<void> end_chunk(ByteSpan chunk);
+
+  StoreSession& session_;
+  const Placement placement_;
+  std::vector<std::byte>& buffer_;  // the content so far; when streaming, the chunk that is still open
+  bool streaming_ = false;
+  std::uint64_t size_ = 0;
+  Hasher whole_;
+  Chunker chunker_;
+  Recipe recipe_;
+  std::optional<ChunkId> zero_chunk_;  // id of a chunk of kMaxChunk zeros, once met
+};
+
+}  // namespace stellarium::cas

@@ -1,0 +1,134 @@
+#pragma once
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/io.h"
+#include "cas/content_store.h"
+#include "cas/families.h"
+#include "support/temp_dir.h"
+
+namespace stellarium::cas::test {
+
+using Bytes = std::vector<std::byte>;
+
+/// Pseudo-random bytes that zstd cannot shrink.
+inline Bytes random_bytes(std::uint64_t seed, std::size_t size) {
+  std::mt19937_64 random{seed};
+  Bytes bytes(size);
+  for (std::size_t at = 0; at < size; at += 8) {
+    const std::uint64_t word = random();
+    std::memcpy(bytes.data() + at, &word, std::min<std::size_t>(8, size - at));
+  }
+  return bytes;
+}
+
+/// Bytes that zstd shrinks to about a quarter.
+inline Bytes text_bytes(std::uint64_t seed, std::size_t size) {
+  std::mt19937_64 random{seed};
+  Bytes bytes;
+  while (bytes.size() < size) {
+    const std::string word = "word" + std::to_string(random() % 1000) + (random() % 8 == 0 ? "\n" : " ");
+    for (const char c : word) bytes.push_back(static_cast<std::byte>(c));
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+/// A content store with a database of its own in a folder of its own, which can be closed and opened again.
+class TestStore {
+ public:
+  explicit TestStore(ContentStore::Options options = small(), Io& io = system_io()) : options_{options}, io_{io} {
+    open();
+  }
+
+  /// Small segments, so that little data fills several.
+  static ContentStore::Options small() {
+    return {.workers = 2, .zstd_level = 3, .segment_bytes = 1u << 20, .store = {}};
+  }
+
+  Result<void> try_open() {
+    auto database = Database::open(dir_ / "db", kFamilies, Database::Options{.cache_bytes = 8u << 20});
+    if (!database) return fail(database.error());
+    database_ = *std::move(database);
+    auto store = ContentStore::open(*database_, io_, segments(), options_);
+    if (!store) return fail(store.error());
+    store_ = *std::move(store);
+    return {};
+  }
+  void open() {
+    if (auto ok = try_open(); !ok) throw std::runtime_error(to_string(ok.error()));
+  }
+  /// As after kill -9: nothing is finished.
+  void drop() {
+    store_.reset();
+    database_.reset();
+  }
+  void close() {
+    if (auto ok = store_->close(); !ok) throw std::runtime_error(to_string(ok.error()));
+    drop();
+  }
+
+  ContentStore& operator*() { return *store_; }
+  ContentStore* operator->() { return store_.get(); }
+  Database& database() { return *database_; }
+  std::filesystem::path segments() const { return dir_ / "segments"; }
+  const stellarium::test::TempDir& dir() const { return dir_; }
+
+ private:
+  const stellarium::test::TempDir dir_;
+  const ContentStore::Options options_;
+  Io& io_;
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<ContentStore> store_;
+};
+
+/// Writes one content in pieces of `step` bytes.
+inline Result<ContentId> write(WriteSession& session, ByteSpan data, Placement placement = Placement::data,
+                               std::size_t step = 100'000) {
+  const auto writer = session.begin(placement);
+  for (std::size_t at = 0; at < data.size(); at += step)
+    if (auto ok = writer->append(data.subspan(at, std::min(step, data.size() - at))); !ok) return fail(ok.error());
+  return writer->finish();
+}
+
+/// Writes and commits in a session of its own.
+inline ContentId store(ContentStore& store, ByteSpan data, Placement placement = Placement::data) {
+  const auto session = store.begin_session();
+  const auto id = write(*session, data, placement);
+  if (!id) throw std::runtime_error(to_string(id.error()));
+  if (auto ok = session->commit(); !ok) throw std::runtime_error(to_string(ok.error()));
+  return *id;
+}
+
+/// Reads a content back, chunk by chunk.
+inline Result<Bytes> read(ContentStore& store, const ContentId& content, std::uint64_t size) {
+  const auto recipe = store.recipe(content, size);
+  if (!recipe) return fail(recipe.error());
+  Bytes bytes;
+  for (const Recipe::Entry& entry : recipe->entries) {
+    const auto frame = store.fetch(entry.id);
+    if (!frame) return fail(frame.error());
+    const DecodedFrame::Entry* const chunk = (*frame)->find(entry.id);
+    if (chunk == nullptr) return fail(Errc::corrupt, "the frame lacks the chunk");
+    const ByteSpan data = (*frame)->data(*chunk);
+    for (std::uint32_t n = 0; n < entry.repeat; ++n) bytes.insert(bytes.end(), data.begin(), data.end());
+  }
+  return bytes;
+}
+
+/// Roots for gc: exactly these contents.
+inline ContentStore::LiveContents live(std::vector<ContentStore::LiveContent> contents) {
+  return [contents =
+              std::move(contents)](const std::function<void(const ContentStore::LiveContent&)>& found) -> Result<void> {
+    for (const auto& content : contents) found(content);
+    return {};
+  };
+}
+
+}  // namespace stellarium::cas::test
