@@ -61,7 +61,7 @@ class Store:
     def __exit__(self, *_) -> None:
         for mount in reversed(self.mounts):
             subprocess.run(["umount", "--lazy", str(mount)], stderr=subprocess.DEVNULL)
-        subprocess.run([COMMAND, "--store", self.dir, "daemon", "stop"], capture_output=True, env=self.environment)
+        subprocess.run([COMMAND, "--store", self.dir, "daemon", "stop", "--unmount"], capture_output=True, env=self.environment)
         self.kill_all()
         shutil.rmtree(self.root, ignore_errors=True)
 
