@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
 #include "tier/tier.h"
@@ -38,6 +39,7 @@ class FuseServer {
   struct Backing {
     const cas::Database& database;
     Catalog& catalog;
+    cas::ContentStore& contents;  ///< recipes only: where the holes of sparse files are
     tier::Tier& tier;
   };
   static Result<std::unique_ptr<FuseServer>> create(const Backing& backing, const Options& options);

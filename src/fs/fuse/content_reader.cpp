@@ -1,0 +1,68 @@
+#include "fs/fuse/content_reader.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "fs/fuse/session.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+// Enough for the readahead of two fill threads; later cold misses wait for one of them. 16 MiB in all, when needed.
+constexpr std::size_t kParkedBuffers = 16;
+
+void answer(Reply& reply, const tier::ContentRef& content, MutableByteSpan wanted, const Result<std::size_t>& got) {
+  if (got && *got == wanted.size()) {
+    reply.bytes(wanted);
+    return;
+  }
+  spdlog::error("content {} cannot be read: {}", content.id.hex(),
+                got ? "it ends after " + std::to_string(*got) + " of " + std::to_string(wanted.size()) + " bytes"
+                    : to_string(got.error()));
+  reply.error(got ? EIO : errno_of(got.error()));
+}
+
+struct Parked {
+  Reply reply;
+  ReplyBuffer buffer;
+};
+
+}  // namespace
+
+std::uint64_t readable(std::uint64_t file_size, std::uint64_t offset, std::uint64_t size) {
+  return offset >= file_size ? 0 : std::min(size, file_size - offset);
+}
+
+ContentReader::ContentReader(tier::Tier& tier) : tier_{tier}, buffers_{kMaxPayload, kParkedBuffers} {}
+
+void ContentReader::read(const tier::ContentRef& content, std::uint64_t offset, std::uint32_t size, Reply reply) {
+  const auto length = static_cast<std::size_t>(
+      std::min<std::uint64_t>(readable(content.size, offset, size), std::min(reply.max_payload(), kMaxPayload)));
+  if (length == 0) {
+    reply.done();
+    return;
+  }
+  const MutableByteSpan scratch = reply.scratch(length);
+  if (const auto present = tier_.read_if_present(content, offset, scratch); present == length) {
+    reply.bytes(scratch);
+    return;
+  }
+  const auto waiting = std::make_shared<Reply>(std::move(reply));
+  buffers_.lend([this, content, offset, length, waiting](Result<ReplyBuffer> buffer) {
+    if (!buffer) {
+      waiting->error(ENOMEM);
+      return;
+    }
+    const auto parked = std::make_shared<Parked>(Parked{std::move(*waiting), std::move(*buffer)});
+    const MutableByteSpan wanted = parked->buffer.span().first(length);
+    tier_.read_async(content, offset, wanted, [content, wanted, parked](const Result<std::size_t>& got) {
+      answer(parked->reply, content, wanted, got);
+    });
+  });
+}
+
+}  // namespace stellarium::fs::fuse

@@ -1,0 +1,216 @@
+#include "fs/fuse/fuse_server.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <map>
+
+#include "base/mutex.h"
+#include "fs/fuse/content_reader.h"
+#include "fs/fuse/dev_fuse.h"
+#include "fs/fuse/open_files.h"
+#include "fs/fuse/privileges.h"
+#include "fs/fuse/read_only_view.h"
+#include "fs/fuse/store_view.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+constexpr int kInitTimeoutMs = 10'000;
+
+class Server final : public FuseServer {
+ public:
+  Server(const Backing& backing, const Options& options)
+      : backing_{backing}, passthrough_{options.passthrough && may_pass_through()}, reader_{backing.tier} {
+    if (options.passthrough && !passthrough_) {
+      spdlog::warn("no passthrough: CAP_SYS_ADMIN in the initial user namespace is missing; files are read through the page cache");
+    }
+  }
+
+  Result<void> start(unsigned workers) {
+    Result<std::unique_ptr<DevFuseWorkers>> started =
+        DevFuseWorkers::start(std::max(workers, 1u), [this](std::uint64_t id) { detach(id); });
+    if (!started) return fail(started.error());
+    workers_ = std::move(*started);
+    backing_.tier.set_release_hook([this](const cas::ContentId& content) { return let_go(content); });
+    return {};
+  }
+
+  ~Server() override {
+    backing_.tier.set_release_hook(nullptr);
+    workers_.reset();
+    std::map<std::uint64_t, Mount> ended;
+    {
+      const MutexLock lock{mutex_};
+      ended.swap(mounts_);
+    }
+    ended.clear();  // a connection's end takes the lock
+    // Parked requests keep their connection; they end when the tier has called back.
+    MutexLock lock{mutex_};
+    while (connections_ != 0) lock.wait(connection_ended_);
+  }
+
+  Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) override;
+  void set_on_detached(std::function<void(std::uint64_t)> hook) override {
+    const MutexLock lock{mutex_};
+    on_detached_ = std::move(hook);
+  }
+  std::vector<MountStats> stats() const override;
+
+ private:
+  struct Mount {
+    MountSpec spec;
+    std::shared_ptr<DevFuseConnection> connection;
+    std::shared_ptr<OpenFiles> open_files;
+  };
+
+  Result<std::unique_ptr<Filesystem>> make_view(const ViewSpec& spec, const std::shared_ptr<OpenFiles>& open_files);
+  std::shared_ptr<DevFuseConnection> make_connection(UniqueFd device);
+  Result<void> await_init(const std::shared_ptr<DevFuseConnection>& connection);
+  void detach(std::uint64_t id);
+  bool let_go(const cas::ContentId& content);
+
+  const Backing backing_;
+  const bool passthrough_;
+  ContentReader reader_;
+  std::unique_ptr<DevFuseWorkers> workers_;
+
+  mutable Mutex mutex_;
+  std::condition_variable connection_ended_;
+  std::size_t connections_ GUARDED_BY(mutex_) = 0;
+  std::map<std::uint64_t, Mount> mounts_ GUARDED_BY(mutex_);
+  std::function<void(std::uint64_t)> on_detached_ GUARDED_BY(mutex_);
+};
+
+std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
+  {
+    const MutexLock lock{mutex_};
+    ++connections_;
+  }
+  return {new DevFuseConnection{std::move(device)}, [this](DevFuseConnection* connection) {
+            delete connection;
+            const MutexLock lock{mutex_};
+            --connections_;
+            connection_ended_.notify_all();
+          }};
+}
+
+Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec, const std::shared_ptr<OpenFiles>& open_files) {
+  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_};
+  if (spec.kind == ViewSpec::Kind::store) {
+    return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog), open_files,
+                                       passthrough_);
+  }
+  if (spec.tree == 0 || spec.tree > NodeId::kMaxTree) {
+    return fail(Errc::invalid_argument, "tree number " + std::to_string(spec.tree) + " does not fit into a node id");
+  }
+  auto trees = std::make_shared<OneTree>(
+      ImageTree{spec.tree, LayerReader{backing_.database, spec.layer}, backing_.catalog.pin(spec.layer)});
+  return std::make_unique<ReadOnlyView>(parts, std::move(trees), open_files, spec.tree, passthrough_);
+}
+
+Result<void> Server::await_init(const std::shared_ptr<DevFuseConnection>& connection) {
+  std::vector<std::byte> message(kMaxRequest), scratch(4096);
+  while (!connection->session().ready()) {
+    pollfd waiting{connection->device(), POLLIN, 0};
+    const int ready = ::poll(&waiting, 1, kInitTimeoutMs);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0) return fail_errno("waiting for the kernel's first request");
+    if (ready == 0) return fail(Errc::unavailable, "the kernel sent no INIT within 10 seconds");
+    if (DevFuseWorkers::receive(connection, message, scratch) == DevFuseWorkers::Received::gone) {
+      return fail(Errc::cancelled, "unmounted before it was ready");
+    }
+  }
+  return {};
+}
+
+Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) {
+  const std::string doing = "serving " + mount.mountpoint;
+  Result<HandleTable> handles = HandleTable::open(std::move(table), mount.id);
+  if (!handles) return fail(handles.error(), doing);
+  const std::shared_ptr<DevFuseConnection> connection = make_connection(std::move(device));
+  const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *connection, backing_.tier, passthrough_);
+  Result<std::unique_ptr<Filesystem>> view = make_view(mount.view, open_files);
+  if (!view) return fail(view.error(), doing);
+  connection->set_session(std::make_unique<Session>(std::move(*view)));
+
+  if (const auto features = open_files->inherited_features(); resumed && features) {
+    connection->session().resume(*features);
+    if ((*features & abi::feature::kHasResend) == 0) {
+      spdlog::warn("{}: this kernel cannot resend requests; programs that were waiting when the server died wait on",
+                   mount.mountpoint);
+    } else if (const Result<void> asked = connection->ask_to_resend(); !asked) {
+      return fail(asked.error(), doing);
+    }
+  } else if (const Result<void> ready = await_init(connection); !ready) {
+    return fail(ready.error(), doing);
+  }
+  {
+    const MutexLock lock{mutex_};
+    if (!mounts_.try_emplace(mount.id, Mount{mount, connection, open_files}).second) {
+      return fail(Errc::exists, doing + ": mount " + std::to_string(mount.id) + " is already served");
+    }
+  }
+  if (const Result<void> added = workers_->add(mount.id, connection); !added) {
+    const MutexLock lock{mutex_};
+    mounts_.erase(mount.id);
+    return fail(added.error(), doing);
+  }
+  return {};
+}
+
+void Server::detach(std::uint64_t id) {
+  std::function<void(std::uint64_t)> hook;
+  Mount ended;
+  {
+    const MutexLock lock{mutex_};
+    const auto found = mounts_.find(id);
+    if (found == mounts_.end()) return;
+    ended = std::move(found->second);
+    mounts_.erase(found);
+    hook = on_detached_;
+  }
+  spdlog::info("{} was unmounted", ended.spec.mountpoint);
+  if (hook) hook(id);
+}
+
+bool Server::let_go(const cas::ContentId& content) {
+  struct Asked {
+    std::shared_ptr<DevFuseConnection> connection;  // closes backing ids for open_files, so it must outlive the question
+    std::shared_ptr<OpenFiles> open_files;
+  };
+  std::vector<Asked> all;
+  {
+    const MutexLock lock{mutex_};
+    for (const auto& [id, mount] : mounts_) all.push_back({mount.connection, mount.open_files});
+  }
+  return std::ranges::all_of(all, [&content](const Asked& asked) { return asked.open_files->let_go(content); });
+}
+
+std::vector<FuseServer::MountStats> Server::stats() const {
+  const MutexLock lock{mutex_};
+  std::vector<MountStats> all;
+  for (const auto& [id, mount] : mounts_) {
+    const OpenFiles::Counts counts = mount.open_files->counts();
+    Session& session = mount.connection->session();
+    all.push_back({mount.spec, session.requests(), mount.connection->errors(), counts.handles, counts.backing_ids,
+                   session.requests_by_opcode(), mount.open_files->passthrough_agreed()});
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FuseServer>> FuseServer::create(const Backing& backing, const Options& options) {
+  auto server = std::make_unique<Server>(backing, options);
+  const Result<void> started = server->start(options.workers);
+  if (!started) return fail(started.error());
+  return server;
+}
+
+Result<UniqueFd> FuseServer::make_table() { return HandleTable::make(); }
+
+}  // namespace stellarium::fs::fuse

@@ -1,0 +1,156 @@
+#include "fs/fuse/open_files.h"
+
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <memory>
+
+namespace stellarium::fs::fuse {
+namespace {
+
+abi::OpenOut answer_for(FileHandle handle, OpenMode mode, std::uint32_t backing_id) {
+  abi::OpenOut out{};
+  out.fh = handle;
+  // Content never changes under a node, so pages of an earlier open stay right (KEEP_CACHE), and there is nothing to
+  // flush at close.
+  out.open_flags = abi::open_flag::kNoFlush;
+  if (mode == OpenMode::passthrough) {
+    out.open_flags |= abi::open_flag::kPassthrough;
+    out.backing_id = static_cast<std::int32_t>(backing_id);
+  } else {
+    out.open_flags |= abi::open_flag::kKeepCache;
+  }
+  return out;
+}
+
+}  // namespace
+
+OpenFiles::OpenFiles(HandleTable table, BackingPort& port, tier::Tier& tier, bool passthrough)
+    : tier_{tier}, passthrough_allowed_{passthrough}, table_{std::move(table)}, backing_ids_{port, table_} {
+  const MutexLock lock{mutex_};
+  restore();
+}
+
+void OpenFiles::restore() {
+  nodes_.clear();
+  for (const HandleTable::Handle& handle : table_.handles()) {
+    NodeState& state = nodes_[handle.node.value()];
+    state.mode = handle.mode;
+    state.backing_id = handle.backing_id;
+    ++state.handles;
+    if (handle.mode == OpenMode::passthrough) backing_ids_.add_user(handle.backing_id);
+  }
+}
+
+std::optional<std::uint64_t> OpenFiles::inherited_features() const {
+  const MutexLock lock{mutex_};
+  return table_.features();
+}
+
+void OpenFiles::started(std::uint64_t features, bool resumed) {
+  const MutexLock lock{mutex_};
+  passthrough_agreed_ = (features & abi::feature::kPassthrough) != 0;
+  if (resumed) return;
+  table_.clear();
+  backing_ids_.clear();
+  nodes_.clear();
+  table_.set_features(features);
+}
+
+bool OpenFiles::is_open(NodeId node) const {
+  const MutexLock lock{mutex_};
+  return nodes_.contains(node.value());
+}
+
+void OpenFiles::open(const Request& request, const OpenTarget& target, Reply reply) {
+  const bool may_pass = passthrough_allowed_ && passthrough_agreed_;
+  const tier::HotFilePtr hot = may_pass ? tier_.find_hot(target.content) : nullptr;
+  if (hot || !may_pass || is_open(target.node)) {
+    finish(request.id(), target, hot, std::move(reply));
+    return;
+  }
+  if (!target.program && target.content.size > kEagerFill) {
+    tier_.make_hot(target.content, [](const Result<tier::HotFilePtr>&) {});
+    finish(request.id(), target, nullptr, std::move(reply));
+    return;
+  }
+  // Parked: the reply keeps the connection, and with it this object, alive until the fill is over.
+  const auto parked = std::make_shared<Reply>(std::move(reply));
+  tier_.make_hot(target.content, [this, unique = request.id(), target, parked](const Result<tier::HotFilePtr>& filled) {
+    finish(unique, target, filled ? *filled : nullptr, std::move(*parked));
+  });
+}
+
+void OpenFiles::finish(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot, Reply reply) {
+  Result<HandleTable::Begun> begun = [&] {
+    const MutexLock lock{mutex_};
+    return begin(unique, target, hot);
+  }();
+  if (!begun) {
+    spdlog::error("opening node {:#x}: {}", target.node.value(), to_string(begun.error()));
+    reply.error(ENFILE);
+    return;
+  }
+  const int failed = reply.value(answer_for(begun->handle, begun->record.mode, begun->record.backing_id));
+  if (failed == 0) {
+    table_.confirm(begun->handle);
+  } else {
+    release(begun->handle, target.node);  // the program is gone, so no RELEASE will come
+  }
+}
+
+Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot) {
+  if (const auto earlier = table_.find_request(unique)) return *earlier;  // resent; already counted by restore()
+  HandleTable::Handle record{.unique = unique, .node = target.node};
+  const auto [node, first] = nodes_.try_emplace(target.node.value());
+  NodeState& state = node->second;
+  if (first && hot) {
+    const Result<std::uint32_t> id = backing_ids_.acquire(*hot);
+    if (id) {
+      state.mode = OpenMode::passthrough;
+      state.backing_id = *id;
+    } else {
+      note_failure(id.error());
+    }
+  } else if (state.mode == OpenMode::passthrough) {
+    backing_ids_.add_user(state.backing_id);
+  }
+  record.mode = state.mode;
+  record.backing_id = state.backing_id;
+  Result<HandleTable::Begun> begun = table_.begin(record);
+  if (begun) {
+    ++state.handles;
+    return begun;
+  }
+  if (state.mode == OpenMode::passthrough) backing_ids_.release(state.backing_id);
+  if (first) nodes_.erase(node);
+  return begun;
+}
+
+void OpenFiles::release(FileHandle handle, NodeId node) {
+  if (handle == 0) return;
+  const MutexLock lock{mutex_};
+  const auto ended = table_.end(handle, node);
+  if (!ended) return;
+  if (ended->mode == OpenMode::passthrough) backing_ids_.release(ended->backing_id);
+  const auto state = nodes_.find(node.value());
+  if (state != nodes_.end() && --state->second.handles == 0) nodes_.erase(state);
+}
+
+bool OpenFiles::let_go(const cas::ContentId& content) {
+  const MutexLock lock{mutex_};
+  return backing_ids_.let_go(content);
+}
+
+void OpenFiles::note_failure(const Error& error) {
+  if (failure_noted_) return;
+  failure_noted_ = true;
+  spdlog::warn("passthrough is not possible, files are read through the page cache instead: {}", to_string(error));
+}
+
+OpenFiles::Counts OpenFiles::counts() const {
+  const MutexLock lock{mutex_};
+  return {table_.handle_count(), backing_ids_.size()};
+}
+
+}  // namespace stellarium::fs::fuse

@@ -1,0 +1,82 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+
+#include "base/mutex.h"
+#include "fs/fuse/backing_ids.h"
+#include "fs/fuse/filesystem.h"
+#include "fs/fuse/handle_table.h"
+#include "tier/tier.h"
+
+namespace stellarium::fs::fuse {
+
+/// A file that may be opened with a handle: what it is, and what speaks for passing it through.
+struct OpenTarget {
+  NodeId node;
+  tier::ContentRef content;
+  bool program = false;
+};
+
+/// The open files of one mount, and which body each open gets.
+///
+/// A node has a mode {none, cached, passthrough id}: the first open chooses it, later ones join it, and only when the
+/// last handle is gone can it change, because the kernel refuses (EIO) a file that is open both ways or through two ids.
+/// The choice: passthrough if the hot file is there; programs and files up to 4 MiB wait for it to be filled; larger
+/// ones begin cached while it is filled in the background. No hot file (disk full, no privilege) means cached.
+///
+/// Threads: all functions may be called concurrently. Locks: `mutex_` is a leaf; the tier is never called under it,
+///          because the tier calls `let_go` under its own locks.
+class OpenFiles {
+ public:
+  /// Files up to this size are worth waiting for when they are opened cold.
+  static constexpr std::uint64_t kEagerFill = 4u << 20;
+
+  /// `port` and `tier` are borrowed. `passthrough`: whether new opens may use it.
+  OpenFiles(HandleTable table, BackingPort& port, tier::Tier& tier, bool passthrough);
+
+  /// INIT agreed on these features; remembered for the next server. Unless `resumed`, all handles are forgotten.
+  void started(std::uint64_t features, bool resumed);
+  /// What an earlier server agreed on; nothing if INIT was never answered.
+  std::optional<std::uint64_t> inherited_features() const;
+  bool passthrough_agreed() const { return passthrough_agreed_; }
+
+  /// Answers an OPEN for reading. A resent request gets the same handle as before.
+  void open(const Request& request, const OpenTarget& target, Reply reply);
+  /// Handles that are unknown (0, resent, made up) are ignored.
+  void release(FileHandle handle, NodeId node);
+
+  /// The tier wants to evict: gives up the content's backing id unless a handle uses it.
+  bool let_go(const cas::ContentId& content);
+
+  struct Counts {
+    std::uint64_t handles = 0, backing_ids = 0;
+  };
+  Counts counts() const;
+
+ private:
+  struct NodeState {
+    OpenMode mode = OpenMode::cached;
+    std::uint32_t backing_id = 0;
+    std::uint64_t handles = 0;
+  };
+  void restore() REQUIRES(mutex_);
+  /// Chooses the mode, records the handle and answers. `hot` may be null.
+  void finish(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot, Reply reply) EXCLUDES(mutex_);
+  Result<HandleTable::Begun> begin(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot)
+      REQUIRES(mutex_);
+  bool is_open(NodeId node) const EXCLUDES(mutex_);
+  void note_failure(const Error& error) REQUIRES(mutex_);
+
+  tier::Tier& tier_;
+  const bool passthrough_allowed_;
+  std::atomic<bool> passthrough_agreed_ = false;
+  mutable Mutex mutex_;
+  HandleTable table_;  // GUARDED_BY(mutex_) but for confirm()
+  BackingIds backing_ids_ GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, NodeState> nodes_ GUARDED_BY(mutex_);
+  bool failure_noted_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace stellarium::fs::fuse

@@ -1,0 +1,325 @@
+#include "fs/fuse/read_only_view.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "fs/fuse/attributes.h"
+#include "fs/fuse/dirent_writer.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+tl::unexpected<Error> stale() { return fail(Error{Errc::invalid_argument, "no such node", ESTALE}); }
+
+void refuse(Reply& reply, const Error& error) {
+  if (error.code == Errc::corrupt || error.code == Errc::io) spdlog::error("{}", to_string(error));
+  reply.error(errno_of(error));
+}
+
+/// The bytes of a small answer, by way of resident memory.
+void answer(Reply& reply, std::string_view bytes) {
+  const MutableByteSpan out = reply.scratch(bytes.size());
+  if (out.size() < bytes.size()) {
+    reply.error(ERANGE);
+    return;
+  }
+  std::memcpy(out.data(), bytes.data(), bytes.size());
+  reply.bytes(out);
+}
+
+/// The protocol of extended attributes: size 0 asks for the size, too small a size is an error.
+void answer_xattr(Reply& reply, std::string_view value, std::uint32_t size) {
+  if (size == 0) {
+    reply.value(abi::GetxattrOut{static_cast<std::uint32_t>(value.size()), 0});
+  } else if (value.size() > size) {
+    reply.error(ERANGE);
+  } else {
+    answer(reply, value);
+  }
+}
+
+bool for_writing(std::uint32_t flags) { return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0; }
+
+bool has_content(const Inode& inode) { return inode.body == Body::content; }
+
+}  // namespace
+
+ReadOnlyView::ReadOnlyView(const ViewParts& parts, std::shared_ptr<TreeSource> trees, std::shared_ptr<OpenFiles> open_files,
+                           std::optional<TreeId> root, bool want_passthrough)
+    : parts_{parts},
+      trees_{std::move(trees)},
+      open_files_{std::move(open_files)},
+      root_{root},
+      want_passthrough_{want_passthrough},
+      sparse_{parts.contents} {}
+
+std::uint64_t ReadOnlyView::features() const {
+  std::uint64_t wanted =
+      abi::feature::kNoOpenSupport | abi::feature::kNoOpendirSupport | abi::feature::kExportSupport;
+  if (want_passthrough_) wanted |= abi::feature::kPassthrough;
+  return wanted;
+}
+
+void ReadOnlyView::started(std::uint64_t features, bool resumed) {
+  features_ = features;
+  open_files_->started(features, resumed);
+}
+
+Result<ReadOnlyView::Node> ReadOnlyView::locate(NodeId node) const {
+  const bool at_root = root_ && node == NodeId::root();
+  if (node.incarnation() != 0 || node.ino() == 0) return stale();
+  const ImageTree* tree = trees_->find(at_root ? *root_ : node.tree());
+  if (tree == nullptr) return stale();
+  return Node{tree, node.ino()};
+}
+
+Result<ReadOnlyView::Found> ReadOnlyView::find(NodeId node) const {
+  const Result<Node> located = locate(node);
+  if (!located) return fail(located.error());
+  Result<std::optional<Inode>> inode = located->tree->reader.inode(located->ino);
+  if (!inode) return fail(inode.error());
+  if (!*inode) return stale();
+  return Found{located->tree, located->ino, std::move(**inode)};
+}
+
+NodeId ReadOnlyView::node_of(const ImageTree& tree, Ino ino) const {
+  return root_ && ino == kRootIno ? NodeId::root() : NodeId::of(tree.tree, ino);
+}
+
+std::uint64_t ReadOnlyView::shown_ino(const ImageTree& tree, Ino ino) const {
+  return root_ ? ino : NodeId::of(tree.tree, ino).value();
+}
+
+abi::EntryOut ReadOnlyView::entry(const ImageTree& tree, Ino ino, const Inode& inode) const {
+  abi::EntryOut out{};
+  out.nodeid = node_of(tree, ino).value();
+  out.entry_valid = kForever;
+  out.attr_valid = kForever;
+  out.attr = to_attr(inode, shown_ino(tree, ino));
+  return out;
+}
+
+void ReadOnlyView::lookup(const Request& request, std::string_view name, Reply reply) {
+  const Result<Node> parent = locate(request.node());
+  if (!parent) return refuse(reply, parent.error());
+  Ino child = parent->ino;
+  if (name == "..") {  // asked by NFS only, as is "."
+    const Result<Found> directory = find(request.node());
+    if (!directory) return refuse(reply, directory.error());
+    child = directory->inode.parent;
+  } else if (name != ".") {
+    const Result<std::optional<Dirent>> found = parent->tree->reader.lookup(parent->ino, name);
+    if (!found) return refuse(reply, found.error());
+    if (!*found) {
+      abi::EntryOut missing{};
+      missing.entry_valid = kForever;
+      reply.value(missing);
+      return;
+    }
+    child = (*found)->ino;
+  }
+  const Result<std::optional<Inode>> inode = parent->tree->reader.inode(child);
+  if (!inode) return refuse(reply, inode.error());
+  if (!*inode) {
+    const bool entry_without_inode = name != "." && name != "..";
+    return refuse(reply, entry_without_inode
+                             ? Error{Errc::corrupt, "layer " + std::to_string(parent->tree->reader.layer()) + ", inode " +
+                                                        std::to_string(child) + " is missing"}
+                             : Error{Errc::invalid_argument, "no such node", ESTALE});
+  }
+  reply.value(entry(*parent->tree, child, **inode));
+}
+
+void ReadOnlyView::getattr(const Request& request, Reply reply) {
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  abi::AttrOut out{};
+  out.attr_valid = kForever;
+  out.attr = to_attr(found->inode, shown_ino(*found->tree, found->ino));
+  reply.value(out);
+}
+
+void ReadOnlyView::statx(const Request& request, Reply reply) {
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  abi::StatxOut out{};
+  out.attr_valid = kForever;
+  out.stat = to_statx(found->inode, shown_ino(*found->tree, found->ino));
+  reply.value(out);
+}
+
+void ReadOnlyView::readlink(const Request& request, Reply reply) {
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  if (!S_ISLNK(found->inode.mode)) {
+    reply.error(EINVAL);
+    return;
+  }
+  answer(reply, found->inode.inline_bytes);
+}
+
+void ReadOnlyView::open(const Request& request, const abi::OpenIn& in, Reply reply) {
+  if (for_writing(in.flags)) {
+    reply.error(EROFS);
+    return;
+  }
+  if ((features_ & abi::feature::kNoOpenSupport) != 0 && (features_ & abi::feature::kPassthrough) == 0) {
+    reply.error(ENOSYS);  // without passthrough no open needs us: the kernel opens by itself from now on
+    return;
+  }
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  const Inode& inode = found->inode;
+  if (!S_ISREG(inode.mode)) {
+    reply.error(S_ISDIR(inode.mode) ? EISDIR : EINVAL);
+    return;
+  }
+  if (has_content(inode) && (inode.program || inode.size > kPacked)) {
+    open_files_->open(request, {request.node(), {inode.content, inode.size}, inode.program}, std::move(reply));
+    return;
+  }
+  abi::OpenOut out{};  // read from memory, kept by the page cache; no record and no handle
+  out.open_flags = abi::open_flag::kKeepCache | abi::open_flag::kNoFlush;
+  reply.value(out);
+}
+
+void ReadOnlyView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  const Inode& inode = found->inode;
+  if (!S_ISREG(inode.mode)) {
+    reply.error(S_ISDIR(inode.mode) ? EISDIR : EINVAL);
+    return;
+  }
+  if (has_content(inode)) {
+    parts_.reader.read({inode.content, inode.size}, in.offset, in.size, std::move(reply));
+    return;
+  }
+  const std::uint64_t length = readable(inode.inline_bytes.size(), in.offset, in.size);
+  answer(reply, length == 0 ? std::string_view{} : std::string_view{inode.inline_bytes}.substr(in.offset, length));
+}
+
+void ReadOnlyView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  const Inode& inode = found->inode;
+  const bool data = in.whence == SEEK_DATA;
+  if (!S_ISREG(inode.mode) || (!data && in.whence != SEEK_HOLE)) {
+    reply.error(EINVAL);
+    return;
+  }
+  if (in.offset >= inode.size) {
+    reply.error(ENXIO);
+    return;
+  }
+  std::uint64_t at = data ? in.offset : inode.size;
+  if (has_content(inode) && inode.allocated < inode.size) {
+    const auto map = sparse_.find({inode.content, inode.size});
+    if (!map) return refuse(reply, map.error());
+    at = data ? (*map)->next_data(in.offset) : (*map)->next_hole(in.offset);
+    if (data && at >= inode.size) {
+      reply.error(ENXIO);
+      return;
+    }
+  }
+  reply.value(abi::LseekOut{at});
+}
+
+void ReadOnlyView::release(const Request& request, const abi::ReleaseIn& in, Reply reply) {
+  open_files_->release(in.fh, request.node());
+  reply.done();
+}
+
+void ReadOnlyView::opendir(const Request&, Reply reply) {
+  if ((features_ & abi::feature::kNoOpendirSupport) != 0) {
+    reply.error(ENOSYS);  // the kernel opens and caches directories by itself from now on
+    return;
+  }
+  abi::OpenOut out{};
+  out.open_flags = abi::open_flag::kKeepCache | abi::open_flag::kCacheDir;
+  reply.value(out);
+}
+
+void ReadOnlyView::readdir(const Request& request, const abi::ReadIn& in, bool plus, Reply reply) {
+  const Result<Node> node = locate(request.node());
+  if (!node) return refuse(reply, node.error());
+  DirentWriter out{reply.scratch(in.size), plus};
+  const Result<void> listed = list(*node, in, out, plus);
+  // What fits before the damage is shown; the next call begins at it and fails.
+  if (!listed && out.written().empty()) return refuse(reply, listed.error());
+  reply.bytes(out.written());
+}
+
+void ReadOnlyView::getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) {
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  if (const auto told = introspect(*found, name)) {
+    answer_xattr(reply, *told, size);
+    return;
+  }
+  if (!found->inode.has_xattrs) {
+    reply.error(ENODATA);
+    return;
+  }
+  const Result<std::optional<std::string>> value = found->tree->reader.xattr(found->ino, name);
+  if (!value) return refuse(reply, value.error());
+  if (!*value) {
+    reply.error(ENODATA);
+    return;
+  }
+  answer_xattr(reply, **value, size);
+}
+
+void ReadOnlyView::listxattr(const Request& request, std::uint32_t size, Reply reply) {
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  std::string names;
+  if (found->inode.has_xattrs) {
+    const auto xattrs = found->tree->reader.xattrs(found->ino);
+    if (!xattrs) return refuse(reply, xattrs.error());
+    for (const auto& [name, value] : *xattrs) names.append(name).push_back('\0');
+  }
+  answer_xattr(reply, names, size);
+}
+
+void ReadOnlyView::statfs(const Request& request, Reply reply) {
+  constexpr std::uint32_t kBlock = 4096;
+  abi::StatfsOut out{};
+  out.block_size = kBlock;
+  out.fragment_size = kBlock;
+  out.name_size = abi::kMaxName;
+  // As other read-only file systems do: full, and as large as what is in it.
+  if (const Result<Node> node = locate(request.node())) {
+    if (const auto images = parts_.catalog.list()) {
+      const auto image = std::ranges::find(*images, node->tree->reader.layer(), &Image::layer);
+      if (image != images->end()) {
+        out.files = image->files;
+        out.blocks = image->bytes / kBlock + (image->bytes % kBlock != 0 ? 1 : 0);
+      }
+    }
+  }
+  reply.value(out);
+}
+
+std::optional<std::string> ReadOnlyView::introspect(const Found& found, std::string_view name) const {
+  constexpr std::string_view kPrefix = "user.stellarium.";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const std::string_view what = name.substr(kPrefix.size());
+  const Inode& inode = found.inode;
+  if (what == "layer") return std::to_string(found.tree->reader.layer());
+  if (what == "ino") return std::to_string(found.ino);
+  if (what == "content" && has_content(inode)) return inode.content.hex();
+  if (what == "body" && S_ISREG(inode.mode)) {
+    if (!has_content(inode)) return inode.size == 0 ? "none" : "inline";
+    return parts_.tier.find_hot({inode.content, inode.size}) ? "hot" : "stored";
+  }
+  return std::nullopt;
+}
+
+}  // namespace stellarium::fs::fuse

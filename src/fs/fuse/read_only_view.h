@@ -1,0 +1,87 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cas/content_store.h"
+#include "fs/fuse/content_reader.h"
+#include "fs/fuse/dirent_writer.h"
+#include "fs/fuse/filesystem.h"
+#include "fs/fuse/image_tree.h"
+#include "fs/fuse/open_files.h"
+#include "fs/fuse/sparse_map.h"
+
+namespace stellarium::fs::fuse {
+
+/// What all views of a server share; borrowed.
+struct ViewParts {
+  Catalog& catalog;
+  cas::ContentStore& contents;
+  tier::Tier& tier;
+  ContentReader& reader;
+};
+
+/// Sealed layers as a file system: everything may be remembered for ever, because nothing in them changes.
+///
+/// Listings need no request once they are cached, neither do attributes, symlinks and names that are missing. An open
+/// file costs one OPEN and one RELEASE that nobody waits for; contents of up to 16 KiB that are no programs are kept by
+/// the page cache, everything else is passed through (OpenFiles decides).
+///
+/// A mount that shows one image has its tree at node 1 and gives bare inode numbers. A mount of several trees (StoreView
+/// uses this class for them) puts the tree number in front, so that no two files look like one.
+/// Threads: all operations may be called concurrently.
+class ReadOnlyView final : public Filesystem {
+ public:
+  /// Contents up to this size lie in Cosmic Packs unless they are programs: cheaper to send than to pass through.
+  static constexpr std::uint64_t kPacked = 16u << 10;
+
+  /// `root`: the tree at node 1, or nothing if the trees are somewhere inside the mount.
+  ReadOnlyView(const ViewParts& parts, std::shared_ptr<TreeSource> trees, std::shared_ptr<OpenFiles> open_files,
+               std::optional<TreeId> root, bool want_passthrough);
+
+  std::uint64_t features() const override;
+  void started(std::uint64_t features, bool resumed) override;
+  void lookup(const Request& request, std::string_view name, Reply reply) override;
+  void getattr(const Request& request, Reply reply) override;
+  void statx(const Request& request, Reply reply) override;
+  void readlink(const Request& request, Reply reply) override;
+  void open(const Request& request, const abi::OpenIn& in, Reply reply) override;
+  void read(const Request& request, const abi::ReadIn& in, Reply reply) override;
+  void lseek(const Request& request, const abi::LseekIn& in, Reply reply) override;
+  void release(const Request& request, const abi::ReleaseIn& in, Reply reply) override;
+  void opendir(const Request& request, Reply reply) override;
+  void readdir(const Request& request, const abi::ReadIn& in, bool plus, Reply reply) override;
+  void getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) override;
+  void listxattr(const Request& request, std::uint32_t size, Reply reply) override;
+  void statfs(const Request& request, Reply reply) override;
+
+  /// What LOOKUP answers for an inode of a tree: its node id, attributes and time-outs.
+  abi::EntryOut entry(const ImageTree& tree, Ino ino, const Inode& inode) const;
+
+ private:
+  struct Node {
+    const ImageTree* tree;
+    Ino ino;
+  };
+  struct Found {
+    const ImageTree* tree;
+    Ino ino;
+    Inode inode;
+  };
+  Result<Node> locate(NodeId node) const;   ///< invalid_argument (ESTALE) for ids that name no tree
+  Result<Found> find(NodeId node) const;    ///< … or no inode
+  NodeId node_of(const ImageTree& tree, Ino ino) const;
+  std::uint64_t shown_ino(const ImageTree& tree, Ino ino) const;
+  Result<void> list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus) const;
+  std::optional<std::string> introspect(const Found& found, std::string_view name) const;
+
+  ViewParts parts_;
+  std::shared_ptr<TreeSource> trees_;
+  std::shared_ptr<OpenFiles> open_files_;
+  const std::optional<TreeId> root_;
+  const bool want_passthrough_;
+  std::uint64_t features_ = 0;  ///< set before the first request
+  SparseMaps sparse_;
+};
+
+}  // namespace stellarium::fs::fuse

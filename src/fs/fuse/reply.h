@@ -1,0 +1,56 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "base/bytes.h"
+#include "fs/fuse/abi.h"
+
+namespace stellarium::fs::fuse {
+
+/// Where answers go: the write side of a transport.
+/// Threads: `send` may be called concurrently, and from threads that did not receive the request.
+class ReplySink {
+ public:
+  virtual ~ReplySink() = default;
+  /// Sends one answer: `error` is 0 or a positive errno. The payload must lie in resident memory: the kernel turns a
+  /// page fault of a dying server into EIO for the program that waits.
+  /// Returns 0, or the errno of the transport; ENOENT means that nobody waits for this answer any more.
+  virtual int send(std::uint64_t unique, int error, ByteSpan payload) = 0;
+};
+
+/// The duty to answer one request, exactly once. Movable, so that a request that has to wait (a cold miss) is parked
+/// with whoever answers it and no worker waits along. One that is dropped unanswered answers EIO: nothing hangs.
+class Reply {
+ public:
+  /// `scratch` is resident memory of the receiving worker: room for a payload until the call of the operation returns.
+  Reply(std::shared_ptr<ReplySink> sink, std::uint64_t unique, MutableByteSpan scratch)
+      : sink_{std::move(sink)}, unique_{unique}, scratch_{scratch} {}
+  Reply(Reply&& other) noexcept = default;
+  Reply& operator=(Reply&&) = delete;
+  ~Reply();
+
+  /// Room for the payload; at most as long as the transport allows. Not to be used by a parked reply.
+  MutableByteSpan scratch(std::size_t size) const { return scratch_.first(size < scratch_.size() ? size : scratch_.size()); }
+  std::size_t max_payload() const { return scratch_.size(); }
+
+  /// Each of these answers; the return value is that of ReplySink::send.
+  int error(int sys_errno);
+  int done() { return bytes({}); }
+  int bytes(ByteSpan payload);
+  template <typename T>
+  int value(const T& payload) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return bytes(std::as_bytes(std::span{&payload, 1}));
+  }
+  /// For requests that take no answer (FORGET): gives up the duty.
+  void none() { sink_.reset(); }
+
+ private:
+  std::shared_ptr<ReplySink> sink_;  ///< empty once answered
+  std::uint64_t unique_;
+  MutableByteSpan scratch_;
+};
+
+}  // namespace stellarium::fs::fuse

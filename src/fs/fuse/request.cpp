@@ -1,0 +1,56 @@
+#include "fs/fuse/request.h"
+
+#include <cerrno>
+#include <string>
+
+namespace stellarium::fs::fuse {
+
+bool Request::read_header(ByteSpan message, abi::InHeader& header) {
+  if (message.size() < sizeof header) return false;
+  std::memcpy(&header, message.data(), sizeof header);
+  return true;
+}
+
+Result<Request> Request::parse(ByteSpan message) {
+  Request request;
+  if (!read_header(message, request.header_)) {
+    return fail(Errc::invalid_argument, "FUSE request of " + std::to_string(message.size()) + " bytes has no header");
+  }
+  if (request.header_.len != message.size()) {
+    return fail(Errc::invalid_argument, "FUSE request says " + std::to_string(request.header_.len) + " bytes and has " +
+                                            std::to_string(message.size()));
+  }
+  const ByteSpan body = message.subspan(sizeof(abi::InHeader));
+  const std::size_t extensions = std::size_t{request.header_.extension_units} * 8;
+  if (extensions > body.size()) return fail(Errc::invalid_argument, "FUSE request's extensions exceed its body");
+  request.arguments_ = body.first(body.size() - extensions);
+  return request;
+}
+
+std::string_view Arguments::text(std::size_t max) {
+  const std::string_view all = as_text(rest_);
+  const std::size_t end = all.find('\0');
+  if (error_ != 0) return {};
+  if (end == std::string_view::npos || end == 0) {
+    refuse(EINVAL);
+    return {};
+  }
+  if (end > max) {
+    refuse(ERANGE);
+    return {};
+  }
+  rest_ = rest_.subspan(end + 1);
+  return all.substr(0, end);
+}
+
+std::string_view Arguments::name() {
+  const std::string_view found = text(abi::kMaxName);
+  if (error_ == ERANGE) error_ = ENAMETOOLONG;
+  if (found.find('/') != std::string_view::npos) {
+    refuse(EINVAL);
+    return {};
+  }
+  return found;
+}
+
+}  // namespace stellarium::fs::fuse

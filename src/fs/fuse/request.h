@@ -1,0 +1,70 @@
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "fs/fuse/abi.h"
+#include "fs/fuse/node_id.h"
+
+namespace stellarium::fs::fuse {
+
+/// One request whose outer shape was checked: a whole header, a length that is the message's, extensions inside it.
+/// Borrows the message; nothing in it may be believed beyond that, since a guest may have written it.
+class Request {
+ public:
+  /// Errors: invalid_argument (what does not fit). `message` is one read of /dev/fuse or one copied descriptor chain.
+  static Result<Request> parse(ByteSpan message);
+  /// The header, if there is that much: enough to answer a request that parse() refused.
+  static bool read_header(ByteSpan message, abi::InHeader& header);
+
+  const abi::InHeader& header() const { return header_; }
+  abi::Opcode opcode() const { return static_cast<abi::Opcode>(header_.opcode); }
+  NodeId node() const { return NodeId{header_.nodeid}; }
+  /// The request's name without the resent bit: the same when it comes a second time.
+  std::uint64_t id() const { return header_.unique & ~abi::kResentBit; }
+  bool resent() const { return (header_.unique & abi::kResentBit) != 0; }
+  ByteSpan arguments() const { return arguments_; }
+
+ private:
+  abi::InHeader header_{};
+  ByteSpan arguments_;
+};
+
+/// Takes a request's arguments apart. After the first thing that does not fit, everything fails: ask error() at the end.
+/// Structures are copied out once, so bytes that change meanwhile (shared guest memory) cannot pass a check twice.
+class Arguments {
+ public:
+  explicit Arguments(ByteSpan bytes) : rest_{bytes} {}
+
+  template <typename T>
+  T fixed() {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T value{};
+    if (rest_.size() < sizeof(T)) {
+      refuse(EINVAL);
+    } else {
+      std::memcpy(&value, rest_.data(), sizeof(T));
+      rest_ = rest_.subspan(sizeof(T));
+    }
+    return value;
+  }
+  /// A name of one path component: ends with NUL, 1 to 255 bytes, no '/'. Too long is ENAMETOOLONG, else EINVAL.
+  std::string_view name();
+  /// Any text that ends with NUL, at most `max` bytes without it (ERANGE above): names of extended attributes.
+  std::string_view text(std::size_t max);
+
+  int error() const { return error_; }  ///< 0 or a positive errno
+
+ private:
+  void refuse(int sys_errno) {
+    if (error_ == 0) error_ = sys_errno;
+    rest_ = {};
+  }
+  ByteSpan rest_;
+  int error_ = 0;
+};
+
+}  // namespace stellarium::fs::fuse

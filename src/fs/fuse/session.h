@@ -1,0 +1,58 @@
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "fs/fuse/abi.h"
+#include "fs/fuse/filesystem.h"
+#include "fs/fuse/operations.h"
+
+namespace stellarium::fs::fuse {
+
+/// Largest payload of a reply: 256 pages, what the kernel allows for one request.
+inline constexpr std::size_t kMaxPayload = std::size_t{256} << 12;
+/// Largest request that is received: room for WRITE and SETXATTR payloads of 64 KiB and their headers.
+inline constexpr std::size_t kMaxRequest = (std::size_t{64} << 10) + 4096;
+
+/// One conversation with a kernel: checks each request, counts it and hands it to the file system.
+///
+/// Knows nothing of its transport: messages come in by `handle`, answers leave through the given sink. A second INIT
+/// begins anew (a guest that mounts again); requests before the first one are refused.
+/// Threads: `handle` may be called concurrently.
+class Session {
+ public:
+  explicit Session(std::unique_ptr<Filesystem> filesystem) : filesystem_{std::move(filesystem)} {}
+
+  /// Continues where an earlier server stopped, which had agreed on `features`.
+  void resume(std::uint64_t features);
+  bool ready() const { return ready_.load(std::memory_order_acquire); }
+
+  /// Answers one request through `sink`, now or later. `scratch` is resident memory for the payload, used until return.
+  void handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, MutableByteSpan scratch);
+
+  std::uint64_t requests() const;
+  std::vector<std::pair<std::string, std::uint64_t>> requests_by_opcode() const;  ///< names that occurred, by opcode
+  Filesystem& filesystem() { return *filesystem_; }
+
+ private:
+  void run(const Request& request, Reply reply);
+  void init(const Request& request, Reply reply);
+
+  std::unique_ptr<Filesystem> filesystem_;
+  std::atomic<bool> ready_ = false;
+  std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed
+};
+
+/// The answer to INIT: our limits and, of the features that the kernel offers, those in `wanted`.
+/// Errors: not_supported if the kernel is older than 5.4.
+Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted);
+/// The features in an answer to INIT.
+std::uint64_t features_of(const abi::InitOut& out);
+
+}  // namespace stellarium::fs::fuse

@@ -1,0 +1,47 @@
+#include <charconv>
+#include <string>
+
+#include "fs/fuse/fuse_server.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+// "store", or "image TREE LAYER NAME:TAG".
+constexpr std::string_view kStore = "store";
+constexpr std::string_view kImage = "image ";
+
+template <typename T>
+bool take_number(std::string_view& text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end == text.data() + text.size() || *end != ' ') return false;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
+  return true;
+}
+
+}  // namespace
+
+std::string ViewSpec::encode() const {
+  if (kind == Kind::store) return std::string{kStore};
+  return std::string{kImage} + std::to_string(tree) + ' ' + std::to_string(layer) + ' ' + image.text();
+}
+
+Result<ViewSpec> ViewSpec::decode(std::string_view text) {
+  ViewSpec spec;
+  if (text == kStore) {
+    spec.kind = Kind::store;
+    return spec;
+  }
+  std::string_view rest = text;
+  if (rest.starts_with(kImage)) {
+    rest.remove_prefix(kImage.size());
+    if (take_number(rest, spec.tree) && take_number(rest, spec.layer)) {
+      Result<ImageName> name = ImageName::parse(rest);
+      if (!name) return fail(name.error(), "reading what a mount shows");
+      spec.image = std::move(*name);
+      return spec;
+    }
+  }
+  return fail(Errc::invalid_argument, "'" + std::string{text} + "' does not say what a mount shows");
+}
+
+}  // namespace stellarium::fs::fuse
