@@ -1,0 +1,190 @@
+#include "tier/fill_job.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace stellarium::tier {
+namespace {
+
+constexpr std::uint64_t kHashStep = 1u << 20;
+constexpr std::size_t kHashBuffer = 128u << 10;  // stays in the second-level cache between read and hash
+
+}  // namespace
+
+FillJob::FillJob(const Context& context, const ContentRef& content, Done done)
+    : context_{context}, content_{content}, done_{std::move(done)} {}
+
+void FillJob::start() { later(&FillJob::prepare); }
+
+void FillJob::later(void (FillJob::*step)()) {
+  context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), step] { ((*self).*step)(); });
+}
+
+void FillJob::prepare() {
+  if (HotFilePtr present = context_.hot.find(content_)) return finish(std::move(present));
+  old_file_ = context_.hot.open_unverified(content_);
+  if (old_file_) return check_old_file();
+  begin_fill();
+}
+
+void FillJob::check_old_file() {
+  const auto digest = hash_some(old_file_.get());
+  if (digest && !*digest && !context_.stopping) return later(&FillJob::check_old_file);
+  if (context_.stopping) return finish(fail(Errc::cancelled, "the tier is closing"));
+  old_file_.reset();
+  if (digest && **digest == content_.id) return finish(context_.hot.accept(content_));
+  spdlog::warn("hot file {}: not what an earlier boot was to write, filled again", content_.id.hex());
+  context_.hot.drop(content_.id);
+  begin_fill();
+}
+
+void FillJob::begin_fill() {
+  Result<RecipeCache::MapPtr> map = context_.reader.map_of(content_);
+  if (!map) return finish(fail(map.error()));
+  Result<std::unique_ptr<HotStore::NewFile>> file = context_.hot.create(content_, (*map)->data_bytes());
+  if (!file) return finish(fail(file.error()));
+  if (auto sized = context_.io.truncate((*file)->fd(), content_.size); !sized) return finish(fail(sized.error()));
+
+  const std::size_t slices = (content_.size + kSlice - 1) / kSlice;
+  auto target = std::make_shared<Target>(slices);
+  target->file = std::move(*file);
+  target->map = std::move(*map);
+  for (std::size_t i = 0; i < slices; ++i) target->filled[i].store(i * kSlice, std::memory_order_relaxed);
+  current_ = target.get();
+  {
+    const MutexLock lock{mutex_};
+    target_ = std::move(target);
+    error_.reset();
+  }
+  hasher_.reset();
+  hashed_ = 0;
+  next_slice_ = 0;
+  const auto helpers = static_cast<unsigned>(std::min<std::size_t>(context_.pool.threads(), slices));
+  workers_ = std::max(helpers, 1u);
+  for (unsigned i = 1; i < helpers; ++i) later(&FillJob::fill_next_slice);
+  fill_next_slice();
+}
+
+std::uint64_t FillJob::end_of(std::size_t slice) const { return std::min<std::uint64_t>((slice + 1) * kSlice, content_.size); }
+
+void FillJob::fill_next_slice() {
+  const std::size_t slice = next_slice_.fetch_add(1);
+  if (slice >= current_->filled.size()) return worker_ended();
+  fill_slice(slice);
+}
+
+void FillJob::fill_slice(std::size_t slice) {
+  std::atomic<std::uint64_t>& filled = current_->filled[slice];
+  const std::uint64_t at = filled.load(std::memory_order_relaxed);
+  if (context_.stopping) return slice_failed({Errc::cancelled, "the tier is closing"});
+  const Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end_of(slice));
+  if (!run) return slice_failed(run.error());
+  if (!run->data.empty()) {
+    if (auto written = context_.io.write_at(current_->file->fd(), run->data, at); !written) return slice_failed(written.error());
+  }
+  filled.store(at + run->size(), std::memory_order_release);
+  if (at + run->size() == end_of(slice)) return later(&FillJob::fill_next_slice);
+  context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), slice] { self->fill_slice(slice); });
+}
+
+void FillJob::slice_failed(const Error& error) {
+  {
+    const MutexLock lock{mutex_};
+    if (!error_) error_ = error;
+  }
+  next_slice_ = current_->filled.size();  // no further slices for anybody
+  worker_ended();
+}
+
+void FillJob::worker_ended() {
+  if (workers_.fetch_sub(1) != 1) return;
+  std::optional<Error> error;
+  {
+    const MutexLock lock{mutex_};
+    error = error_;
+    if (error) target_.reset();
+  }
+  if (!error) return content_.size <= cas::kMaxChunk ? publish() : check_new_file();
+  if (error->code == Errc::out_of_space && !retried_) {
+    retried_ = true;
+    context_.hot.make_room(content_.size);
+    return begin_fill();
+  }
+  finish(fail(*error, "filling hot file " + content_.id.hex()));
+}
+
+void FillJob::check_new_file() {
+  if (context_.stopping) return finish(fail(Errc::cancelled, "the tier is closing"));
+  const auto digest = hash_some(current_->file->fd());
+  if (!digest) return finish(fail(digest.error(), "checking hot file " + content_.id.hex()));
+  if (!*digest) return later(&FillJob::check_new_file);
+  if (**digest != content_.id) {
+    return finish(fail(Errc::corrupt, "content " + content_.id.hex() + ": the chunks of its recipe make content " + (*digest)->hex()));
+  }
+  publish();
+}
+
+Result<std::optional<cas::Hash>> FillJob::hash_some(int fd) {
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(kHashBuffer, content_.size));
+  const std::uint64_t stop = std::min(hashed_ + kHashStep, content_.size);
+  while (hashed_ < stop) {
+    const auto part = MutableByteSpan{buffer}.first(std::min<std::uint64_t>(buffer.size(), stop - hashed_));
+    const Result<std::size_t> size = context_.io.read_at(fd, part, hashed_);
+    if (!size) return fail(size.error());
+    hasher_.update(part.first(*size));
+    hashed_ += *size;
+    if (*size < part.size()) return std::optional{hasher_.finish()};  // shorter than it should be: a wrong digest
+  }
+  return hashed_ == content_.size ? std::optional{hasher_.finish()} : std::nullopt;
+}
+
+void FillJob::publish() {
+  std::shared_ptr<Target> target;
+  {
+    const MutexLock lock{mutex_};
+    target = std::move(target_);
+  }
+  Result<HotFilePtr> published = context_.hot.publish(*target->file);
+  target.reset();  // closes the writable descriptor, unless read_filled is using it at this moment
+  if (published && context_.hot.verity()) {
+    context_.pool.submit(WorkerPool::Priority::fill, [&hot = context_.hot, file = *published] { hot.protect(*file); });
+  }
+  finish(std::move(published));
+}
+
+void FillJob::finish(Result<HotFilePtr> result) {
+  {
+    const MutexLock lock{mutex_};
+    target_.reset();
+  }
+  old_file_.reset();
+  done_(std::move(result));
+}
+
+std::optional<std::size_t> FillJob::read_filled(std::uint64_t offset, MutableByteSpan out) {
+  std::shared_ptr<Target> target;
+  {
+    const MutexLock lock{mutex_};
+    target = target_;
+  }
+  if (!target) return std::nullopt;
+  const std::uint64_t end = offset + out.size();
+  for (std::uint64_t at = offset; at < end; at = (at / kSlice + 1) * kSlice) {
+    const std::uint64_t needed = std::min(end, (at / kSlice + 1) * kSlice);
+    if (target->filled[at / kSlice].load(std::memory_order_acquire) < needed) return std::nullopt;
+  }
+  const int fd = target->file->fd();
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n = ::pread(fd, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return std::nullopt;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+}  // namespace stellarium::tier

@@ -1,0 +1,85 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/io.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "cas/hash.h"
+#include "tier/content_reader.h"
+#include "tier/hot_store.h"
+#include "tier/worker_pool.h"
+
+namespace stellarium::tier {
+
+/// Makes one hot file: verifies the one of an earlier boot, or fills a new one from frames.
+///
+/// Shape:   a chain of steps of one frame each on the worker pool. The file is cut into slices of 1 MiB; as many slices as there are
+///          threads are filled at a time, in ascending order, so that all cores decode and a sequential reader can follow closely.
+/// Checks:  every chunk against its id (by the source, when the frame was decoded); then the whole file, read back, against the
+///          content's id, which also tells a wrong recipe. For a content of one chunk the two are the same check.
+/// Writes:  straight from the decoded frame, neighbours together; nothing for zeros; no sync (docs/tiers.md, trust).
+/// Errors:  those of the reader and the store. On a full disk it evicts what it can and tries once more.
+class FillJob : public std::enable_shared_from_this<FillJob> {
+ public:
+  struct Context {
+    ContentReader& reader;
+    HotStore& hot;
+    Io& io;
+    WorkerPool& pool;
+    std::atomic<bool>& stopping;  ///< makes running jobs end with `cancelled`
+  };
+  using Done = std::function<void(Result<HotFilePtr>)>;
+  FillJob(const Context& context, const ContentRef& content, Done done);
+
+  void start();  ///< calls `done` once, on a thread of the pool
+  /// Bytes that this job has already put in place (chunks checked); nothing if some of the range is missing.
+  std::optional<std::size_t> read_filled(std::uint64_t offset, MutableByteSpan out);
+
+ private:
+  /// The new file and how far each slice is.
+  struct Target {
+    std::unique_ptr<HotStore::NewFile> file;
+    RecipeCache::MapPtr map;
+    std::vector<std::atomic<std::uint64_t>> filled;  // per slice: end of what is there, as an offset of the file
+    explicit Target(std::size_t slices) : filled(slices) {}
+  };
+  static constexpr std::uint64_t kSlice = 1u << 20;
+
+  void later(void (FillJob::*step)());
+  void prepare();
+  void check_old_file();
+  void begin_fill();
+  void fill_next_slice();
+  void fill_slice(std::size_t slice);
+  void slice_failed(const Error& error);
+  void worker_ended();
+  void check_new_file();
+  void publish();
+  void finish(Result<HotFilePtr> result);
+  /// Hashes some more of the file; the digest once the end is reached.
+  Result<std::optional<cas::Hash>> hash_some(int fd);
+  std::uint64_t end_of(std::size_t slice) const;
+
+  const Context context_;
+  const ContentRef content_;
+  Done done_;
+  bool retried_ = false;
+
+  UniqueFd old_file_;
+  cas::Hasher hasher_;
+  std::uint64_t hashed_ = 0;
+
+  Mutex mutex_;
+  std::shared_ptr<Target> target_ GUARDED_BY(mutex_);  // taken away once published; read_filled copies it
+  std::optional<Error> error_ GUARDED_BY(mutex_);      // the first one
+  Target* current_ = nullptr;                          // what `target_` owns, for the steps
+  std::atomic<std::size_t> next_slice_{0};
+  std::atomic<unsigned> workers_{0};
+};
+
+}  // namespace stellarium::tier

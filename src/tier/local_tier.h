@@ -1,0 +1,48 @@
+#pragma once
+#include <memory>
+
+#include "tier/content_reader.h"
+#include "tier/filler.h"
+#include "tier/frame_cache.h"
+#include "tier/hot_store.h"
+#include "tier/readahead.h"
+#include "tier/recipe_cache.h"
+#include "tier/tier.h"
+#include "tier/worker_pool.h"
+
+namespace stellarium::tier {
+
+/// The tier of one host: hot files over frames in memory over the content store.
+class LocalTier final : public Tier {
+ public:
+  LocalTier(cas::ContentStore& store, Io& io, std::unique_ptr<HotStore> hot, const Options& options);
+  ~LocalTier() override;
+
+  Result<std::size_t> read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) override;
+  std::optional<std::size_t> read_if_present(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) override;
+  void read_async(const ContentRef& content, std::uint64_t offset, MutableByteSpan out,
+                  std::function<void(Result<std::size_t>)> done) override;
+  HotFilePtr find_hot(const ContentRef& content) override { return hot_->find(content); }
+  void make_hot(const ContentRef& content, std::function<void(Result<HotFilePtr>)> done) override;
+  void set_release_hook(ReleaseHook hook) override { hot_->set_release_hook(std::move(hook)); }
+  Result<void> pin(const ContentRef& content) override;
+  void unpin(const cas::ContentId& content) override { hot_->unpin(content); }
+  std::uint64_t evict(const std::optional<cas::ContentId>& content) override { return hot_->evict(content); }
+  Result<ScrubReport> scrub(const cas::ContentStore::Progress& progress) override;
+  Stats stats() override;
+
+ private:
+  /// From a hot file, finished or being filled.
+  std::optional<std::size_t> read_hot(const ContentRef& content, std::uint64_t offset, MutableByteSpan out);
+  void refill_pins();
+
+  std::unique_ptr<HotStore> hot_;
+  FrameCache frames_;
+  RecipeCache recipes_;
+  ContentReader reader_;
+  Readahead readahead_;
+  WorkerPool pool_;  // finished first when this is destroyed: its last tasks still use everything else
+  Filler filler_;
+};
+
+}  // namespace stellarium::tier
