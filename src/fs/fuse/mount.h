@@ -11,7 +11,7 @@ struct MountOptions {
   std::string source = "stellarium";  ///< shown in /proc/self/mounts
   bool read_only = true;
   bool allow_other = true;       ///< root only, or user_allow_other in fuse.conf
-  std::string extra;             ///< further comma-separated kernel options, checked by mount(8)'s rules
+  std::string extra = {};        ///< further comma-separated kernel options, checked by mount(8)'s rules
 };
 
 /// Mounts an unanswered FUSE session on `dir` and returns its /dev/fuse descriptor. Runs in the command process, in the user's mount namespace.

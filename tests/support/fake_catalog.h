@@ -1,0 +1,47 @@
+#pragma once
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "fs/catalog.h"
+
+namespace stellarium::test {
+
+/// Names in memory.
+class FakeCatalog final : public fs::Catalog {
+ public:
+  Result<NewLayer> begin_layer() override { return fail(Errc::not_supported, "fake"); }
+  Result<void> publish(const fs::Image& image) override {
+    const std::lock_guard lock{mutex_};
+    std::erase_if(images_, [&image](const fs::Image& other) { return other.name == image.name; });
+    images_.push_back(image);
+    std::ranges::sort(images_, {}, &fs::Image::name);
+    return {};
+  }
+  Result<fs::Image> find(const fs::ImageName& name) const override {
+    const std::lock_guard lock{mutex_};
+    const auto found = std::ranges::find(images_, name, &fs::Image::name);
+    if (found == images_.end()) return fail(Errc::not_found, "no image " + name.text());
+    return *found;
+  }
+  Result<std::vector<fs::Image>> list() const override {
+    const std::lock_guard lock{mutex_};
+    return images_;
+  }
+  Result<void> rename(const fs::ImageName&, const fs::ImageName&) override { return {}; }
+  Result<void> remove(const fs::ImageName& name) override {
+    const std::lock_guard lock{mutex_};
+    std::erase_if(images_, [&name](const fs::Image& image) { return image.name == name; });
+    return {};
+  }
+  Result<std::vector<Event>> history(const fs::ImageName&) const override { return std::vector<Event>{}; }
+  std::shared_ptr<LayerPin> pin(fs::LayerId) override { return std::make_shared<LayerPin>(); }
+  Result<std::uint64_t> sweep() override { return 0; }
+  cas::ContentStore::LiveContents live_contents() const override { return {}; }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<fs::Image> images_;
+};
+
+}  // namespace stellarium::test
