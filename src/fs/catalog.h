@@ -45,10 +45,18 @@ class Catalog {
   static Result<std::unique_ptr<Catalog>> open(cas::Database& database, Io& io, const std::filesystem::path& journal);
   virtual ~Catalog() = default;
 
-  /// Numbers for a layer that is being built; its records are dropped at the next open unless it is published.
+  /// Keeps a layer's records while a mount, an export or a listing uses it, whatever happens to its name.
+  class LayerPin {
+   public:
+    virtual ~LayerPin() = default;
+  };
+  virtual std::shared_ptr<LayerPin> pin(LayerId layer) = 0;
+
+  /// Numbers for a layer that is being built. Unless it is published its records go when the pin is gone, at the next `sweep` or open.
   struct NewLayer {
-    LayerId layer;
-    TreeId tree;
+    LayerId layer = 0;
+    TreeId tree = 0;
+    std::shared_ptr<LayerPin> pin;
   };
   [[nodiscard]] virtual Result<NewLayer> begin_layer() = 0;
   /// Makes the layer visible under `image.name`. A taken name moves to the new layer (the old one stays until gc). Durable on return.
@@ -67,13 +75,7 @@ class Catalog {
   };
   [[nodiscard]] virtual Result<std::vector<Event>> history(const ImageName& name) const = 0;
 
-  /// Keeps a layer's records while a mount, an export or a listing uses it, whatever happens to its name.
-  class LayerPin {
-   public:
-    virtual ~LayerPin() = default;
-  };
-  virtual std::shared_ptr<LayerPin> pin(LayerId layer) = 0;
-  /// Removes the records of layers that have neither a name nor a pin.
+  /// Removes the records of layers that have neither a name nor a pin; returns how many layers that were.
   [[nodiscard]] virtual Result<std::uint64_t> sweep() = 0;
   /// Every content that a named, pinned or unpublished layer needs, and the layer objects: the roots of gc.
   virtual cas::ContentStore::LiveContents live_contents() const = 0;

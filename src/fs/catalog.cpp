@@ -1,0 +1,341 @@
+#include "fs/catalog.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "fs/layer_reader.h"
+#include "fs/layer_store.h"
+#include "fs/names_journal.h"
+
+namespace stellarium::fs {
+namespace {
+
+constexpr TreeId kMaxTree = (TreeId{1} << 20) - 1;
+
+Timespec now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_REALTIME, &time);
+  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+tl::unexpected<Error> no_such_image(const ImageName& name) { return fail(Errc::not_found, "there is no image " + name.text()); }
+
+// Who uses which layer. Shared with the pins, because a pin may outlive the catalog.
+class PinTable {
+ public:
+  void add(LayerId layer) EXCLUDES(mutex_) {
+    const MutexLock lock{mutex_};
+    ++counts_[layer];
+  }
+  void drop(LayerId layer) EXCLUDES(mutex_) {
+    const MutexLock lock{mutex_};
+    if (--counts_[layer] == 0) counts_.erase(layer);
+  }
+  bool holds(LayerId layer) const EXCLUDES(mutex_) {
+    const MutexLock lock{mutex_};
+    return counts_.contains(layer);
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::map<LayerId, std::size_t> counts_ GUARDED_BY(mutex_);
+};
+
+class Pin final : public Catalog::LayerPin {
+ public:
+  Pin(std::shared_ptr<PinTable> table, LayerId layer) : table_{std::move(table)}, layer_{layer} { table_->add(layer_); }
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+  ~Pin() override { table_->drop(layer_); }
+
+ private:
+  std::shared_ptr<PinTable> table_;
+  LayerId layer_;
+};
+
+// Every change is decided and made under one lock: journal first, then the database. If the database then refuses, the journal is set
+// right again, at once or at the next open, because the database is the truth.
+class StoreCatalog final : public Catalog {
+ public:
+  StoreCatalog(cas::Database& database, NamesJournal journal, const LayerCounters& counters)
+      : database_{database}, journal_{std::move(journal)}, counters_{counters} {}
+
+  Result<void> recover() EXCLUDES(mutex_);
+
+  std::shared_ptr<LayerPin> pin(LayerId layer) override EXCLUDES(mutex_) {
+    const MutexLock lock{mutex_};  // not while `sweep` is taking layers away
+    return std::make_shared<Pin>(pins_, layer);
+  }
+  Result<NewLayer> begin_layer() override EXCLUDES(mutex_);
+  Result<void> publish(const Image& image) override EXCLUDES(mutex_);
+  Result<Image> find(const ImageName& name) const override;
+  Result<std::vector<Image>> list() const override { return read_images(database_); }
+  Result<void> rename(const ImageName& from, const ImageName& to) override EXCLUDES(mutex_);
+  Result<void> remove(const ImageName& name) override EXCLUDES(mutex_);
+  Result<std::vector<Event>> history(const ImageName& name) const override EXCLUDES(mutex_);
+  Result<std::uint64_t> sweep() override EXCLUDES(mutex_);
+  cas::ContentStore::LiveContents live_contents() const override {
+    return [this](const auto& found) { return visit_live(found); };
+  }
+
+ private:
+  Result<void> change(JournalRecord record, cas::Database::Batch&& batch) REQUIRES(mutex_);
+  Result<void> reconcile() REQUIRES(mutex_);
+  Result<std::set<LayerId>> named_layers() const;
+  Result<void> visit_live(const std::function<void(const cas::ContentStore::LiveContent&)>& found) const EXCLUDES(mutex_);
+
+  cas::Database& database_;
+  std::shared_ptr<PinTable> pins_ = std::make_shared<PinTable>();
+  mutable Mutex mutex_;
+  NamesJournal journal_ GUARDED_BY(mutex_);
+  LayerCounters counters_ GUARDED_BY(mutex_);
+};
+
+Result<void> StoreCatalog::recover() {
+  const MutexLock lock{mutex_};
+  const Result<std::vector<std::pair<LayerId, LayerRecord>>> layers = read_layers(database_);
+  if (!layers) return fail(layers.error());
+  for (const auto& [layer, record] : *layers) {
+    if (record.state != LayerRecord::State::building) continue;
+    if (Result<void> erased = erase_layer(database_, layer); !erased) return erased;
+  }
+  return reconcile();
+}
+
+// Makes the journal end where the database is.
+Result<void> StoreCatalog::reconcile() {
+  const Result<NamesJournal::Parsed> parsed = journal_.read();
+  if (!parsed) return fail(parsed.error());
+  ReplayedNames told = replay(parsed->records);
+  const Result<std::vector<Image>> images = read_images(database_);
+  if (!images) return fail(images.error());
+  JournalRecord record;
+  record.when = now();
+  record.detail = "recovered from the database";
+  for (const Image& image : *images) {
+    const auto known = told.find(image.name);
+    const bool same = known != told.end() && known->second.layer == image.layer && known->second.manifest == image.manifest;
+    if (known != told.end()) told.erase(known);
+    if (same) continue;
+    record.kind = JournalRecord::Kind::publish;
+    record.name = image.name;
+    record.image = image;
+    if (Result<void> appended = journal_.append(record); !appended) return appended;
+  }
+  for (const auto& [name, image] : told) {
+    record.kind = JournalRecord::Kind::remove;
+    record.name = name;
+    record.detail = "the database does not have it";
+    if (Result<void> appended = journal_.append(record); !appended) return appended;
+  }
+  return {};
+}
+
+Result<void> StoreCatalog::change(JournalRecord record, cas::Database::Batch&& batch) {
+  record.when = now();
+  if (Result<void> appended = journal_.append(std::move(record)); !appended) return appended;
+  Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes);
+  if (!written) (void)reconcile();  // best effort: the next open does it again
+  return written;
+}
+
+Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
+  const MutexLock lock{mutex_};
+  if (counters_.next_tree > kMaxTree || counters_.next_layer == UINT32_MAX) {
+    return fail(Errc::out_of_space, "this store has given out all its tree numbers (1,048,575): start a new one");
+  }
+  LayerCounters next = counters_;
+  NewLayer made{next.next_layer++, next.next_tree++, nullptr};
+  cas::Database::Batch batch;
+  put_counters(batch, next);
+  put_layer(batch, made.layer, {.state = LayerRecord::State::building, .tree = made.tree});
+  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes); !written) return fail(written.error(), "beginning a layer");
+  counters_ = next;
+  made.pin = std::make_shared<Pin>(pins_, made.layer);
+  return made;
+}
+
+Result<void> StoreCatalog::publish(const Image& image) {
+  const MutexLock lock{mutex_};
+  const Result<std::optional<LayerRecord>> layer = read_layer(database_, image.layer);
+  if (!layer) return fail(layer.error());
+  if (!*layer || (*layer)->state != LayerRecord::State::building) {
+    return fail(Errc::invalid_argument, "layer " + std::to_string(image.layer) + " is not being built");
+  }
+  Image complete = image;
+  complete.tree = (*layer)->tree;
+  cas::Database::Batch batch;
+  put_image(batch, complete);
+  JournalRecord record;
+  record.kind = JournalRecord::Kind::publish;
+  record.name = complete.name;
+  record.image = complete;
+  record.detail = complete.source;
+  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed) return fail(changed.error(), "publishing " + image.name.text());
+  return {};
+}
+
+Result<Image> StoreCatalog::find(const ImageName& name) const {
+  Result<std::optional<Image>> image = read_image(database_, name);
+  if (!image) return fail(image.error());
+  if (!*image) return no_such_image(name);
+  return std::move(**image);
+}
+
+Result<void> StoreCatalog::rename(const ImageName& from, const ImageName& to) {
+  const MutexLock lock{mutex_};
+  const Result<std::optional<Image>> image = read_image(database_, from);
+  if (!image) return fail(image.error());
+  if (!*image) return no_such_image(from);
+  const Result<std::optional<Image>> taken = read_image(database_, to);
+  if (!taken) return fail(taken.error());
+  if (*taken) return fail(Errc::exists, "there is an image " + to.text() + " already");
+  cas::Database::Batch batch;
+  erase_image_name(batch, from);
+  put_image_name(batch, to, **image);
+  JournalRecord record;
+  record.kind = JournalRecord::Kind::rename;
+  record.name = from;
+  record.to = to;
+  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed) return fail(changed.error(), "renaming " + from.text());
+  return {};
+}
+
+Result<void> StoreCatalog::remove(const ImageName& name) {
+  const MutexLock lock{mutex_};
+  const Result<std::optional<Image>> image = read_image(database_, name);
+  if (!image) return fail(image.error());
+  if (!*image) return no_such_image(name);
+  cas::Database::Batch batch;
+  erase_image_name(batch, name);
+  JournalRecord record;
+  record.kind = JournalRecord::Kind::remove;
+  record.name = name;
+  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed) return fail(changed.error(), "removing " + name.text());
+  return {};
+}
+
+Result<std::vector<Catalog::Event>> StoreCatalog::history(const ImageName& name) const {
+  const MutexLock lock{mutex_};
+  const Result<NamesJournal::Parsed> parsed = journal_.read();
+  if (!parsed) return fail(parsed.error());
+  // A renamed image takes its past along; the name it left keeps only what comes later.
+  struct Past {
+    std::vector<Event> events;
+    cas::ContentId manifest;
+  };
+  std::map<ImageName, Past> pasts;
+  for (const JournalRecord& record : parsed->records) {
+    switch (record.kind) {
+      case JournalRecord::Kind::publish: {
+        Past& past = pasts[record.name];
+        past.manifest = record.image.manifest;
+        past.events.push_back({record.when, "import", record.name, past.manifest, record.detail});
+        break;
+      }
+      case JournalRecord::Kind::remove: {
+        Past& past = pasts[record.name];
+        past.events.push_back({record.when, "remove", record.name, past.manifest, record.detail});
+        break;
+      }
+      case JournalRecord::Kind::rename: {
+        Past past = std::move(pasts[record.name]);
+        pasts.erase(record.name);
+        past.events.push_back({record.when, "rename", record.to, past.manifest, "from " + record.name.text()});
+        Past& before = pasts[record.to];
+        std::ranges::move(past.events, std::back_inserter(before.events));
+        before.manifest = past.manifest;
+        break;
+      }
+    }
+  }
+  const auto found = pasts.find(name);
+  if (found == pasts.end()) return no_such_image(name);
+  return std::move(found->second.events);
+}
+
+Result<std::set<LayerId>> StoreCatalog::named_layers() const {
+  const Result<std::vector<Image>> images = read_images(database_);
+  if (!images) return fail(images.error());
+  std::set<LayerId> layers;
+  for (const Image& image : *images) layers.insert(image.layer);
+  return layers;
+}
+
+Result<std::uint64_t> StoreCatalog::sweep() {
+  const MutexLock lock{mutex_};
+  const Result<std::set<LayerId>> named = named_layers();
+  if (!named) return fail(named.error());
+  const Result<std::vector<std::pair<LayerId, LayerRecord>>> layers = read_layers(database_);
+  if (!layers) return fail(layers.error());
+  std::uint64_t removed = 0;
+  for (const auto& [layer, record] : *layers) {
+    if (named->contains(layer) || pins_->holds(layer)) continue;
+    if (Result<void> erased = erase_layer(database_, layer); !erased) return fail(erased.error());
+    ++removed;
+  }
+  return removed;
+}
+
+Result<void> StoreCatalog::visit_live(const std::function<void(const cas::ContentStore::LiveContent&)>& found) const {
+  // What is live when this begins is held until it ends; what is published meanwhile is kept by its import's session.
+  struct Live {
+    LayerId layer;
+    LayerRecord record;
+    std::unique_ptr<Pin> pin;
+  };
+  std::vector<Live> live;
+  {
+    const MutexLock lock{mutex_};
+    const Result<std::set<LayerId>> named = named_layers();
+    if (!named) return fail(named.error());
+    const Result<std::vector<std::pair<LayerId, LayerRecord>>> layers = read_layers(database_);
+    if (!layers) return fail(layers.error());
+    for (const auto& [layer, record] : *layers) {
+      if (named->contains(layer) || pins_->holds(layer)) live.push_back({layer, record, std::make_unique<Pin>(pins_, layer)});
+    }
+  }
+  for (const Live& one : live) {
+    if (one.record.state == LayerRecord::State::sealed) found({one.record.manifest, one.record.manifest_size});
+    LayerReader::InodeScan inodes = LayerReader{database_, one.layer}.scan_inodes();
+    while (true) {
+      const auto next = inodes.next();
+      if (!next) return fail(next.error());
+      if (!*next) break;
+      const Inode& inode = (*next)->second;
+      if (inode.body == Body::content) found({inode.content, inode.size});
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Catalog>> Catalog::open(cas::Database& database, Io& io, const std::filesystem::path& journal_file) {
+  Result<NamesJournal> journal = NamesJournal::open(io, journal_file);
+  if (!journal) return fail(journal.error());
+  const Result<std::optional<LayerCounters>> known = read_counters(database);
+  if (!known) return fail(known.error());
+  LayerCounters counters = *known ? **known : LayerCounters{};
+  if (!*known || counters.journal != journal->uuid()) {
+    // A fresh pair, or a database whose journal was lost. A journal with names that the database has never seen is another matter.
+    const Result<NamesJournal::Parsed> parsed = journal->read();
+    if (!parsed) return fail(parsed.error());
+    if (const std::size_t lost = replay(parsed->records).size(); lost > 0) {
+      return fail(Errc::corrupt, journal_file.string() + " names " + std::to_string(lost) + " images, but the database " +
+                                     (*known ? "belongs to another journal" : "is empty: it was lost and has to be rebuilt"));
+    }
+    counters.journal = journal->uuid();
+    cas::Database::Batch batch;
+    put_counters(batch, counters);
+    if (Result<void> written = database.write(std::move(batch), cas::Database::Sync::yes); !written) return fail(written.error());
+  }
+  auto catalog = std::make_unique<StoreCatalog>(database, std::move(*journal), counters);
+  if (Result<void> recovered = catalog->recover(); !recovered) return fail(recovered.error(), "opening the catalog");
+  return std::unique_ptr<Catalog>{std::move(catalog)};
+}
+
+}  // namespace stellarium::fs

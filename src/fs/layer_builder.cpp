@@ -1,0 +1,102 @@
+#include "fs/layer_builder.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "fs/layer_object.h"
+#include "fs/layer_tables.h"
+#include "fs/path_key.h"
+#include "fs/records.h"
+#include "fs/tree_assembly.h"
+
+namespace stellarium::fs {
+namespace {
+
+// Sorted xattrs within their limits, or why they are not.
+Result<Xattrs> checked(const Xattrs& xattrs) {
+  Xattrs sorted = xattrs;
+  std::ranges::sort(sorted);
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    const auto& [name, value] = sorted[i];
+    if (!valid_xattr_name(name)) return fail(Errc::invalid_argument, "an extended attribute with an impossible name");
+    if (i > 0 && name == sorted[i - 1].first) return fail(Errc::invalid_argument, "extended attribute " + name + " is given twice");
+    if (value.size() > kMaxXattrValue) return fail(Errc::invalid_argument, "extended attribute " + name + " is over 64 KiB");
+    total += name.size() + value.size();
+  }
+  if (total > layer_object::kMaxXattrBytes) return fail(Errc::invalid_argument, "over 1 MiB of extended attributes");
+  return sorted;
+}
+
+}  // namespace
+
+LayerBuilder::LayerBuilder(std::filesystem::path scratch, const Options& options)
+    : scratch_{std::move(scratch)}, sorter_{scratch_, options.sort_memory} {}
+
+Result<void> LayerBuilder::add(std::string_view path, const Inode& inode, const Xattrs& xattrs) {
+  Result<Xattrs> sorted = xattrs.empty() ? Xattrs{} : checked(xattrs);
+  if (!sorted) return fail(sorted.error());
+  Inode complete = inode;
+  complete.nlink = 1;
+  complete.parent = S_ISDIR(inode.mode) ? kRootIno : 0;
+  if (const char* why = why_invalid(complete)) return fail(Errc::invalid_argument, std::string{"it has "} + why);
+  const std::string key = path_key(path);
+  if (Result<void> added = add_parents(key); !added) return added;
+  return sorter_.add(key, TreeAssembly::encode_member(MemberKind::inode, ++members_, encode_attributes(complete, *sorted)));
+}
+
+Result<void> LayerBuilder::add_link(std::string_view path, std::string_view target) {
+  const std::string key = path_key(path);
+  const std::uint64_t number = ++members_;
+  if (Result<void> added = add_parents(key); !added) return added;
+  // A link to itself (GNU tar writes one if a file is named twice) changes nothing, but there must be something.
+  if (path != target) {
+    if (Result<void> added = sorter_.add(key, TreeAssembly::encode_member(MemberKind::link, number, target)); !added) return added;
+  }
+  return sorter_.add(path_key(target), TreeAssembly::encode_member(MemberKind::reference, number, path));
+}
+
+// Says for every directory above `key` that it must be one. Members mostly come directory by directory, so remembering the last one saves nearly all.
+Result<void> LayerBuilder::add_parents(std::string_view key) {
+  if (is_root_key(key)) return {};
+  std::string parent = parent_of_key(key);
+  if (parent == last_parent_) return {};
+  std::string above = parent;
+  while (true) {
+    if (Result<void> added = sorter_.add(above, TreeAssembly::encode_member(MemberKind::made_parent, 0, {})); !added) return added;
+    if (is_root_key(above)) break;
+    above = parent_of_key(above);
+    // Everything above a directory that was just walked is known already.
+    if (above.size() <= last_parent_.size() && last_parent_.compare(2, above.size() - 2, above, 2) == 0) break;
+  }
+  last_parent_ = std::move(parent);
+  return {};
+}
+
+Result<LayerBuilder::Sealed> LayerBuilder::seal(cas::Database& database, LayerId layer, cas::WriteSession& session) {
+  const std::string root = path_key("");
+  if (Result<void> added = sorter_.add(root, TreeAssembly::encode_member(MemberKind::made_parent, 0, {})); !added) return fail(added.error());
+  TreeAssembly tree{scratch_};
+  if (Result<void> taken = tree.take(sorter_); !taken) return fail(taken.error());
+  if (Result<void> resolved = tree.resolve_links(); !resolved) return fail(resolved.error());
+
+  LayerTables tables{database, layer, scratch_};
+  const std::unique_ptr<cas::ContentWriter> content = session.begin(cas::Placement::metadata);
+  LayerObjectWriter object{*content, tree.names(), tree.inodes()};
+  while (true) {
+    const Result<std::optional<LayerEntry>> entry = tree.next();
+    if (!entry) return fail(entry.error());
+    if (!*entry) break;
+    if (Result<void> added = tables.add(**entry); !added) return fail(added.error());
+    if (Result<void> added = object.add(**entry); !added) return fail(added.error());
+  }
+  if (Result<void> flushed = object.flush(); !flushed) return fail(flushed.error());
+  const Result<cas::ContentId> manifest = content->finish();
+  if (!manifest) return fail(manifest.error());
+  if (Result<void> ingested = tables.ingest(); !ingested) return fail(ingested.error());
+  return Sealed{*manifest, object.size(), tables.inodes(), tables.bytes()};
+}
+
+}  // namespace stellarium::fs
