@@ -165,4 +165,21 @@ Result<std::string> acl_to_text(std::string_view binary) {
   return text;
 }
 
+Result<std::uint32_t> acl_permissions(std::string_view binary) {
+  if (const Result<std::string> checked = acl_to_text(binary); !checked) return fail(checked.error());
+  ByteReader reader{as_bytes(binary.substr(kHeaderBytes))};
+  std::uint32_t owner = 0, owning_group = 0, rest = 0;
+  std::optional<std::uint32_t> limit;
+  while (!reader.at_end()) {
+    const auto tag = reader.le<std::uint16_t>();
+    const auto bits = reader.le<std::uint16_t>();
+    reader.le<std::uint32_t>();  // the id
+    if (tag == Tag::user_obj) owner = bits;
+    if (tag == Tag::group_obj) owning_group = bits;
+    if (tag == Tag::mask) limit = bits;
+    if (tag == Tag::other) rest = bits;
+  }
+  return owner << 6 | limit.value_or(owning_group) << 3 | rest;
+}
+
 }  // namespace stellarium::fs

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -16,5 +17,7 @@ inline constexpr std::string_view kAclDefault = "system.posix_acl_default";
 /// Errors: invalid_argument (text), corrupt (binary).
 Result<std::string> acl_from_text(std::string_view text);
 Result<std::string> acl_to_text(std::string_view binary);
+/// The nine permission bits that stat(2) shows for a file with this access ACL: the group's are those of the mask, if there is one.
+Result<std::uint32_t> acl_permissions(std::string_view binary);
 
 }  // namespace stellarium::fs

@@ -1,0 +1,35 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "cas/hash.h"
+#include "fs/archive_reader.h"
+#include "fs/types.h"
+
+namespace stellarium::fs {
+
+/// A content that a member names instead of carrying it (tree_emitter.h, kContentAttribute).
+struct ContentReference {
+  cas::ContentId id;
+  std::uint64_t size = 0, allocated = 0;
+  bool elf = false;
+  bool operator==(const ContentReference&) const = default;
+};
+/// Takes "HEX SIZE ALLOCATED ELF", exactly as it is written, and nothing else (invalid_argument).
+Result<ContentReference> parse_content_reference(std::string_view text);
+
+/// Removes the reserved attribute from the member's xattrs; nothing if it has none.
+/// Errors: invalid_argument, if it is malformed or on anything but a regular file without data.
+Result<std::optional<ContentReference>> take_content_reference(ArchiveReader::Member& member);
+
+/// The inode of a member, as far as its header tells: everything but body, size and program of regular files.
+/// Errors: invalid_argument (owner or size out of range, no such file type, a symlink without a target).
+Result<Inode> inode_of(const ArchiveReader::Member& member);
+
+/// Whether a regular file that begins with `start` is a program or library: worth a hot file, whatever its size.
+bool is_program(std::uint32_t mode, ByteSpan start);
+bool is_elf(ByteSpan start);
+
+}  // namespace stellarium::fs

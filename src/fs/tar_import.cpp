@@ -1,0 +1,210 @@
+#include "fs/tar_import.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include <optional>
+
+#include "fs/archive_reader.h"
+#include "fs/import_member.h"
+#include "fs/layer_builder.h"
+#include "fs/path_key.h"
+
+namespace stellarium::fs {
+namespace {
+
+/// Why a member cannot be taken, in one readable line: control bytes of its path are shown as '?'.
+tl::unexpected<Error> refuse(const std::string& path, const Error& error) {
+  std::string shown = path.substr(0, 200);
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  }
+  return fail(error, "member " + (shown.empty() ? "without a name" : shown) + (path.size() > 200 ? "…" : ""));
+}
+
+class TarImport {
+ public:
+  TarImport(cas::WriteSession& session, LayerBuilder& builder, ByteInput& stream, ImportObserver& observer)
+      : session_{session}, builder_{builder}, archive_{stream}, observer_{observer} {}
+
+  Result<void> run() {
+    while (true) {
+      Result<std::optional<ArchiveReader::Member>> member = archive_.next();
+      if (!member) return fail(member.error());
+      if (!*member) break;
+      if (Result<void> taken = take(**member); !taken) return refuse((*member)->path, taken.error());
+      if (Result<void> going = report_progress(); !going) return going;
+    }
+    return archive_.drain();
+  }
+
+  ImportReport report;
+
+ private:
+  Result<void> report_progress() {
+    if (observer_.progress(archive_.stream_bytes(), members_)) return {};
+    return fail(Errc::cancelled, "the import was stopped");
+  }
+
+  Result<void> take(ArchiveReader::Member& member) {
+    ++members_;
+    const Result<std::string> path = normal_path(member.path);
+    if (!path) return fail(path.error());
+    if (S_ISSOCK(member.mode)) {
+      observer_.note(member.path + ": a socket, skipped");
+      return {};
+    }
+    const Result<std::optional<ContentReference>> reference = take_content_reference(member);
+    if (!reference) return fail(reference.error());
+    if (member.hard_link) return take_link(member, *path);
+    Result<Inode> inode = inode_of(member);
+    if (!inode) return fail(inode.error());
+    if (S_ISREG(inode->mode)) {
+      const Result<void> body = *reference ? take_known(**reference, *inode) : take_data(member, *path, *inode);
+      if (!body) return body;
+    }
+    count(inode->mode);
+    return builder_.add(*path, *inode, member.xattrs);
+  }
+
+  Result<void> take_link(ArchiveReader::Member& member, const std::string& path) {
+    ++report.links;
+    const Result<std::string> target = normal_path(*member.hard_link);
+    if (!target) return fail(target.error(), "a hard link to " + *member.hard_link);
+    if (member.size == 0) return builder_.add_link(path, *target);
+    // Some archivers (cpio, star) put the data beside the last name. Then that name is the file, and the one before it the link.
+    if (!S_ISREG(member.mode)) return fail(Errc::invalid_argument, "a hard link with data, but no regular file");
+    Result<Inode> inode = inode_of(member);
+    if (!inode) return fail(inode.error());
+    if (Result<void> body = take_data(member, path, *inode); !body) return body;
+    if (Result<void> added = builder_.add(path, *inode, member.xattrs); !added) return added;
+    return builder_.add_link(*target, path);
+  }
+
+  Result<void> take_known(const ContentReference& reference, Inode& inode) {
+    const Result<bool> present = session_.adopt(reference.id, reference.size);
+    if (!present) return fail(present.error());
+    if (!*present) return fail(Errc::unavailable, "content " + reference.id.hex() + " is no longer in the store");
+    inode.size = reference.size;
+    inode.allocated = reference.allocated;
+    inode.body = Body::content;
+    inode.content = reference.id;
+    inode.program = (inode.mode & 0111) != 0 || reference.elf;
+    return {};
+  }
+
+  Result<void> take_data(const ArchiveReader::Member& member, const std::string& path, Inode& inode) {
+    inode.size = static_cast<std::uint64_t>(member.size);
+    inode.program = (inode.mode & 0111) != 0;
+    if (inode.size == 0) return {};
+    const Result<void> taken = inode.size <= kMaxInlineContent ? take_inline(inode) : take_content(inode);
+    if (!taken) return taken;
+    observer_.content(path, inode.body == Body::content ? inode.content : cas::hash_of(as_bytes(inode.inline_bytes)), inode.size);
+    return {};
+  }
+
+  // The next part of the data, checked against what came before and against the declared size.
+  Result<std::optional<ArchiveReader::Block>> next_block(std::uint64_t position, std::uint64_t size) {
+    Result<std::optional<ArchiveReader::Block>> block = archive_.data();
+    if (!block || !*block) return block;
+    const std::uint64_t offset = (*block)->offset;
+    if (offset < position) return fail(Errc::invalid_argument, "a sparse map that goes backwards");
+    if (offset > size || (*block)->bytes.size() > size - offset) return fail(Errc::invalid_argument, "more data than its size says");
+    if (Result<void> going = report_progress(); !going) return fail(going.error());
+    return block;
+  }
+
+  Result<void> take_inline(Inode& inode) {
+    inode.body = Body::inline_;
+    while (true) {
+      const Result<std::optional<ArchiveReader::Block>> block = next_block(inode.inline_bytes.size(), inode.size);
+      if (!block) return fail(block.error());
+      if (!*block) break;
+      inode.inline_bytes.resize(static_cast<std::size_t>((*block)->offset), '\0');
+      inode.inline_bytes += as_text((*block)->bytes);
+      inode.allocated += (*block)->bytes.size();
+    }
+    inode.inline_bytes.resize(static_cast<std::size_t>(inode.size), '\0');
+    inode.program = inode.program || is_elf(as_bytes(inode.inline_bytes));
+    return {};
+  }
+
+  Result<void> take_content(Inode& inode) {
+    std::unique_ptr<cas::ContentWriter> writer;
+    std::uint64_t position = 0;
+    const auto begin = [&](ByteSpan start) {
+      inode.program = is_program(inode.mode, start);
+      writer = session_.begin(inode.program ? cas::Placement::program : cas::Placement::data);
+    };
+    while (true) {
+      const Result<std::optional<ArchiveReader::Block>> block = next_block(position, inode.size);
+      if (!block) return fail(block.error());
+      if (!*block) break;
+      const auto& [offset, bytes] = **block;
+      if (!writer) begin(offset == 0 ? bytes : ByteSpan{});
+      if (Result<void> hole = writer->append_zeros(offset - position); !hole) return hole;
+      if (Result<void> appended = writer->append(bytes); !appended) return appended;
+      inode.allocated += bytes.size();
+      position = offset + bytes.size();
+    }
+    if (!writer) begin({});
+    if (Result<void> hole = writer->append_zeros(inode.size - position); !hole) return hole;
+    const Result<cas::ContentId> id = writer->finish();
+    if (!id) return fail(id.error());
+    inode.body = Body::content;
+    inode.content = *id;
+    return {};
+  }
+
+  void count(std::uint32_t mode) {
+    if (S_ISREG(mode)) {
+      ++report.files;
+    } else if (S_ISDIR(mode)) {
+      ++report.directories;
+    } else if (S_ISLNK(mode)) {
+      ++report.links;
+    } else {
+      ++report.others;
+    }
+  }
+
+  cas::WriteSession& session_;
+  LayerBuilder& builder_;
+  ArchiveReader archive_;
+  ImportObserver& observer_;
+  std::uint64_t members_ = 0;
+};
+
+}  // namespace
+
+Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& contents, Catalog& catalog, const std::filesystem::path& scratch,
+                                ByteInput& stream, const ImageName& name, const std::string& source, ImportObserver& observer) {
+  const std::unique_ptr<cas::WriteSession> session = contents.begin_session();
+  LayerBuilder builder{scratch, {}};
+  TarImport import{*session, builder, stream, observer};
+  if (Result<void> done = import.run(); !done) return fail(done.error());
+
+  const Result<Catalog::NewLayer> layer = catalog.begin_layer();
+  if (!layer) return fail(layer.error());
+  const Result<LayerBuilder::Sealed> sealed = builder.seal(database, layer->layer, *session);
+  if (!sealed) return fail(sealed.error());
+  if (Result<void> committed = session->commit(); !committed) return fail(committed.error());
+
+  timespec created{};
+  ::clock_gettime(CLOCK_REALTIME, &created);
+  ImportReport report = import.report;
+  report.totals = session->totals();
+  report.image = Image{.name = name,
+                       .layer = layer->layer,
+                       .tree = layer->tree,
+                       .manifest = sealed->manifest,
+                       .manifest_size = sealed->manifest_size,
+                       .files = sealed->files,
+                       .bytes = sealed->bytes,
+                       .created = {created.tv_sec, static_cast<std::uint32_t>(created.tv_nsec)},
+                       .source = source};
+  if (Result<void> published = catalog.publish(report.image); !published) return fail(published.error());
+  return report;
+}
+
+}  // namespace stellarium::fs
