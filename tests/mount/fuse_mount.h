@@ -1,8 +1,15 @@
 #pragma once
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fs/fuse/fuse_server.h"
 #include "fs/fuse/mount.h"
@@ -57,10 +64,18 @@ class MountPoint {
 
 inline UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)}; }
 
+/// All bytes of a file. Opened with O_CLOEXEC: a server that is started meanwhile must not inherit files of its own mount.
 inline std::string slurp(const std::filesystem::path& path) {
-  std::ifstream file{path, std::ios::binary};
-  if (!file) throw std::runtime_error("cannot open " + path.string());
-  return {std::istreambuf_iterator<char>{file}, {}};
+  const UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!file) throw std::runtime_error("cannot open " + path.string() + ": " + std::strerror(errno));
+  std::string bytes;
+  std::vector<char> piece(128 << 10);
+  while (true) {
+    const ssize_t got = ::read(file.get(), piece.data(), piece.size());
+    if (got < 0) throw std::runtime_error("cannot read " + path.string() + ": " + std::strerror(errno));
+    if (got == 0) return bytes;
+    bytes.append(piece.data(), static_cast<std::size_t>(got));
+  }
 }
 
 }  // namespace stellarium::test
