@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "cas/format_error.h"
 
 namespace stellarium::cas {
 namespace {
@@ -104,9 +105,7 @@ Result<void> Decompressor::decompress(ByteSpan stored, MutableByteSpan raw) {
   if (context.get() == nullptr) return fail(Errc::io, "zstd: no memory for a decompression context");
   const std::size_t size = ZSTD_decompressDCtx(context.get(), raw.data(), raw.size(), stored.data(), stored.size());
   if (ZSTD_isError(size) != 0) return fail(Errc::corrupt, std::string{"zstd: "} + ZSTD_getErrorName(size));
-  if (size != raw.size())
-    return fail(Errc::corrupt,
-                "zstd: expected " + std::to_string(raw.size()) + " bytes, found " + std::to_string(size));
+  if (size != raw.size()) return fail(Errc::corrupt, expected_found("zstd: bytes", raw.size(), size));
   return {};
 }
 

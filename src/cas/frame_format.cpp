@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cas/format_error.h"
 #include "cas/recipe.h"  // kMaxChunk
 
 namespace stellarium::cas {
@@ -21,10 +22,6 @@ constexpr std::size_t kLeastSaving = 64;
 
 tl::unexpected<Error> corrupt(std::string what) {
   return fail(Errc::corrupt, "container: " + std::move(what));
-}
-
-std::string expected_found(std::string_view field, std::uint64_t expected, std::uint64_t found) {
-  return std::string{field} + ": expected " + std::to_string(expected) + ", found " + std::to_string(found);
 }
 
 Hash checksum_of(ByteSpan header, ByteSpan index) {

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "cas/format_error.h"
+
 namespace stellarium::cas {
 namespace {
 
@@ -16,10 +18,6 @@ constexpr std::uint32_t kMaxRepeat = std::numeric_limits<std::uint32_t>::max();
 
 tl::unexpected<Error> corrupt(std::string what) {
   return fail(Errc::corrupt, "recipe: " + std::move(what));
-}
-
-std::string expected_found(std::string_view field, std::uint64_t expected, std::uint64_t found) {
-  return std::string{field} + ": expected " + std::to_string(expected) + ", found " + std::to_string(found);
 }
 
 /// A page is three columns behind its header, because equal fields side by side compress best.

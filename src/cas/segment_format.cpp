@@ -5,6 +5,7 @@
 #include <charconv>
 #include <utility>
 
+#include "cas/format_error.h"
 #include "cas/hash.h"
 
 namespace stellarium::cas {
@@ -21,10 +22,6 @@ constexpr std::size_t kNameDigits = 8;
 
 tl::unexpected<Error> corrupt(std::string what) {
   return fail(Errc::corrupt, std::move(what));
-}
-
-std::string expected_found(std::string_view field, std::uint64_t expected, std::uint64_t found) {
-  return std::string{field} + ": expected " + std::to_string(expected) + ", found " + std::to_string(found);
 }
 
 std::vector<std::byte> to_vector(std::string_view bytes) {
@@ -118,7 +115,10 @@ Result<SegmentTrailer> parse_segment_trailer(ByteSpan bytes, std::uint64_t file_
   const auto reserved = reader.le<std::uint64_t>();
   if (version != kVersion) return fail(Errc::version, "footer: " + expected_found("version", kVersion, version));
   if (reserved != 0) return corrupt("footer: reserved bytes are not zero");
-  if (file_size > kMaxSegmentSize + trailer.footer_size() || trailer.footer_size() > file_size - kSegmentHeaderSize ||
+  // The smallest container is a header: that bounds what a reader allocates for the list.
+  const std::uint64_t least_size =
+      kSegmentHeaderSize + std::uint64_t{trailer.count} * kFrameHeaderSize + trailer.footer_size();
+  if (file_size < least_size || file_size > kMaxSegmentSize + trailer.footer_size() ||
       trailer.footer_offset != file_size - trailer.footer_size())
     return corrupt("footer: states " + std::to_string(trailer.count) + " containers before byte " +
                    std::to_string(trailer.footer_offset) + " of a file of " + std::to_string(file_size));

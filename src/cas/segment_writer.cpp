@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "cas/format_error.h"
 #include "cas/segment_reader.h"
 
 namespace stellarium::cas {
@@ -105,9 +106,8 @@ Result<std::uint64_t> free_containers(Io& io, int fd, std::span<const SegmentEnt
     const Result<FrameHeader> header = parse_frame_header(ByteSpan{bytes}.first(*read));
     if (!header) return fail(header.error(), "freeing the container at byte " + std::to_string(container.offset));
     if (header->container_size() != container.size)
-      return fail(Errc::corrupt, "freeing the container at byte " + std::to_string(container.offset) + ": expected " +
-                                     std::to_string(container.size) + " bytes, found " +
-                                     std::to_string(header->container_size()));
+      return fail(Errc::corrupt, expected_found("bytes of the container at byte " + std::to_string(container.offset),
+                                                container.size, header->container_size()));
     if (header->kind == FrameKind::freed) continue;
     if (auto written = io.write_at(fd, encode_freed_header(container.size), container.offset); !written)
       return fail(std::move(written).error());
