@@ -43,11 +43,7 @@ Result<void> SessionContentWriter::append_zeros(std::uint64_t count) {
     if (auto ok = begin_streaming(); !ok) return ok;
   }
   // The hash of the whole content has to see every byte (its leaves are numbered); nothing else does.
-  for (std::uint64_t left = count; left != 0;) {
-    const auto step = static_cast<std::size_t>(std::min<std::uint64_t>(left, kZeros.size()));
-    whole_.update(ByteSpan{kZeros}.first(step));
-    left -= step;
-  }
+  whole_.update_zeros(count);
   return cut_zeros(count);
 }
 
