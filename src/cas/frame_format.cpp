@@ -88,10 +88,9 @@ Result<std::vector<DecodedFrame::Entry>> parse_entries(ByteSpan index, const Fra
   ByteReader reader{index};
   std::uint32_t end = 0;
   for (std::uint32_t i = 0; i < header.count; ++i) {
-    DecodedFrame::Entry entry;
-    entry.id = Hash::from_bytes(reader.take(Hash::kSize)).value();
-    entry.offset = reader.le<std::uint32_t>();
-    entry.size = reader.le<std::uint16_t>() + 1u;
+    const DecodedFrame::Entry entry{.id = Hash::from_bytes(reader.take(Hash::kSize)).value(),
+                                    .offset = reader.le<std::uint32_t>(),
+                                    .size = reader.le<std::uint16_t>() + 1u};
     const auto flags = reader.le<std::uint16_t>();
     if (entry.offset != end) return corrupt(expected_found("offset of chunk " + std::to_string(i), end, entry.offset));
     if (flags != 0) return corrupt(expected_found("flags of chunk " + std::to_string(i), 0, flags));
@@ -121,20 +120,20 @@ Result<FrameHeader> parse_frame_header(ByteSpan bytes) {
   ByteReader reader{bytes};
   const std::string_view magic = reader.text(kMagic.size());
   const auto version = reader.le<std::uint16_t>();
-  const auto kind = reader.le<std::uint8_t>();
-  const auto codec = reader.le<std::uint8_t>();
-  FrameHeader header{.kind = FrameKind{kind}, .codec = Codec{codec}, .count = 0, .raw_size = 0, .stored_size = 0};
-  header.count = reader.le<std::uint32_t>();
-  header.raw_size = reader.le<std::uint32_t>();
-  header.stored_size = reader.le<std::uint32_t>();
+  const FrameHeader header{.kind = FrameKind{reader.le<std::uint8_t>()},
+                           .codec = Codec{reader.le<std::uint8_t>()},
+                           .count = reader.le<std::uint32_t>(),
+                           .raw_size = reader.le<std::uint32_t>(),
+                           .stored_size = reader.le<std::uint32_t>()};
   const auto reserved = reader.le<std::uint64_t>();
   reader.take(Hash::kSize);
   if (!reader.ok()) return corrupt(expected_found("bytes of the header", kFrameHeaderSize, bytes.size()));
   if (magic != kMagic) return corrupt("wrong magic");
   if (version != kVersion) return fail(Errc::version, "container: " + expected_found("version", kVersion, version));
   if (header.kind < FrameKind::chunks || header.kind > FrameKind::freed)
-    return corrupt("unknown kind " + std::to_string(kind));
-  if (header.codec > Codec::zstd) return corrupt("unknown codec " + std::to_string(codec));
+    return corrupt("unknown kind " + std::to_string(static_cast<unsigned>(header.kind)));
+  if (header.codec > Codec::zstd)
+    return corrupt("unknown codec " + std::to_string(static_cast<unsigned>(header.codec)));
   if (reserved != 0) return corrupt("reserved bytes are not zero");
   if (auto sizes = check_sizes(header); !sizes) return fail(std::move(sizes).error());
   return header;

@@ -109,9 +109,8 @@ Result<SegmentTrailer> parse_segment_trailer(ByteSpan bytes, std::uint64_t file_
   if (reader.text(kTrailerMagic.size()) != kTrailerMagic)
     return fail(Errc::not_found, "footer: the segment was not finished");
   const auto version = reader.le<std::uint32_t>();
-  SegmentTrailer trailer{};
-  trailer.count = reader.le<std::uint32_t>();
-  trailer.footer_offset = reader.le<std::uint64_t>();
+  const auto count = reader.le<std::uint32_t>();
+  const SegmentTrailer trailer{.footer_offset = reader.le<std::uint64_t>(), .count = count};
   const auto reserved = reader.le<std::uint64_t>();
   if (version != kVersion) return fail(Errc::version, "footer: " + expected_found("version", kVersion, version));
   if (reserved != 0) return corrupt("footer: reserved bytes are not zero");
@@ -138,13 +137,12 @@ Result<std::vector<SegmentEntry>> parse_segment_footer(ByteSpan bytes, std::uint
   ByteReader reader{bytes};
   std::uint64_t end = kSegmentHeaderSize;
   for (std::uint32_t i = 0; i < trailer->count; ++i) {
-    SegmentEntry entry{};
-    entry.offset = reader.le<std::uint32_t>();
-    entry.size = reader.le<std::uint32_t>();
-    entry.raw_size = reader.le<std::uint32_t>();
-    entry.count = reader.le<std::uint16_t>();
-    entry.kind = FrameKind{reader.le<std::uint8_t>()};
-    entry.codec = Codec{reader.le<std::uint8_t>()};
+    const SegmentEntry entry{.offset = reader.le<std::uint32_t>(),
+                             .size = reader.le<std::uint32_t>(),
+                             .raw_size = reader.le<std::uint32_t>(),
+                             .count = reader.le<std::uint16_t>(),
+                             .kind = FrameKind{reader.le<std::uint8_t>()},
+                             .codec = Codec{reader.le<std::uint8_t>()}};
     if (entry.offset != end)
       return corrupt("footer: " + expected_found("offset of container " + std::to_string(i), end, entry.offset));
     if (entry.size < kFrameHeaderSize || entry.size > kMaxContainer || entry.kind < FrameKind::chunks ||
