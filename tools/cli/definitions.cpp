@@ -1,0 +1,178 @@
+#include "tools/cli/definitions.h"
+
+#include <CLI/CLI.hpp>
+#include <map>
+
+namespace stellarium::cli {
+namespace {
+
+constexpr const char* kRefMeaning = "image, as NAME[:TAG] (TAG is 'latest' if left out)";
+
+CLI::App& command(CLI::App& app, const char* group, const char* name, const char* summary) {
+  CLI::App* made = app.add_subcommand(name, summary);
+  made->group(group);
+  made->fallthrough();  // options for all commands may stand behind the command's name
+  return *made;
+}
+
+}  // namespace
+
+void Definitions::define(CLI::App& app) {
+  app.name("stellarium");
+  app.description("Keeps every unique byte of system images once, and shows them as ordinary files.");
+  app.require_subcommand(1);
+  app.set_help_flag("-h,--help", "show help and exit");
+  define_globals(app);
+  define_images(app);
+  define_looking(app);
+  define_mounts(app);
+  define_store(app);
+  define_program(app);
+}
+
+void Definitions::define_globals(CLI::App& app) {
+  const std::map<std::string, ProgressStyle> styles{
+      {"auto", ProgressStyle::automatic}, {"plain", ProgressStyle::plain}, {"json", ProgressStyle::json}, {"none", ProgressStyle::none}};
+  app.add_option("--store", global.store,
+                 "folder of the store; else $STELLARIUM_STORE, else /var/lib/stellarium for root and $XDG_DATA_HOME/stellarium for others")
+      ->type_name("DIR");
+  app.add_flag("--json", global.json, "print one JSON object instead of text");
+  app.add_option("--progress", global.progress, "auto: a bar on a terminal; plain: a line a second; json: an object a second; none")
+      ->type_name("auto|plain|json|none")
+      ->transform(CLI::CheckedTransformer(styles).description(""));
+  app.add_flag("-q,--quiet", global.quiet, "print results and errors only; for 'images', names only");
+  app.add_flag("-v,--verbose", global.verbose, "say more");
+  app.add_flag_callback("--version", [] {}, "show version and exit");
+  app.add_flag_callback("--man", [] {}, "show the manual page of the program or of one command, for man(1)");
+}
+
+void Definitions::define_images(CLI::App& app) {
+  constexpr const char* kGroup = "Images";
+  CLI::App& i = command(app, kGroup, "import", "Take a directory tree or a tar archive into the store");
+  i.add_option("SOURCE", import.source, "directory, tar archive of any usual compression, or '-' for a tar on standard input")->required();
+  i.add_option("NAME", import.name, "name of the new image, as NAME[:TAG]; a taken name moves to the new image")->required();
+  i.add_flag("--rehash", import.rehash, "read every file, also those that have not changed since they were last imported");
+  i.add_option("--exclude", import.excludes, "leave out paths that match this shell pattern; may be given several times")
+      ->type_name("PATTERN")
+      ->expected(1);
+
+  CLI::App& e = command(app, kGroup, "export", "Write an image as a tar archive");
+  e.add_option("NAME", export_.ref, kRefMeaning)->required();
+  e.add_option("TARGET", export_.target, "file to write, or '-' for standard output")->required();
+
+  CLI::App& m = command(app, kGroup, "rename", "Give an image another name");
+  m.add_option("FROM", rename.from, kRefMeaning)->required();
+  m.add_option("TO", rename.to, "the new name, which must be free")->required();
+
+  CLI::App& r = command(app, kGroup, "rm", "Remove images; 'gc' frees the space");
+  r.add_option("REF", rm.refs, kRefMeaning)->required()->expected(1, 1000);
+}
+
+void Definitions::define_looking(CLI::App& app) {
+  constexpr const char* kGroup = "Looking";
+  command(app, kGroup, "images", "List the images");
+
+  CLI::App& i = command(app, kGroup, "info", "Show what is known about an image");
+  i.add_option("REF", info.ref, kRefMeaning)->required();
+
+  CLI::App& l = command(app, kGroup, "ls", "List files of an image");
+  l.add_option("REF", ls.ref, kRefMeaning)->required();
+  l.add_option("PATH", ls.path, "file or directory in the image");
+  l.add_flag("-l,--long", ls.long_format, "mode, links, owner, size and time too");
+  l.add_flag("-R,--recursive", ls.recursive, "directories below too");
+
+  CLI::App& c = command(app, kGroup, "cat", "Print a file of an image");
+  c.add_option("REF", cat.ref, kRefMeaning)->required();
+  c.add_option("PATH", cat.path, "file in the image")->required();
+
+  CLI::App& s = command(app, kGroup, "stat", "Show one file's attributes");
+  s.add_option("REF", stat.ref, kRefMeaning)->required();
+  s.add_option("PATH", stat.path, "file in the image")->required();
+  s.add_flag("--chunks", stat.chunks, "list the chunks of its content too");
+  s.add_flag("-L,--dereference", stat.follow, "follow a symbolic link at the end of the path");
+
+  CLI::App& d = command(app, kGroup, "diff", "Compare two images file by file");
+  d.add_option("BEFORE", diff.before, kRefMeaning)->required();
+  d.add_option("AFTER", diff.after, kRefMeaning)->required();
+
+  CLI::App& h = command(app, kGroup, "history", "Show what happened to a name");
+  h.add_option("REF", history.ref, kRefMeaning)->required();
+}
+
+void Definitions::define_mounts(CLI::App& app) {
+  constexpr const char* kGroup = "Mounts";
+  CLI::App& m = command(app, kGroup, "mount", "Show an image, or the whole store, as files");
+  m.add_option("WORDS", mount.words, "[REF] DIR: an image and the directory to mount it on; without REF the whole store, as images/NAME/TAG")
+      ->required()
+      ->expected(1, 2)
+      ->type_name("[REF] DIR");
+  m.add_option("-o,--options", mount.options, "comma-separated mount options: ro, nodev, nosuid, noexec, noatime, source=NAME, allow_other")
+      ->type_name("OPTIONS");
+
+  CLI::App& u = command(app, kGroup, "umount", "Undo a mount");
+  u.add_option("DIR", umount.dir, "where it is mounted")->required();
+  u.add_flag("-l,--lazy", umount.lazy, "take it out of sight now; it ends when nobody uses it any more");
+}
+
+void Definitions::define_store(CLI::App& app) {
+  constexpr const char* kGroup = "The store";
+  CLI::App& g = command(app, kGroup, "gc", "Free the space of what no image needs");
+  g.add_flag("-n,--dry-run", gc.dry_run, "only say how much that is");
+  g.add_flag("--allow-empty", gc.allow_empty, "go on even if there is no image left, so that everything is freed");
+  g.add_flag("--recompress{19}", gc.level, "also compress everything anew, at zstd level LEVEL (--recompress=LEVEL, 1 to 22)");
+
+  CLI::App& f = command(app, kGroup, "fsck", "Check the store; exit code 0: sound, 1: repaired, 4: damaged, 8: could not check");
+  f.add_flag("--deep", fsck.deep, "also read everything and compare it with its hash");
+  f.add_flag("--repair", fsck.repair, "rebuild a lost or damaged database from the segments and the names journal");
+
+  command(app, kGroup, "scrub", "Read every hot file and drop those whose bytes have changed");
+  command(app, kGroup, "stats", "Show sizes, hit rates and limits");
+
+  const std::map<std::string, TierOptions::Action> actions{{"status", TierOptions::Action::status},
+                                                           {"pin", TierOptions::Action::pin},
+                                                           {"unpin", TierOptions::Action::unpin},
+                                                           {"warm", TierOptions::Action::warm},
+                                                           {"evict", TierOptions::Action::evict}};
+  CLI::App& t = command(app, kGroup, "tier", "See and steer which contents are kept as hot files");
+  t.add_option("ACTION", tier.action, "what to do: status, pin (fill and keep), unpin, warm (fill), evict")
+      ->required()
+      ->type_name("status|pin|unpin|warm|evict")
+      ->transform(CLI::CheckedTransformer(actions).description(""));
+  t.add_option("REF", tier.ref, kRefMeaning);
+  t.add_option("PATH", tier.path, "file or directory in the image; everything if left out");
+
+  CLI::App& o = command(app, kGroup, "top", "Show what the mounts are doing, one line a second");
+  o.add_option("-n,--count", top.count, "stop after so many lines")->type_name("N");
+}
+
+void Definitions::define_program(CLI::App& app) {
+  constexpr const char* kGroup = "The program";
+  command(app, kGroup, "doctor", "Check kernel, permissions, space and the daemon; touches no mount");
+
+  const std::map<std::string, DaemonOptions::Action> actions{
+      {"start", DaemonOptions::Action::start},     {"stop", DaemonOptions::Action::stop},       {"status", DaemonOptions::Action::status},
+      {"restart", DaemonOptions::Action::restart}, {"upgrade", DaemonOptions::Action::upgrade}, {"mounts", DaemonOptions::Action::mounts}};
+  CLI::App& d = command(app, kGroup, "daemon", "Start, stop or replace the daemon; commands start it when they need it");
+  d.add_option("ACTION", daemon.action,
+               "start; stop; status; restart (a new server takes over the mounts); upgrade (the keeper too); mounts (list them)")
+      ->required()
+      ->type_name("start|stop|status|restart|upgrade|mounts")
+      ->transform(CLI::CheckedTransformer(actions).description(""));
+  CLI::Option* unmount = d.add_flag("--unmount", daemon.unmount, "stop: unmount everything first, lazily");
+  d.add_flag("--force", daemon.force, "stop: even if there are mounts, which then fail with ENOTCONN")->excludes(unmount);
+
+  CLI::App& c = command(app, kGroup, "completion", "Print a completion script for a shell");
+  c.add_option("SHELL", completion.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}).description(""));
+}
+
+CommandOptions Definitions::chosen(std::string_view name) const {
+  const std::map<std::string_view, CommandOptions> options{
+      {"import", import}, {"export", export_},        {"rename", rename}, {"rm", rm},           {"images", ImagesOptions{}},
+      {"info", info},     {"ls", ls},                 {"cat", cat},       {"stat", stat},       {"diff", diff},
+      {"history", history}, {"mount", mount},         {"umount", umount}, {"gc", gc},           {"fsck", fsck},
+      {"scrub", ScrubOptions{}}, {"stats", StatsOptions{}}, {"tier", tier}, {"top", top},       {"doctor", DoctorOptions{}},
+      {"daemon", daemon}, {"completion", completion}};
+  return options.at(name);
+}
+
+}  // namespace stellarium::cli

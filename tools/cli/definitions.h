@@ -1,0 +1,48 @@
+#pragma once
+#include <string_view>
+#include <tuple>
+
+#include "tools/cli/options.h"
+
+namespace CLI {
+class App;
+}
+
+namespace stellarium::cli {
+
+/// Every option's name, meaning and place, bound to the structs of options.h. Address-stable while an App that was defined on it lives.
+struct Definitions {
+  GlobalOptions global;
+  ImportOptions import;
+  ExportOptions export_;
+  RenameOptions rename;
+  RmOptions rm;
+  InfoOptions info;
+  LsOptions ls;
+  CatOptions cat;
+  StatOptions stat;
+  DiffOptions diff;
+  HistoryOptions history;
+  MountOptions mount;
+  UmountOptions umount;
+  GcOptions gc;
+  FsckOptions fsck;
+  TierOptions tier;
+  TopOptions top;
+  DaemonOptions daemon;
+  CompletionOptions completion;
+
+  void define(CLI::App& app);
+  /// The options of the subcommand `name`, which must be one that `define` made.
+  CommandOptions chosen(std::string_view name) const;
+
+ private:
+  void define_globals(CLI::App& app);
+  void define_images(CLI::App& app);
+  void define_looking(CLI::App& app);
+  void define_mounts(CLI::App& app);
+  void define_store(CLI::App& app);
+  void define_program(CLI::App& app);
+};
+
+}  // namespace stellarium::cli

@@ -1,0 +1,32 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace stellarium::cli {
+
+/// One thing that `doctor` looked at.
+struct Finding {
+  enum class State : std::uint8_t {
+    good,
+    limited,  ///< works, with the loss that `detail` names
+    bad,      ///< something will not work
+  };
+  std::string what;
+  State state = State::good;
+  std::string detail;
+  std::string advice;  ///< empty if there is nothing to do
+};
+
+/// What this kernel can do for a FUSE file system, after the table in docs/kernels.md.
+struct KernelFeatures {
+  bool passthrough, resend, idmapped_mounts, fuse_over_io_uring, large_copies;
+};
+KernelFeatures features_of_kernel(unsigned major, unsigned minor);
+
+std::vector<Finding> check_kernel();
+std::vector<Finding> check_permissions();
+std::vector<Finding> check_store(const std::filesystem::path& store);
+std::vector<Finding> check_daemon(const std::filesystem::path& store);
+
+}  // namespace stellarium::cli

@@ -1,0 +1,210 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <deque>
+#include <memory>
+#include <thread>
+
+#include "base/mutex.h"
+#include "fs/stat_cache.h"
+#include "fs/tree_emitter.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/connection.h"
+#include "tools/cli/progress_display.h"
+#include "tools/cli/store_location.h"
+#include "tools/cli/stream.h"
+#include "tools/text/escape.h"
+
+// `stellarium import`: this process reads the user's tree or archive and writes one stream into a pipe; the server reads the other end. The server believes in
+// the stream's end only if this process says so over the connection, so that a killed command never leaves half an image.
+namespace stellarium::cli {
+namespace {
+
+/// Answers the emitter from the stat cache, and takes the server's answers into it. The two come on different threads.
+class CachedTree final : public fs::EmitObserver {
+ public:
+  CachedTree(fs::StatCache* cache, bool quiet) : cache_{cache}, quiet_{quiet} {}
+
+  std::optional<fs::KnownContent> known(std::string_view /*path*/, const struct stat& status) override EXCLUDES(mutex_) {
+    MutexLock lock{mutex_};
+    return use_cache_ ? cache_->find(status) : std::nullopt;
+  }
+  void data_sent(std::string_view path, const struct stat& status, bool elf) override EXCLUDES(mutex_) {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    MutexLock lock{mutex_};
+    sent_.push_back({std::string{path}, status, elf, now});
+  }
+  void note(const std::string& line) override {
+    if (!quiet_) std::fprintf(stderr, "stellarium: note: %s\n", text::escape(line).c_str());
+  }
+  bool progress(std::uint64_t /*files*/, std::uint64_t /*bytes*/) override { return !stop_; }
+
+  /// The server's answer. Files that it does not speak of (empty ones) are passed over.
+  void remember(const protocol::ContentList& list) EXCLUDES(mutex_) {
+    MutexLock lock{mutex_};
+    for (const auto& entry : list.entries) {
+      const auto match = std::find_if(sent_.begin(), sent_.end(), [&](const Sent& sent) { return sent.path == entry.path; });
+      if (match == sent_.end()) continue;
+      if (static_cast<std::uint64_t>(match->status.st_size) == entry.size) {
+        cache_->remember(match->status, {.id = entry.id, .elf = match->elf}, match->when);
+      }
+      sent_.erase(sent_.begin(), match + 1);
+    }
+  }
+  void ignore_cache() EXCLUDES(mutex_) {
+    MutexLock lock{mutex_};
+    use_cache_ = false;
+    sent_.clear();
+  }
+  void stop() { stop_ = true; }
+
+ private:
+  struct Sent {
+    std::string path;
+    struct stat status;
+    bool elf;
+    timespec when;
+  };
+  Mutex mutex_;
+  fs::StatCache* cache_ GUARDED_BY(mutex_);
+  std::deque<Sent> sent_ GUARDED_BY(mutex_);
+  bool use_cache_ GUARDED_BY(mutex_) = true;
+  const bool quiet_;
+  std::atomic<bool> stop_ = false;
+};
+
+struct Source {
+  UniqueFd fd;
+  std::string display;  ///< for messages and `history`
+  bool directory = false;
+  std::uint64_t size = 0;  ///< of an archive file; 0: unknown
+};
+
+Result<Source> open_source(const std::string& given) {
+  Source source;
+  if (given == "-") {
+    source.fd = UniqueFd{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)};
+    if (!source.fd) return fail_errno("standard input");
+    source.display = "standard input";
+  } else {
+    std::error_code failed;
+    source.display = std::filesystem::absolute(given, failed).lexically_normal().string();
+    // O_NONBLOCK: opening a FIFO must not wait for a writer before anything was said about it
+    source.fd = UniqueFd{::open(given.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    if (!source.fd) return fail_errno(given);
+  }
+  struct stat status {};
+  if (::fstat(source.fd.get(), &status) != 0) return fail_errno(source.display);
+  source.directory = S_ISDIR(status.st_mode);
+  if (source.directory && given == "-") return fail(Errc::invalid_argument, "standard input is a directory: name it instead of '-'");
+  if (S_ISREG(status.st_mode)) source.size = static_cast<std::uint64_t>(status.st_size);
+  if (!source.directory && !S_ISREG(status.st_mode) && given != "-") {
+    return fail(Errc::invalid_argument, given + " is neither a directory nor a tar archive: pass a stream as '-' on standard input");
+  }
+  return source;
+}
+
+/// One pass of the stream: a thread writes it, this one shows what the server says.
+class Transfer {
+ public:
+  Transfer(const Invocation& invocation, const Source& source, CachedTree* tree) : invocation_{invocation}, source_{source}, tree_{tree} {}
+
+  Result<int> run(const Connection& connection, const fs::EmitOptions& emit) {
+    auto pipe = make_pipe();
+    if (!pipe) return fail(pipe.error());
+    const auto& options = std::get<ImportOptions>(invocation_.command);
+    // The server gets the source's name for the history only: it never opens it.
+    const auto words = words_for(invocation_, {"--", source_.display, options.name});
+    const int reader = pipe->read_end.get();
+    const bool progress = !invocation_.global.quiet && ProgressDisplay::wanted(invocation_.global.progress);
+    if (auto sent = connection.request(words, progress, {&reader, 1}); !sent) return fail(sent.error());
+    pipe->read_end.reset();  // so that writing fails once the server has closed its own
+
+    std::thread writer{[this, &connection, &emit, out = std::move(pipe->write_end)]() mutable {
+      auto written = source_.directory ? write_tree(out.get(), emit) : relay(source_.fd.get(), out.get(), source_.display);
+      // The word first, then the end of the pipe: the server asks for the word when it meets the end.
+      if (written) connection.end_stream();
+      if (!written && written.error().code != Errc::cancelled) {
+        failure_ = written.error();
+        failed_ = true;
+        connection.cancel();
+      }
+      out.reset();
+    }};
+    Handlers handlers;
+    handlers.hide_complaints = [this] { return failed_.load(); };
+    if (tree_ != nullptr) handlers.contents = [this](const protocol::ContentList& list) { tree_->remember(list); };
+    const int code = follow(connection, invocation_.global, handlers);
+    if (tree_ != nullptr) tree_->stop();
+    writer.join();
+    if (failed_) return fail(failure_);
+    return code;
+  }
+
+ private:
+  Result<void> write_tree(int out, const fs::EmitOptions& emit) {
+    PipeOutput output{out};
+    return fs::emit_tree(source_.fd.get(), output, emit, *tree_);
+  }
+
+  const Invocation& invocation_;
+  const Source& source_;
+  CachedTree* tree_;
+  Error failure_;  ///< written by the writer before `failed_`
+  std::atomic<bool> failed_ = false;
+};
+
+/// Excludes the store itself where it lies inside the tree: it would grow while it is read.
+void exclude_store(fs::EmitOptions& emit, const std::string& tree, const std::filesystem::path& store) {
+  std::error_code failed;
+  const auto root = std::filesystem::canonical(tree, failed);
+  const auto inside = failed ? std::filesystem::path{} : store.lexically_relative(root);
+  if (inside.empty() || inside == "." || *inside.begin() == "..") return;
+  std::string pattern;
+  for (const char c : inside.string()) {
+    if (c == '*' || c == '?' || c == '[' || c == '\\') pattern.push_back('\\');
+    pattern.push_back(c);
+  }
+  emit.exclude.push_back(pattern);
+}
+
+}  // namespace
+
+int run_import(const Invocation& invocation, const std::filesystem::path& store) {
+  const auto& options = std::get<ImportOptions>(invocation.command);
+  const auto source = open_source(options.source);
+  if (!source) return complain(source.error());
+  auto connection = Connection::open(store, Start::create_store);
+  if (!connection) return complain(connection.error());
+
+  if (!source->directory) {
+    auto code = Transfer{invocation, *source, nullptr}.run(*connection, {});
+    return code ? *code : complain(code.error());
+  }
+  fs::EmitOptions emit{.exclude = options.excludes};
+  exclude_store(emit, options.source, store);
+  fs::StatCache cache{stat_cache_file(connection->server().store_uuid)};
+  CachedTree tree{&cache, invocation.global.quiet};
+  if (options.rehash) tree.ignore_cache();
+  auto code = Transfer{invocation, *source, &tree}.run(*connection, emit);
+  if (code && *code == protocol::kExitCacheOutdated) {
+    connection = Connection::open(store, Start::create_store);
+    if (!connection) return complain(connection.error());
+    CachedTree whole{&cache, true};  // its notes were said the first time
+    whole.ignore_cache();
+    code = Transfer{invocation, *source, &whole}.run(*connection, emit);
+  }
+  if (!code) return complain(code.error());
+  if (auto saved = cache.save(); !saved && invocation.global.verbose) {
+    std::fprintf(stderr, "stellarium: note: the next import will read every file again: %s\n", text::escape(to_string(saved.error())).c_str());
+  }
+  return *code;
+}
+
+}  // namespace stellarium::cli

@@ -1,0 +1,44 @@
+// stellarium: the command. Parses the command line, does what concerns the user's own files, leaves the rest to the store's server.
+#include <signal.h>
+
+#include <cstdio>
+#include <variant>
+
+#include "tools/cli/command_line.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/connection.h"
+#include "tools/cli/man_page.h"
+#include "tools/cli/store_location.h"
+
+namespace {
+
+using namespace stellarium::cli;
+
+int run(CommandLine& command_line, const std::vector<std::string>& words) {
+  const auto parsed = command_line.parse(words);
+  if (const auto* answer = std::get_if<Answer>(&parsed)) {
+    std::fputs(answer->text.c_str(), answer->exit_code == 0 ? stdout : stderr);
+    return answer->exit_code;
+  }
+  const auto& invocation = std::get<Invocation>(parsed);
+  if (const auto* completion = std::get_if<CompletionOptions>(&invocation.command)) {
+    std::fputs(completion_script(command_line.app(), completion->shell).c_str(), stdout);
+    return 0;
+  }
+  const std::filesystem::path store = store_folder(invocation.global.store);
+  if (std::holds_alternative<ImportOptions>(invocation.command)) return run_import(invocation, store);
+  if (std::holds_alternative<ExportOptions>(invocation.command)) return run_export(invocation, store);
+  if (std::holds_alternative<MountOptions>(invocation.command)) return run_mount(invocation, store);
+  if (std::holds_alternative<UmountOptions>(invocation.command)) return run_umount(invocation);
+  if (std::holds_alternative<DaemonOptions>(invocation.command)) return run_daemon(invocation, store);
+  if (std::holds_alternative<DoctorOptions>(invocation.command)) return run_doctor(invocation, store);
+  return run_remotely(invocation, store);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ::signal(SIGPIPE, SIG_IGN);
+  CommandLine command_line;
+  return run(command_line, {argv + 1, argv + argc});
+}

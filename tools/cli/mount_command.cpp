@@ -1,0 +1,80 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "fs/fuse/mount.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/connection.h"
+
+// `stellarium mount` and `umount`: the command process mounts, in the user's mount namespace and with the user's rights, and hands the session's
+// /dev/fuse descriptor to the server, which passes it to the keeper.
+namespace stellarium::cli {
+namespace {
+
+Result<std::string> mount_point(const std::string& given) {
+  const UniqueFd dir{::open(given.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  if (!dir) return fail_errno("mount point " + given);
+  std::error_code failed;
+  const auto canonical = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(dir.get()), failed);
+  if (failed) return fail_errno("mount point " + given, failed.value());
+  return canonical.string();
+}
+
+/// Splits what -o was given: what we know ourselves, and the rest for the kernel.
+Result<fs::fuse::MountOptions> parse_options(const std::string& given) {
+  fs::fuse::MountOptions options;
+  options.allow_other = ::geteuid() == 0;
+  std::size_t start = 0;
+  while (start < given.size()) {
+    const std::size_t end = std::min(given.find(',', start), given.size());
+    const std::string option = given.substr(start, end - start);
+    start = end + 1;
+    if (option.empty() || option == "ro" || option == "_netdev" || option == "nofail" || option == "user" || option.starts_with("x-")) continue;
+    if (option == "rw") return fail(Errc::not_supported, "mount option rw: images are read-only");
+    if (option == "allow_other") {
+      options.allow_other = true;
+    } else if (option.starts_with("source=")) {
+      options.source = option.substr(7);
+    } else {
+      options.extra += (options.extra.empty() ? "" : ",") + option;
+    }
+  }
+  return options;
+}
+
+}  // namespace
+
+int run_mount(const Invocation& invocation, const std::filesystem::path& store) {
+  const auto& given = std::get<MountOptions>(invocation.command);
+  const auto options = parse_options(given.options);
+  if (!options) return complain(options.error());
+  const auto where = mount_point(given.words.back());
+  if (!where) return complain(where.error());
+  auto connection = Connection::open(store, Start::if_store);
+  if (!connection) return complain(connection.error());
+
+  std::vector<std::string> arguments{"--", *where};
+  if (given.words.size() == 2) arguments.insert(arguments.begin() + 1, given.words.front());
+  if (auto sent = connection->request(words_for(invocation, arguments), false); !sent) return complain(sent.error());
+
+  bool mounted = false;
+  Handlers handlers;
+  handlers.proceed = [&]() -> Result<void> {
+    auto device = fs::fuse::mount_session(*where, *options);
+    if (!device) return fail(device.error());
+    mounted = true;
+    return connection->send_device(device->get());
+  };
+  const int code = follow(*connection, invocation.global, handlers);
+  if (code != 0 && mounted) (void)fs::fuse::unmount(*where, true);  // the reason was said already
+  return code;
+}
+
+int run_umount(const Invocation& invocation) {
+  const auto& options = std::get<UmountOptions>(invocation.command);
+  if (auto done = fs::fuse::unmount(options.dir, options.lazy); !done) return complain(done.error());
+  return 0;
+}
+
+}  // namespace stellarium::cli

@@ -1,0 +1,104 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+// What a user can ask for, one struct per subcommand, as the command line fills it (definitions.cpp) and the command functions read it.
+namespace stellarium::cli {
+
+enum class ProgressStyle : std::uint8_t { automatic, plain, json, none };
+
+/// Options that every subcommand takes, before or after its name.
+struct GlobalOptions {
+  std::string store;  ///< empty: default_store()
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+  ProgressStyle progress = ProgressStyle::automatic;
+};
+
+// Images in and out.
+struct ImportOptions {
+  std::string source, name;
+  std::vector<std::string> excludes;
+  bool rehash = false;
+};
+struct ExportOptions {
+  std::string ref, target;
+};
+struct RenameOptions {
+  std::string from, to;
+};
+struct RmOptions {
+  std::vector<std::string> refs;
+};
+
+// Looking.
+struct ImagesOptions {};
+struct InfoOptions {
+  std::string ref;
+};
+struct LsOptions {
+  std::string ref, path = "/";
+  bool long_format = false, recursive = false;
+};
+struct CatOptions {
+  std::string ref, path;
+};
+struct StatOptions {
+  std::string ref, path;
+  bool chunks = false, follow = false;
+};
+struct DiffOptions {
+  std::string before, after;
+};
+struct HistoryOptions {
+  std::string ref;
+};
+
+// Mounts.
+struct MountOptions {
+  std::vector<std::string> words;  ///< [REF] DIR
+  std::string options;             ///< as mount -o takes them
+};
+struct UmountOptions {
+  std::string dir;
+  bool lazy = false;
+};
+
+// The store.
+struct GcOptions {
+  bool dry_run = false, allow_empty = false;
+  int level = 0;  ///< zstd level to compress everything anew with; 0: leave it as it is
+};
+struct FsckOptions {
+  bool deep = false, repair = false;
+};
+struct ScrubOptions {};
+struct StatsOptions {};
+struct TierOptions {
+  enum class Action : std::uint8_t { status, pin, unpin, warm, evict } action = Action::status;
+  std::string ref, path;
+};
+struct TopOptions {
+  std::uint64_t count = 0;  ///< lines; 0: until interrupted
+};
+
+// The program itself.
+struct DoctorOptions {};
+struct DaemonOptions {
+  enum class Action : std::uint8_t { start, stop, status, restart, upgrade, mounts } action = Action::status;
+  bool force = false, unmount = false;
+};
+struct CompletionOptions {
+  std::string shell;
+};
+
+using CommandOptions =
+    std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, ImagesOptions, InfoOptions, LsOptions, CatOptions, StatOptions,
+                 DiffOptions, HistoryOptions, MountOptions, UmountOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions,
+                 TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
+
+}  // namespace stellarium::cli

@@ -1,0 +1,69 @@
+#include "tools/cli/store_location.h"
+
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace stellarium::cli {
+namespace {
+
+std::filesystem::path home() {
+  if (const char* set = std::getenv("HOME"); set != nullptr && *set == '/') return set;
+  const passwd* entry = ::getpwuid(::geteuid());
+  return entry != nullptr ? entry->pw_dir : "/";
+}
+
+/// An XDG base folder: the variable if it is absolute, as the specification demands, else the default below the home.
+std::filesystem::path xdg(const char* variable, const char* fallback) {
+  if (const char* set = std::getenv(variable); set != nullptr && *set == '/') return set;
+  return home() / fallback;
+}
+
+}  // namespace
+
+std::filesystem::path store_folder(const std::string& given) {
+  std::filesystem::path folder = given;
+  if (folder.empty()) {
+    const char* set = std::getenv("STELLARIUM_STORE");
+    if (set != nullptr && *set != '\0') {
+      folder = set;
+    } else if (::geteuid() == 0) {
+      folder = "/var/lib/stellarium";
+    } else {
+      folder = xdg("XDG_DATA_HOME", ".local/share") / "stellarium";
+    }
+  }
+  std::error_code failed;
+  const auto canonical = std::filesystem::weakly_canonical(std::filesystem::absolute(folder), failed);
+  return failed ? std::filesystem::absolute(folder).lexically_normal() : canonical;
+}
+
+std::filesystem::path stat_cache_file(const std::string& store_uuid) {
+  return xdg("XDG_CACHE_HOME", ".cache") / "stellarium" / (store_uuid + ".stat-cache");
+}
+
+Result<StoreState> examine_store(const std::filesystem::path& store) {
+  struct stat status {};
+  if (::stat(store.c_str(), &status) != 0) {
+    if (errno == ENOENT) return StoreState::absent;
+    return fail_errno("the store " + store.string());
+  }
+  if (!S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, "the store " + store.string() + " is not a folder: name another with --store");
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator{store, failed}) {
+    const std::string name = entry.path().filename();
+    if (name == "format") return StoreState::present;
+  }
+  if (failed) return fail_errno("the store " + store.string(), failed.value());
+  for (const auto& entry : std::filesystem::directory_iterator{store, failed}) {
+    const std::string name = entry.path().filename();
+    if (name != "run" && name != "lost+found") {
+      return fail(Errc::invalid_argument, store.string() + " holds other files and is no store: name an empty or new folder with --store");
+    }
+  }
+  return StoreState::absent;
+}
+
+}  // namespace stellarium::cli
