@@ -1,0 +1,21 @@
+#pragma once
+#include "tools/cli/options.h"
+#include "tools/server/command_io.h"
+#include "tools/server/janitor.h"
+#include "tools/server/mounts.h"
+#include "tools/server/server_control.h"
+#include "tools/server/store.h"
+
+namespace stellarium::server {
+
+/// Everything a command function can reach.
+struct CommandContext {
+  Store& store;
+  Mounts& mounts;
+  Janitor& janitor;
+  ServerControl& control;
+  const cli::GlobalOptions& global;
+  CommandIo& io;
+};
+
+}  // namespace stellarium::server

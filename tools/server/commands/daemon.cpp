@@ -1,0 +1,83 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "tools/protocol/build_info.h"
+#include "tools/server/commands.h"
+#include "tools/server/json.h"
+#include "tools/text/units.h"
+
+namespace stellarium::server {
+namespace {
+
+using Action = cli::DaemonOptions::Action;
+
+constexpr int kUnmountTries = 100;  // of 100 ms each
+constexpr std::size_t kNamedInComplaint = 3;
+
+int status(CommandContext& context) {
+  const std::size_t mounts = context.mounts.list().size();
+  if (context.global.json) {
+    context.io.out(dump(Json{{"schema", 1}, {"running", true}, {"store", text::escape(context.store.dir().string())}, {"uuid", context.store.uuid()},
+                             {"build", protocol::build_id()}, {"pid", ::getpid()}, {"keeper_pid", ::getppid()}, {"mounts", mounts},
+                             {"uptime_seconds", context.control.uptime_seconds()}}));
+  } else if (!context.global.quiet) {
+    context.io.out(fmt::format("running: {}, server {}, keeper {}, build {}, {} mounts, up {}\n", text::escape(context.store.dir().string()), ::getpid(),
+                               ::getppid(), protocol::build_id(), mounts, text::format_duration(context.control.uptime_seconds())));
+  }
+  return 0;
+}
+
+int list_mounts(CommandContext& context) {
+  const auto mounts = context.mounts.list();
+  const auto image_of = [](const auto& mount) {
+    return mount.view.kind == fs::fuse::ViewSpec::Kind::store ? std::string{} : mount.view.image.text();
+  };
+  if (context.global.json) {
+    JsonListing listing{context.io, "mounts"};
+    for (const auto& mount : mounts) {
+      Json entry;
+      put_name(entry, "mountpoint", mount.mountpoint);
+      entry["image"] = image_of(mount);
+      listing.add(entry);
+    }
+    listing.finish();
+    return 0;
+  }
+  for (const auto& mount : mounts) {
+    const std::string image = image_of(mount);
+    context.io.out(fmt::format("{:<32} {}\n", image.empty() ? "(whole store)" : image, text::escape(mount.mountpoint)));
+  }
+  return 0;
+}
+
+int stop(const cli::DaemonOptions& options, CommandContext& context) {
+  // The command has unmounted what it could; sessions end a moment later.
+  for (int i = 0; options.unmount && i < kUnmountTries && !context.mounts.list().empty(); ++i) {
+    if (!context.io.wait(std::chrono::milliseconds{100})) return 1;
+  }
+  const auto mounts = context.mounts.list();
+  if (!mounts.empty() && !options.force) {
+    std::string named;
+    for (std::size_t i = 0; i < mounts.size() && i < kNamedInComplaint; ++i) named += (named.empty() ? "" : ", ") + mounts[i].mountpoint;
+    if (mounts.size() > kNamedInComplaint) named += fmt::format(" and {} more", mounts.size() - kNamedInComplaint);
+    return context.io.complain(Error{Errc::busy, "the daemon serves " + named + ": unmount first, or stop with --unmount or --force", 0});
+  }
+  context.control.end(keeper::Ending::stop);
+  return 0;
+}
+
+}  // namespace
+
+int run(const cli::DaemonOptions& options, CommandContext& context) {
+  switch (options.action) {
+    case Action::start:
+    case Action::status: return status(context);
+    case Action::mounts: return list_mounts(context);
+    case Action::stop: return stop(options, context);
+    case Action::restart: context.control.end(keeper::Ending::restart); return 0;
+    case Action::upgrade: context.control.end(keeper::Ending::upgrade); return 0;
+  }
+  return 1;
+}
+
+}  // namespace stellarium::server

@@ -1,0 +1,127 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "tools/server/commands.h"
+#include "tools/server/image.h"
+#include "tools/server/json.h"
+#include "tools/text/units.h"
+
+// fsck(8)'s exit codes: 0 sound, 1 repaired, 4 damage left, 8 could not check. A store whose database cannot be opened is repaired elsewhere (repair.h).
+namespace stellarium::server {
+namespace {
+
+constexpr int kSound = 0, kDamaged = 4, kCouldNotCheck = 8;
+
+using ChunkSet = std::unordered_set<cas::ChunkId, cas::HashOfHash>;
+
+struct LostFile {
+  std::string image, path;
+};
+
+/// Which files of which images need chunks that cannot be delivered. Contents that many files share are looked into once.
+class DamageMap {
+ public:
+  DamageMap(CommandContext& context, const ChunkSet& damaged) : context_{context}, damaged_{damaged} {}
+
+  Result<std::vector<LostFile>> files() {
+    const auto images = context_.store.catalog().list();
+    if (!images) return fail(images.error());
+    std::vector<LostFile> lost;
+    for (const fs::Image& image : *images) {
+      if (is_lost(image.manifest, image.manifest_size)) lost.push_back({image.name.text(), "(layer object: the image still works, a rebuild would lose it)"});
+      const fs::LayerReader reader{context_.store.database(), image.layer};
+      auto walked = walk(reader, "/", fs::kRootIno, [&](const Visited& visited) {
+        if (visited.inode.body == fs::Body::content && is_lost(visited.inode.content, visited.inode.size)) lost.push_back({image.name.text(), visited.path});
+        return !context_.io.cancelled();
+      });
+      if (!walked) lost.push_back({image.name.text(), to_string(walked.error())});
+    }
+    return lost;
+  }
+
+ private:
+  bool is_lost(const cas::ContentId& content, std::uint64_t size) {
+    if (size <= cas::kMaxChunk) return damaged_.contains(content);
+    const auto known = known_.find(content);
+    if (known != known_.end()) return known->second;
+    const auto recipe = context_.store.contents().recipe(content, size);
+    // A recipe that cannot be read loses the file as well.
+    const bool lost = !recipe || std::ranges::any_of(recipe->entries, [&](const auto& entry) { return damaged_.contains(entry.id); });
+    known_.emplace(content, lost);
+    return lost;
+  }
+
+  CommandContext& context_;
+  const ChunkSet& damaged_;
+  std::unordered_map<cas::ContentId, bool, cas::HashOfHash> known_;
+};
+
+struct Findings {
+  cas::ContentStore::CheckReport contents;
+  std::vector<std::string> damage;
+  std::vector<LostFile> lost;
+};
+
+void print(const Findings& findings, CommandContext& context) {
+  const auto& contents = findings.contents;
+  if (context.global.json) {
+    Json out{{"schema", 1}, {"sound", findings.damage.empty()}, {"segments", contents.segments}, {"frames", contents.frames}, {"chunks", contents.chunks},
+             {"bytes", contents.bytes}, {"damage", Json::array()}, {"files", Json::array()}};
+    for (const std::string& line : findings.damage) out["damage"].push_back(text::escape(line));
+    for (const LostFile& file : findings.lost) {
+      Json entry{{"image", file.image}};
+      put_name(entry, "path", file.path);
+      out["files"].push_back(std::move(entry));
+    }
+    context.io.out(dump(out));
+    return;
+  }
+  for (const std::string& line : findings.damage) context.io.out("damage: " + text::escape(line) + "\n");
+  for (const LostFile& file : findings.lost) context.io.out(fmt::format("lost:   {} {}\n", file.image, text::escape(file.path)));
+  if (context.global.quiet) return;
+  context.io.out(fmt::format("{} segments, {} frames, {} chunks, {}: {}\n", contents.segments, contents.frames, contents.chunks,
+                             text::format_bytes(contents.bytes),
+                             findings.damage.empty() ? "sound" : fmt::format("{} places damaged, {} files lost", findings.damage.size(), findings.lost.size())));
+}
+
+}  // namespace
+
+int run(const cli::FsckOptions& options, CommandContext& context) {
+  CommandIo& io = context.io;
+  const auto progress = [&](std::uint64_t done, std::uint64_t total) {
+    io.progress({.phase = "fsck", .done = done, .total = total});
+    return !io.cancelled();
+  };
+  Findings findings;
+  if (options.deep) {
+    if (auto verified = context.store.database().verify(); !verified) findings.damage.push_back("database: " + to_string(verified.error()));
+  }
+  auto report = context.store.contents().check(options.deep, progress);
+  if (!report) {
+    io.complain(report.error());
+    return kCouldNotCheck;
+  }
+  ChunkSet damaged;
+  for (const auto& damage : report->damage) {
+    findings.damage.push_back(damage.what);
+    damaged.insert(damage.chunks.begin(), damage.chunks.end());
+  }
+  findings.contents = std::move(*report);
+  // Records of files are read in any case: an image whose names cannot be walked is damaged, whatever its chunks say.
+  DamageMap map{context, damaged};
+  auto lost = map.files();
+  if (!lost) {
+    io.complain(lost.error());
+    return kCouldNotCheck;
+  }
+  findings.lost = std::move(*lost);
+  if (io.cancelled()) return kCouldNotCheck;
+  if (!findings.lost.empty() && findings.damage.empty()) findings.damage.emplace_back("records of files that cannot be followed to their contents");
+  print(findings, context);
+  return findings.damage.empty() ? kSound : kDamaged;
+}
+
+}  // namespace stellarium::server

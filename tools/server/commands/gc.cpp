@@ -1,0 +1,63 @@
+#include <fmt/format.h>
+
+#include "tools/server/commands.h"
+#include "tools/server/json.h"
+#include "tools/text/units.h"
+
+namespace stellarium::server {
+namespace {
+
+cas::ContentStore::Progress shown(CommandIo& io, const char* phase, bool bytes) {
+  return [&io, phase, bytes](std::uint64_t done, std::uint64_t total) {
+    io.progress({.phase = phase, .done = done, .total = total, .bytes = bytes});
+    return !io.cancelled();
+  };
+}
+
+}  // namespace
+
+int run(const cli::GcOptions& options, CommandContext& context) {
+  Store& store = context.store;
+  CommandIo& io = context.io;
+  std::uint64_t records = 0;
+  if (!options.dry_run) {
+    auto swept = store.catalog().sweep();
+    if (!swept) return io.complain(swept.error());
+    records = *swept;
+  }
+  auto report = store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty, shown(io, "gc", false));
+  if (!report) return io.complain(report.error());
+  std::optional<cas::ContentStore::RecompressReport> packed;
+  if (options.level != 0 && !options.dry_run) {
+    auto done = store.contents().recompress(store.catalog().live_contents(), options.level, shown(io, "recompress", true));
+    if (!done) return io.complain(done.error());
+    packed = *done;
+  }
+  if (!options.dry_run) {
+    // Deleted records take space in the database until it is compacted.
+    if (auto compacted = store.database().compact(); !compacted) return io.complain(compacted.error());
+  }
+  if (context.global.json) {
+    Json out{{"schema", 1},
+             {"dry_run", options.dry_run},
+             {"live_chunks", report->live_chunks},
+             {"dead_chunks", report->dead_chunks},
+             {"dead_bytes", report->dead_bytes},
+             {"freed_bytes", report->freed_bytes},
+             {"segments_removed", report->segments_removed},
+             {"records_removed", records}};
+    if (packed) out["recompressed"] = {{"bytes_before", packed->bytes_before}, {"bytes_after", packed->bytes_after}, {"frames", packed->frames}};
+    io.out(dump(out));
+    return 0;
+  }
+  io.out(fmt::format("{} chunks live, {} dead ({}); {}{}\n", report->live_chunks, report->dead_chunks, text::format_bytes(report->dead_bytes),
+                     options.dry_run ? "nothing was freed (dry run)" : "freed " + text::format_bytes(report->freed_bytes),
+                     report->segments_removed == 0 ? "" : fmt::format(", {} segments removed", report->segments_removed)));
+  if (packed) {
+    io.out(fmt::format("recompressed {} frames: {} before, {} after\n", packed->frames, text::format_bytes(packed->bytes_before),
+                       text::format_bytes(packed->bytes_after)));
+  }
+  return 0;
+}
+
+}  // namespace stellarium::server

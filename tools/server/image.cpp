@@ -1,0 +1,93 @@
+#include "tools/server/image.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+namespace stellarium::server {
+
+Result<OpenImage> open_image(Store& store, const std::string& ref) {
+  const auto name = fs::ImageName::parse(ref);
+  if (!name) return fail(name.error());
+  for (;;) {
+    auto image = store.catalog().find(*name);
+    if (!image) return fail(image.error());
+    auto pin = store.catalog().pin(image->layer);
+    // The name may have moved, and the layer been swept, between the two lines above.
+    const auto again = store.catalog().find(*name);
+    if (!again) return fail(again.error());
+    if (again->layer != image->layer) continue;
+    fs::LayerReader reader{store.database(), image->layer};
+    return OpenImage{std::move(*image), std::move(pin), std::move(reader)};
+  }
+}
+
+Result<std::size_t> read_body(Store& store, const fs::Inode& inode, std::uint64_t offset, MutableByteSpan out) {
+  switch (inode.body) {
+    case fs::Body::none: return 0;
+    case fs::Body::inline_: {
+      if (offset >= inode.inline_bytes.size()) return 0;
+      const std::size_t size = std::min<std::size_t>(out.size(), inode.inline_bytes.size() - offset);
+      std::memcpy(out.data(), inode.inline_bytes.data() + offset, size);
+      return size;
+    }
+    case fs::Body::content: return store.tier().read({inode.content, inode.size}, offset, out);
+  }
+  return fail(Errc::corrupt, "an inode of an unknown kind");
+}
+
+Result<std::vector<fs::Dirent>> sorted_entries(const fs::LayerReader& reader, fs::Ino dir) {
+  std::vector<fs::Dirent> entries;
+  auto listing = reader.list(dir, 0);
+  for (;;) {
+    auto entry = listing.next();
+    if (!entry) return fail(entry.error());
+    if (!*entry) break;
+    entries.push_back(std::move(**entry));
+  }
+  std::ranges::sort(entries, {}, &fs::Dirent::name);
+  return entries;
+}
+
+namespace {
+
+/// False: the visitor asked to stop.
+Result<bool> walk_below(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const fs::Inode& inode,
+                        const std::function<bool(const Visited&)>& visit) {
+  if (!visit({path, ino, inode})) return false;
+  if (!S_ISDIR(inode.mode)) return true;
+  const auto entries = sorted_entries(reader, ino);
+  if (!entries) return fail(entries.error(), path);
+  for (const fs::Dirent& entry : *entries) {
+    const std::string below = join(path, entry.name);
+    const auto found = reader.inode(entry.ino);
+    if (!found) return fail(found.error(), below);
+    if (!*found) return fail(Errc::corrupt, below + " names inode " + std::to_string(entry.ino) + ", which does not exist");
+    auto going_on = walk_below(reader, below, entry.ino, **found, visit);
+    if (!going_on || !*going_on) return going_on;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const std::function<bool(const Visited&)>& visit) {
+  const auto inode = reader.inode(ino);
+  if (!inode) return fail(inode.error(), path);
+  if (!*inode) return fail(Errc::corrupt, path + " has no inode");
+  if (auto walked = walk_below(reader, path, ino, **inode, visit); !walked) return fail(walked.error());
+  return {};
+}
+
+std::string join(const std::string& dir, const std::string& name) { return dir.ends_with('/') ? dir + name : dir + "/" + name; }
+
+std::string normal_path(const std::string& path) {
+  std::string out = "/";
+  for (const char c : path) {
+    if (c != '/' || out.back() != '/') out.push_back(c);
+  }
+  if (out.size() > 1 && out.back() == '/') out.pop_back();
+  return out;
+}
+
+}  // namespace stellarium::server

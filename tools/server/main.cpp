@@ -1,0 +1,134 @@
+// stellarium-server: one process per store that owns the database and answers every mount and every command. Started by the keeper.
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "tools/keeper/process.h"
+#include "tools/protocol/build_info.h"
+#include "tools/server/commands.h"
+#include "tools/server/repair.h"
+#include "tools/server/server.h"
+
+namespace {
+
+using namespace stellarium;
+
+/// As many descriptors as allowed: hot files and sessions take one each.
+void raise_limits() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  constexpr rlim_t kWanted = 1u << 20;
+  if (files.rlim_max < kWanted) {
+    const rlimit more{files.rlim_cur, kWanted};
+    if (::setrlimit(RLIMIT_NOFILE, &more) == 0) files.rlim_max = kWanted;  // needs privilege
+  }
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+}
+
+UniqueFd watch_signals() {
+  sigset_t watched;
+  ::sigemptyset(&watched);
+  for (const int signal : {SIGTERM, SIGINT}) ::sigaddset(&watched, signal);
+  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
+  return UniqueFd{::signalfd(-1, &watched, SFD_CLOEXEC)};
+}
+
+/// Serves the store until the server is told to end.
+Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link, keeper::KeeperLink::Inheritance inheritance, int signals) {
+  keeper::Ending ending{};
+  {
+    server::Mounts mounts{store, link};
+    mounts.resume(std::move(inheritance.records));
+    server::Janitor janitor{store.catalog()};
+    const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
+      server::CommandContext context{store, mounts, janitor, control, invocation.global, io};
+      return server::run_any(invocation.command, context);
+    };
+    server::Server server{{store.uuid(), std::move(inheritance.listener), signals, run}};
+    if (auto told = link.ready(); !told) spdlog::warn("{}", to_string(told.error()));
+    spdlog::info("stellarium {} serves {}", protocol::build_id(), store.dir().string());
+    ending = server.serve();
+  }
+  if (auto closed = store.close(); !closed) return fail(closed.error(), "closing the store");
+  return ending;
+}
+
+/// Serves only what helps a store whose database cannot be opened. Its mounts are let go: an error ends what would otherwise hang.
+Result<keeper::Ending> serve_broken(const std::filesystem::path& dir, const Error& why, keeper::KeeperLink& link,
+                                    keeper::KeeperLink::Inheritance inheritance, int signals) {
+  auto folder = server::open_folder(dir, system_io());
+  if (!folder) return fail(folder.error());
+  for (const keeper::Record& record : inheritance.records) {
+    if (auto removed = link.remove(record.name); !removed) return fail(removed.error());
+  }
+  inheritance.records.clear();
+  const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
+    return server::run_broken(invocation, {dir, folder->uuid, why}, control, io);
+  };
+  server::Server server{{folder->uuid, std::move(inheritance.listener), signals, run}};
+  if (auto told = link.ready(); !told) return fail(told.error());
+  spdlog::error("only fsck --repair can be served: {}", to_string(why));
+  return server.serve();
+}
+
+int run(const std::filesystem::path& dir) {
+  const UniqueFd signals = watch_signals();
+  keeper::KeeperLink link{protocol::Channel{UniqueFd{keeper::kLinkDescriptor}}};
+  auto inheritance = link.receive_inheritance();
+  if (!inheritance) {
+    spdlog::error("{}", to_string(inheritance.error()));
+    return 1;
+  }
+  Result<keeper::Ending> ending = keeper::Ending::stop;
+  {
+    auto store = server::Store::open(dir, system_io());
+    if (store) {
+      ending = serve(**store, link, std::move(*inheritance), signals.get());
+    } else if (server::is_repairable(store.error())) {
+      ending = serve_broken(dir, store.error(), link, std::move(*inheritance), signals.get());
+    } else {
+      ending = fail(store.error());
+    }
+  }
+  if (!ending) {
+    spdlog::error("{}", to_string(ending.error()));
+    link.failed(to_string(ending.error()));
+    return 1;
+  }
+  link.stopping(*ending);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3 || std::string_view{argv[1]} != "--store" || ::fcntl(keeper::kLinkDescriptor, F_GETFD) < 0) {
+    std::fputs("stellarium-server: started by stellarium-keeper; run 'stellarium daemon start' instead\n", stderr);
+    return 2;
+  }
+  ::fcntl(keeper::kLinkDescriptor, F_SETFD, FD_CLOEXEC);
+  if (::chdir("/") != 0) return 1;
+  ::umask(077);
+  raise_limits();
+  // stderr is STORE/run/server.log
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("server"));
+  spdlog::set_pattern("[%Y-%m-%d %H:%M:%S] [%n] %l: %v");
+  spdlog::flush_on(spdlog::level::info);
+  try {
+    return run(argv[2]);
+  } catch (const std::exception& thrown) {
+    spdlog::critical("ended by an exception: {}", thrown.what());
+    return 1;
+  }
+}

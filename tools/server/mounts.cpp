@@ -1,0 +1,133 @@
+#include "tools/server/mounts.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+
+namespace stellarium::server {
+namespace {
+
+using MountSpec = fs::fuse::FuseServer::MountSpec;
+
+constexpr std::size_t kMaxMountpoint = 2048;  // longer ones are cut: they are for listings only
+
+std::string record_name(std::uint64_t id) { return "mount-" + std::to_string(id); }
+
+Result<UniqueFd> duplicate(const UniqueFd& fd) {
+  UniqueFd copy{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)};
+  if (!copy) return fail_errno("duplicating a descriptor");
+  return copy;
+}
+
+/// Unique for ever without a counter on disk: 63 random bits.
+Result<std::uint64_t> new_mount_id() {
+  std::uint64_t id = 0;
+  if (::getrandom(&id, sizeof id, 0) != static_cast<ssize_t>(sizeof id)) return fail_errno("getrandom");
+  return (id >> 1) | 1;
+}
+
+}  // namespace
+
+std::string encode_mount(const MountSpec& spec) {
+  std::string out;
+  put_le(out, spec.id);
+  const std::string_view mountpoint = std::string_view{spec.mountpoint}.substr(0, kMaxMountpoint);
+  put_varint(out, mountpoint.size());
+  out += mountpoint;
+  out += spec.view.encode();
+  return out;
+}
+
+Result<MountSpec> decode_mount(std::string_view blob) {
+  ByteReader in{as_bytes(blob)};
+  MountSpec spec;
+  spec.id = in.le<std::uint64_t>();
+  const std::uint64_t size = in.varint();
+  spec.mountpoint = std::string{in.text(size)};
+  const std::string_view rest = in.text(in.left());
+  if (!in.ok() || spec.id == 0) return fail(Errc::invalid_argument, "a malformed mount record");
+  auto view = fs::fuse::ViewSpec::decode(rest);
+  if (!view) return fail(view.error());
+  spec.view = std::move(*view);
+  return spec;
+}
+
+Mounts::Mounts(Store& store, keeper::KeeperLink& keeper) : store_{store}, keeper_{keeper} {
+  store_.fuse().set_on_detached([this](std::uint64_t id) { forget(id); });
+}
+
+Mounts::~Mounts() { store_.fuse().set_on_detached({}); }
+
+void Mounts::remember(const MountSpec& spec) {
+  Mount mount{spec, nullptr};
+  if (spec.view.kind == fs::fuse::ViewSpec::Kind::image) mount.pin = store_.catalog().pin(spec.view.layer);
+  MutexLock lock{mutex_};
+  mounts_.insert_or_assign(spec.id, std::move(mount));
+}
+
+void Mounts::forget(std::uint64_t id) {
+  {
+    MutexLock lock{mutex_};
+    if (mounts_.erase(id) == 0) return;
+  }
+  if (auto removed = keeper_.remove(record_name(id)); !removed) spdlog::warn("mount {}: {}", id, to_string(removed.error()));
+}
+
+Result<void> Mounts::resume_one(const keeper::Record& record) {
+  if (record.descriptors.size() != 2) return fail(Errc::invalid_argument, "a mount record without its two descriptors");
+  auto spec = decode_mount(record.blob);
+  if (!spec) return fail(spec.error());
+  auto device = duplicate(record.descriptors[0]);
+  auto table = duplicate(record.descriptors[1]);
+  if (!device) return fail(device.error());
+  if (!table) return fail(table.error());
+  remember(*spec);  // first: the mount may end while it is being attached
+  if (auto attached = store_.fuse().attach(*spec, std::move(*device), std::move(*table), true); !attached) {
+    MutexLock lock{mutex_};
+    mounts_.erase(spec->id);
+    return attached;
+  }
+  return {};
+}
+
+void Mounts::resume(std::vector<keeper::Record> records) {
+  for (const keeper::Record& record : records) {
+    auto resumed = resume_one(record);
+    if (resumed) continue;
+    spdlog::error("{}: cannot take over: {}", record.name, to_string(resumed.error()));
+    if (auto removed = keeper_.remove(record.name); !removed) spdlog::error("{}: {}", record.name, to_string(removed.error()));
+  }
+  if (!records.empty()) spdlog::info("took over {} mounts", list().size());
+}
+
+Result<void> Mounts::add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device) {
+  auto id = new_mount_id();
+  if (!id) return fail(id.error());
+  const MountSpec spec{*id, mountpoint, std::move(view)};
+  auto table = fs::fuse::FuseServer::make_table();
+  if (!table) return fail(table.error());
+  // The keeper first: from the first answered request on, the mount must outlive us.
+  keeper::Record record{record_name(spec.id), encode_mount(spec), {}};
+  for (const UniqueFd* fd : {&device, &*table}) {
+    auto copy = duplicate(*fd);
+    if (!copy) return fail(copy.error());
+    record.descriptors.push_back(std::move(*copy));
+  }
+  if (auto kept = keeper_.put(record); !kept) return fail(kept.error(), "mounting on " + mountpoint);
+  remember(spec);
+  if (auto attached = store_.fuse().attach(spec, std::move(device), std::move(*table), false); !attached) {
+    forget(spec.id);
+    return fail(attached.error(), "mounting on " + mountpoint);
+  }
+  return {};
+}
+
+std::vector<MountSpec> Mounts::list() const {
+  MutexLock lock{mutex_};
+  std::vector<MountSpec> specs;
+  for (const auto& [id, mount] : mounts_) specs.push_back(mount.spec);
+  return specs;
+}
+
+}  // namespace stellarium::server

@@ -1,0 +1,47 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "fs/fuse/fuse_server.h"
+#include "tools/keeper/link.h"
+#include "tools/server/store.h"
+
+namespace stellarium::server {
+
+/// The mounts of the store: with the keeper (so that they outlive this process), with the FUSE server, and pinned in the catalog.
+///
+/// Threads: all functions may be called concurrently; `detached` comes from a worker of the FUSE server.
+class Mounts {
+ public:
+  Mounts(Store& store, keeper::KeeperLink& keeper);
+  ~Mounts();
+
+  /// Takes over what an earlier server left. A record that cannot be taken over is let go (its mount then fails with ENOTCONN) and logged.
+  void resume(std::vector<keeper::Record> records);
+  /// Serves a session that was just mounted on `mountpoint`. Returns when the mount is ready.
+  [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device) EXCLUDES(mutex_);
+  std::vector<fs::fuse::FuseServer::MountSpec> list() const EXCLUDES(mutex_);
+
+ private:
+  struct Mount {
+    fs::fuse::FuseServer::MountSpec spec;
+    std::shared_ptr<fs::Catalog::LayerPin> pin;  ///< of an image's layer
+  };
+  Result<void> resume_one(const keeper::Record& record);
+  void remember(const fs::fuse::FuseServer::MountSpec& spec) EXCLUDES(mutex_);
+  void forget(std::uint64_t id) EXCLUDES(mutex_);
+
+  Store& store_;
+  keeper::KeeperLink& keeper_;
+  mutable Mutex mutex_;
+  std::map<std::uint64_t, Mount> mounts_ GUARDED_BY(mutex_);
+};
+
+/// What the keeper keeps beside a mount's descriptors.
+std::string encode_mount(const fs::fuse::FuseServer::MountSpec& spec);
+Result<fs::fuse::FuseServer::MountSpec> decode_mount(std::string_view blob);
+
+}  // namespace stellarium::server

@@ -1,0 +1,164 @@
+#include "tools/server/server.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "tools/protocol/address.h"
+#include "tools/protocol/build_info.h"
+
+namespace stellarium::server {
+namespace {
+
+using protocol::MessageType;
+
+constexpr int kFirstMessagePatience = 5000;  // milliseconds for a peer to say hello, and to say what it wants
+constexpr auto kRestartPatience = std::chrono::seconds{60};  // running commands get this long before a restart cancels them
+
+std::uint16_t wire(MessageType type) { return static_cast<std::uint16_t>(type); }
+
+Result<protocol::Frame> receive_soon(const protocol::Channel& channel, MessageType expected) {
+  auto ready = channel.readable(kFirstMessagePatience);
+  if (!ready) return fail(ready.error());
+  if (!*ready) return fail(Errc::unavailable, "the command said nothing");
+  auto frame = channel.receive();
+  if (frame && frame->type != wire(expected)) return fail(Errc::invalid_argument, "an unexpected message");
+  return frame;
+}
+
+/// Only the store's owner and root may speak to us: whoever can, can read every image.
+Result<void> check_peer(const protocol::Channel& channel) {
+  const auto peer = protocol::peer_of(channel.fd());
+  if (!peer) return fail(peer.error());
+  if (peer->uid == 0 || peer->uid == ::geteuid()) return {};
+  return fail(Errc::permission, "the store belongs to user " + std::to_string(::geteuid()) + ", you are user " + std::to_string(peer->uid));
+}
+
+}  // namespace
+
+Server::Server(Setup setup)
+    : setup_{std::move(setup)}, wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}, began_{std::chrono::steady_clock::now()} {}
+
+Server::~Server() {
+  cancel_sessions();
+  reap_sessions(true);
+}
+
+void Server::end(keeper::Ending ending) {
+  ending_ = static_cast<int>(ending);
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
+}
+
+double Server::uptime_seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count(); }
+
+keeper::Ending Server::serve() {
+  while (ending_ < 0) {
+    const bool full = sessions_.size() >= kMaxCommands;
+    std::array<pollfd, 3> events{{{wake_.get(), POLLIN, 0}, {setup_.signals, POLLIN, 0}, {full ? -1 : setup_.listener.get(), POLLIN, 0}}};
+    if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) break;
+    std::uint64_t count = 0;
+    if (events[0].revents != 0) [[maybe_unused]] const auto got = ::read(wake_.get(), &count, sizeof count);
+    if (events[1].revents != 0) end(keeper::Ending::restart);
+    if (events[2].revents != 0) accept_one();
+    reap_sessions(false);
+  }
+  const auto ending = static_cast<keeper::Ending>(ending_.load());
+  const auto deadline = std::chrono::steady_clock::now() + (ending == keeper::Ending::stop ? std::chrono::seconds{0} : kRestartPatience);
+  while (!sessions_.empty() && std::chrono::steady_clock::now() < deadline) {
+    pollfd event{wake_.get(), POLLIN, 0};
+    ::poll(&event, 1, 100);
+    reap_sessions(false);
+  }
+  cancel_sessions();
+  reap_sessions(true);
+  return ending;
+}
+
+void Server::accept_one() {
+  UniqueFd socket{::accept4(setup_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+  if (!socket) return;  // it went away again
+  Session& session = sessions_.emplace_back();
+  session.channel = protocol::Channel{std::move(socket)};
+  session.thread = std::thread{[this, &session] {
+    try {
+      converse(session);
+    } catch (const std::exception& thrown) {  // out of memory, mostly: ends the command, not the server
+      spdlog::error("a command ended with an exception: {}", thrown.what());
+    }
+    session.channel.shut_down();
+    session.ended = true;
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
+  }};
+}
+
+void Server::reap_sessions(bool wait) {
+  for (auto session = sessions_.begin(); session != sessions_.end();) {
+    if (!wait && !session->ended) {
+      ++session;
+      continue;
+    }
+    session->thread.join();
+    session = sessions_.erase(session);
+  }
+}
+
+void Server::cancel_sessions() {
+  for (Session& session : sessions_) {
+    if (session.ended) continue;
+    if (ChannelIo* io = session.io) io->cancel();
+    ::shutdown(session.channel.fd(), SHUT_RD);  // wakes whoever waits for the peer; what is still to be said goes out
+  }
+}
+
+void Server::converse(Session& session) {
+  const protocol::Channel& channel = session.channel;
+  if (auto allowed = check_peer(channel); !allowed) {
+    (void)channel.send(wire(MessageType::refused), to_string(allowed.error()));
+    return;
+  }
+  auto greeting = receive_soon(channel, MessageType::hello);
+  auto hello = greeting ? protocol::Hello::decode(greeting->payload) : Result<protocol::Hello>{fail(greeting.error())};
+  if (!hello) return;
+  if (hello->version != protocol::kProtocolVersion) {
+    (void)channel.send(wire(MessageType::refused),
+                       "it speaks protocol version " + std::to_string(protocol::kProtocolVersion) + " (stellarium " + protocol::build_id() +
+                           "), the command speaks version " + std::to_string(hello->version) + ": stop it with a stellarium of its version");
+    return;
+  }
+  const protocol::Welcome welcome{
+      .build = protocol::build_id(), .store_uuid = setup_.store_uuid, .server_pid = static_cast<std::uint32_t>(::getpid())};
+  if (!channel.send(wire(MessageType::welcome), welcome.encode())) return;
+
+  auto frame = receive_soon(channel, MessageType::request);
+  if (!frame) return;
+  auto request = protocol::Request::decode(frame->payload);
+  if (!request) return;
+  ChannelIo io{channel, std::move(frame->descriptors), request->wants_progress};
+  session.io = &io;
+  const int code = run_command(*request, hello->build == protocol::build_id(), io);
+  session.io = nullptr;
+  io.exit(code);
+}
+
+int Server::run_command(const protocol::Request& request, bool same_build, ChannelIo& io) {
+  cli::CommandLine command_line;
+  const auto parsed = command_line.parse(request.words);
+  if (const auto* answer = std::get_if<cli::Answer>(&parsed)) {
+    answer->exit_code == 0 ? io.out(answer->text) : io.err(answer->text);
+    return answer->exit_code;
+  }
+  const auto& invocation = std::get<cli::Invocation>(parsed);
+  if (!same_build && !std::holds_alternative<cli::DaemonOptions>(invocation.command)) {
+    return io.complain(Error{Errc::version, "the daemon is another build of stellarium: 'stellarium daemon upgrade' replaces it", 0});
+  }
+  return setup_.run(invocation, io, *this);
+}
+
+}  // namespace stellarium::server

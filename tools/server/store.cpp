@@ -1,0 +1,97 @@
+#include "tools/server/store.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "cas/families.h"
+#include "fs/families.h"
+#include "tools/server/store_format.h"
+
+namespace stellarium::server {
+
+std::vector<const cas::Family*> all_families() {
+  std::vector<const cas::Family*> families{cas::kFamilies.begin(), cas::kFamilies.end()};
+  families.insert(families.end(), fs::kFamilies.begin(), fs::kFamilies.end());
+  return families;
+}
+
+cas::ContentStore::Options content_options(const std::string& uuid) {
+  cas::ContentStore::Options options;
+  std::size_t digit = 0;
+  for (const char c : uuid) {
+    if (c == '-' || digit / 2 >= options.store.size()) continue;
+    const unsigned value = c <= '9' ? static_cast<unsigned>(c - '0') : static_cast<unsigned>(c - 'a') + 10;
+    options.store[digit / 2] |= static_cast<std::byte>(digit % 2 == 0 ? value << 4 : value);
+    ++digit;
+  }
+  return options;
+}
+
+Result<StoreFolder> open_folder(const std::filesystem::path& dir, Io& io) {
+  StoreFolder folder;
+  auto uuid = open_format(io, dir);
+  if (!uuid) return fail(uuid.error());
+  folder.uuid = std::move(*uuid);
+  auto here = io.open(AT_FDCWD, dir.string(), O_RDONLY | O_DIRECTORY, 0);
+  if (!here) return fail(here.error());
+  for (const char* name : {"run", "segments", "hot", "tmp"}) {
+    if (auto made = io.make_dir(here->get(), name, 0700); !made) return fail(made.error(), dir.string());
+  }
+  auto lock = io.open(here->get(), "run/server.lock", O_RDWR | O_CREAT, 0600);
+  if (!lock) return fail(lock.error(), dir.string());
+  if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) return fail(Errc::busy, "another server has the store " + dir.string() + " open");
+  folder.lock = std::move(*lock);
+  return folder;
+}
+
+namespace {
+
+/// RocksDB makes a missing database anew, which would turn a lost one into an empty store.
+Result<void> refuse_lost_database(const std::filesystem::path& dir) {
+  std::error_code ignored;
+  if (std::filesystem::exists(dir / "db" / "CURRENT", ignored)) return {};
+  const bool used = std::filesystem::exists(dir / "names.journal", ignored) || !std::filesystem::is_empty(dir / "segments", ignored);
+  if (used) return fail(Errc::corrupt, "the database of " + dir.string() + " is missing");
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io& io) {
+  std::unique_ptr<Store> store{new Store{dir}};
+  auto folder = open_folder(dir, io);
+  if (!folder) return fail(folder.error());
+  store->uuid_ = std::move(folder->uuid);
+  store->lock_ = std::move(folder->lock);
+
+  if (auto present = refuse_lost_database(dir); !present) return fail(present.error());
+  auto database = cas::Database::open(dir / "db", all_families(), {});
+  if (!database) return fail(database.error(), "the database of " + dir.string());
+  store->database_ = std::move(*database);
+  auto contents = cas::ContentStore::open(*store->database_, io, dir / "segments", content_options(store->uuid_));
+  if (!contents) return fail(contents.error(), "the segments of " + dir.string());
+  store->contents_ = std::move(*contents);
+  auto catalog = fs::Catalog::open(*store->database_, io, dir / "names.journal");
+  if (!catalog) return fail(catalog.error(), "the names of " + dir.string());
+  store->catalog_ = std::move(*catalog);
+  auto tier = tier::Tier::open(*store->contents_, io, dir / "hot", {});
+  if (!tier) return fail(tier.error(), "the hot files of " + dir.string());
+  store->tier_ = std::move(*tier);
+  auto fuse = fs::fuse::FuseServer::create({*store->database_, *store->catalog_, *store->contents_, *store->tier_}, {});
+  if (!fuse) return fail(fuse.error(), "serving the mounts of " + dir.string());
+  store->fuse_ = std::move(*fuse);
+  return store;
+}
+
+Store::~Store() = default;
+
+Result<void> Store::close() {
+  fuse_.reset();
+  tier_.reset();
+  auto closed = contents_->close();
+  auto flushed = database_->flush();
+  if (!closed) return closed;
+  return flushed;
+}
+
+}  // namespace stellarium::server

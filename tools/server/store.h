@@ -1,0 +1,66 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/io.h"
+#include "base/result.h"
+#include "cas/content_store.h"
+#include "cas/database.h"
+#include "fs/catalog.h"
+#include "fs/fuse/fuse_server.h"
+#include "tier/tier.h"
+
+namespace stellarium::server {
+
+/// An open store: the parts of design's layers, wired together here and nowhere else.
+///
+/// STORE/{format,db/,segments/,hot/,names.journal,tmp/,run/}, all of mode 0700. Locked against a second server while it is open.
+/// Threads: the parts say; `close` once, when nothing uses them any more.
+class Store {
+ public:
+  /// Errors: version, busy (another server has it open), and what the parts report; corrupt if the database cannot be opened.
+  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, Io& io);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  const std::filesystem::path& dir() const { return dir_; }
+  std::filesystem::path scratch() const { return dir_ / "tmp"; }
+  const std::string& uuid() const { return uuid_; }
+  cas::Database& database() { return *database_; }
+  cas::ContentStore& contents() { return *contents_; }
+  fs::Catalog& catalog() { return *catalog_; }
+  tier::Tier& tier() { return *tier_; }
+  fs::fuse::FuseServer& fuse() { return *fuse_; }
+
+  /// Stops serving, finishes segments, flushes the database.
+  [[nodiscard]] Result<void> close();
+
+ private:
+  explicit Store(std::filesystem::path dir) : dir_{std::move(dir)} {}
+  std::filesystem::path dir_;
+  std::string uuid_;
+  UniqueFd lock_;
+  // In the order of their needs; destroyed backwards.
+  std::unique_ptr<cas::Database> database_;
+  std::unique_ptr<cas::ContentStore> contents_;
+  std::unique_ptr<fs::Catalog> catalog_;
+  std::unique_ptr<tier::Tier> tier_;
+  std::unique_ptr<fs::fuse::FuseServer> fuse_;
+};
+
+/// Takes the lock that keeps a second server out, after the format file was checked and the folders were made.
+struct StoreFolder {
+  std::string uuid;
+  UniqueFd lock;
+};
+Result<StoreFolder> open_folder(const std::filesystem::path& dir, Io& io);
+
+/// How this program opens the segments of the store with this uuid.
+cas::ContentStore::Options content_options(const std::string& uuid);
+
+/// Every column family of the store's database.
+std::vector<const cas::Family*> all_families();
+
+}  // namespace stellarium::server
