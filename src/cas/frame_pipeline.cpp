@@ -1,6 +1,7 @@
 #include "cas/frame_pipeline.h"
 
 #include <cassert>
+#include <utility>
 
 namespace stellarium::cas {
 namespace {
@@ -47,26 +48,36 @@ void FramePipeline::submit(MutexLock& lock, Lane lane) {
   if (failure_ || open != frame) return;
   open.reset();
   in_flight_.push_back(frame);
-  parts_.workers.submit([self = shared_from_this(), frame] {
-    frame->container = frame->builder.encode(self->parts_.compressor);
-    self->encoded(*frame);
-  });
+  ++jobs_;
+  parts_.workers.submit([self = shared_from_this(), frame] { self->encode(*frame); });
 }
 
-void FramePipeline::encoded(Frame& frame) {
+void FramePipeline::encode(Frame& frame) {
+  frame.container = frame.builder.encode(parts_.compressor);
+  bool append = false;
   {
     MutexLock lock{mutex_};
     frame.encoded = true;
-    if (appending_) return;  // whoever appends now comes to this frame, too
-    appending_ = true;
+    // Whoever appends now comes to this frame, too.
+    append = !std::exchange(appending_, true);
   }
+  if (append) append_encoded();
+  {
+    MutexLock lock{mutex_};
+    --jobs_;
+  }
+  changed_.notify_all();
+}
+
+/// The caller has set appending_; this gives it up.
+void FramePipeline::append_encoded() {
   for (;;) {
     std::shared_ptr<Frame> next;
     {
       MutexLock lock{mutex_};
       if (failure_ || in_flight_.empty() || !in_flight_.front()->encoded) {
         appending_ = false;
-        break;
+        return;
       }
       next = in_flight_.front();
     }
@@ -82,7 +93,6 @@ void FramePipeline::encoded(Frame& frame) {
     }
     changed_.notify_all();
   }
-  changed_.notify_all();
 }
 
 Result<void> FramePipeline::append(const Frame& frame) {
@@ -162,10 +172,7 @@ Result<void> FramePipeline::make_durable() {
     if (done && delta_.containers != 0) done = publish(/*finished=*/false);
   }
   if (!done) fail_with(done.error());
-  {
-    MutexLock lock{mutex_};
-    appending_ = false;
-  }
+  append_encoded();  // what the producer submitted meanwhile
   changed_.notify_all();
   return done;
 }
@@ -195,16 +202,13 @@ void FramePipeline::close() {
   (void)make_durable();  // what others met as pending must not vanish; for the rest it is garbage at most
   {
     MutexLock lock{mutex_};
-    while (appending_) lock.wait(changed_);
+    while (appending_ || jobs_ != 0) lock.wait(changed_);  // after a failure there may be some
     appending_ = true;
   }
   if (writer_) parts_.segments.give_back(*std::move(writer_));
   writer_.reset();
-  {
-    MutexLock lock{mutex_};
-    appending_ = false;
-  }
-  changed_.notify_all();
+  MutexLock lock{mutex_};
+  appending_ = false;  // nothing was submitted meanwhile: this is the last call
 }
 
 FramePipeline::Totals FramePipeline::totals() const {

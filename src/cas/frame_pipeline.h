@@ -71,7 +71,8 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   static constexpr std::size_t kLanes = 4;
 
   void submit(MutexLock& lock, Lane lane) REQUIRES(mutex_);
-  void encoded(Frame& frame) EXCLUDES(mutex_);
+  void encode(Frame& frame) EXCLUDES(mutex_);
+  void append_encoded() EXCLUDES(mutex_);
   Result<void> append(const Frame& frame);
   Result<void> append_to_segment(const Frame& frame);
   Result<void> publish(bool finished);
@@ -84,6 +85,7 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   std::condition_variable changed_;
   std::array<std::shared_ptr<Frame>, kLanes> open_ GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Frame>> in_flight_ GUARDED_BY(mutex_);
+  std::size_t jobs_ GUARDED_BY(mutex_) = 0;    // submitted and not yet through with our parts
   bool appending_ GUARDED_BY(mutex_) = false;  // who set it owns the members of the last group
   std::optional<Error> failure_ GUARDED_BY(mutex_);
   Totals totals_ GUARDED_BY(mutex_);
