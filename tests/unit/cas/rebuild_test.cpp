@@ -1,0 +1,93 @@
+#include <filesystem>
+
+#include "cas/content_store.h"
+#include "store_fixture.h"
+
+namespace stellarium::cas {
+namespace {
+
+using test::Bytes;
+using test::live;
+using test::random_bytes;
+using test::TestStore;
+using test::text_bytes;
+
+std::vector<Bytes> fill(TestStore& store) {
+  std::vector<Bytes> contents;
+  for (std::uint64_t n = 0; n < 25; ++n)
+    contents.push_back(n % 3 == 0 ? text_bytes(n, 3000 + n) : random_bytes(n, 150'000));
+  for (const Bytes& data : contents) test::store(*store, data);
+  return contents;
+}
+
+void lose_database(TestStore& store) {
+  std::filesystem::remove_all(store.dir() / "db");
+}
+
+void expect_all(TestStore& store, const std::vector<Bytes>& contents) {
+  for (const Bytes& data : contents) {
+    const auto read = test::read(*store, hash_of(data), data.size());
+    ASSERT_TRUE(read) << to_string(read.error());
+    EXPECT_TRUE(*read == data);
+  }
+  const auto report = store->check(/*deep=*/true, {});
+  ASSERT_TRUE(report);
+  for (const auto& damage : report->damage) ADD_FAILURE() << damage.what;
+}
+
+TEST(Rebuild, BringsEverythingBackFromFinishedSegments) {
+  TestStore store;
+  const auto contents = fill(store);
+  const auto chunks = store->stats().chunks;
+  store.close();
+  lose_database(store);
+  store.open();
+  EXPECT_FALSE(store->check(false, {})->damage.empty());  // nothing is deleted that the database does not know
+  ASSERT_TRUE(store->rebuild({}));
+  EXPECT_EQ(store->stats().chunks, chunks);
+  expect_all(store, contents);
+}
+
+TEST(Rebuild, TakesUnfinishedSegmentsUpToTheirTornEnd) {
+  TestStore store;
+  auto contents = fill(store);
+  store.drop();
+  lose_database(store);
+  const auto last = store.segments() / "00000003.seg";
+  ASSERT_TRUE(std::filesystem::exists(last));
+  std::filesystem::resize_file(last, std::filesystem::file_size(last) - 10);  // cuts the last recipe's container
+  store.open();
+  ASSERT_TRUE(store->rebuild({}));
+  contents.pop_back();
+  for (const Bytes& data : contents) EXPECT_TRUE(test::read(*store, hash_of(data), data.size()).value() == data);
+  store.close();
+  store.open();
+  expect_all(store, contents);
+  test::store(*store, random_bytes(99, 300'000));
+  expect_all(store, contents);
+}
+
+TEST(Rebuild, GarbageThatCameBackIsCollectedAgain) {
+  TestStore store;
+  const Bytes kept = random_bytes(60, 200'000), dropped = random_bytes(61, 200'000);
+  test::store(*store, kept);
+  test::store(*store, dropped);
+  const auto roots = live({{hash_of(kept), kept.size()}});
+  ASSERT_TRUE(store->collect(roots, false, false, {}));
+  store.close();
+  lose_database(store);
+  store.open();
+  ASSERT_TRUE(store->rebuild({}));
+  ASSERT_TRUE(store->collect(roots, false, false, {}));
+  expect_all(store, {kept});
+  EXPECT_EQ(store->recipe(hash_of(dropped), dropped.size()).error().code, Errc::not_found);
+}
+
+TEST(Rebuild, RefusesADatabaseThatHasSomething) {
+  TestStore store;
+  fill(store);
+  EXPECT_EQ(store->rebuild({}).error().code, Errc::exists);
+}
+
+}  // namespace
+}  // namespace stellarium::cas
