@@ -43,7 +43,8 @@ std::uint64_t ContentMap::data_bytes() const {
 }
 
 std::uint64_t ContentMap::memory_bytes() const {
-  return sizeof *this + recipe_.entries.capacity() * sizeof(cas::Recipe::Entry) + begins_.capacity() * sizeof(std::uint64_t);
+  return sizeof *this + recipe_.entries.capacity() * sizeof(cas::Recipe::Entry) +
+         begins_.capacity() * sizeof(std::uint64_t);
 }
 
 }  // namespace stellarium::tier

@@ -20,7 +20,9 @@ class ContentMap {
   std::size_t entries() const { return recipe_.entries.size(); }
   const cas::Recipe::Entry& entry(std::size_t index) const { return recipe_.entries[index]; }
   std::uint64_t begin_of(std::size_t index) const { return begins_[index]; }
-  std::uint64_t end_of(std::size_t index) const { return index + 1 < begins_.size() ? begins_[index + 1] : recipe_.size; }
+  std::uint64_t end_of(std::size_t index) const {
+    return index + 1 < begins_.size() ? begins_[index + 1] : recipe_.size;
+  }
   /// The entry whose bytes include `offset`, which must be below size().
   std::size_t find(std::uint64_t offset) const;
 

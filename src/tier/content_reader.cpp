@@ -8,7 +8,8 @@ namespace stellarium::tier {
 namespace {
 
 Error wrong_size(const cas::ChunkId& id, std::uint64_t expected, std::uint64_t found) {
-  return {Errc::corrupt, "chunk " + id.hex() + ": expected " + std::to_string(expected) + " bytes, found " + std::to_string(found)};
+  return {Errc::corrupt,
+          "chunk " + id.hex() + ": expected " + std::to_string(expected) + " bytes, found " + std::to_string(found)};
 }
 
 void copy(const ContentReader::Run& run, MutableByteSpan out) {
@@ -35,7 +36,8 @@ Result<ContentReader::Run> ContentReader::run_in(FrameCache::Chunk chunk, const 
   const auto* const last = chunk.frame->entries.data() + chunk.frame->entries.size();
   for (; at < limit && at == map.end_of(entry) && neighbour != last; ++neighbour) {
     const cas::Recipe::Entry& next = map.entry(++entry);
-    if (neighbour->offset != end || neighbour->id != next.id || neighbour->size != next.size || map.is_zeros(entry)) break;
+    if (neighbour->offset != end || neighbour->id != next.id || neighbour->size != next.size || map.is_zeros(entry))
+      break;
     end += next.size;
     at += next.size;
   }

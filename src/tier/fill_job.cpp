@@ -17,7 +17,9 @@ constexpr std::size_t kHashBuffer = 128u << 10;  // stays in the second-level ca
 FillJob::FillJob(const Context& context, const ContentRef& content, Done done)
     : context_{context}, content_{content}, done_{std::move(done)} {}
 
-void FillJob::start() { later(&FillJob::prepare); }
+void FillJob::start() {
+  later(&FillJob::prepare);
+}
 
 void FillJob::later(void (FillJob::*step)()) {
   context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), step] { ((*self).*step)(); });
@@ -68,7 +70,9 @@ void FillJob::begin_fill() {
   fill_next_slice();
 }
 
-std::uint64_t FillJob::end_of(std::size_t slice) const { return std::min<std::uint64_t>((slice + 1) * kSlice, content_.size); }
+std::uint64_t FillJob::end_of(std::size_t slice) const {
+  return std::min<std::uint64_t>((slice + 1) * kSlice, content_.size);
+}
 
 void FillJob::fill_next_slice() {
   const std::size_t slice = next_slice_.fetch_add(1);
@@ -83,7 +87,8 @@ void FillJob::fill_slice(std::size_t slice) {
   const Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end_of(slice));
   if (!run) return slice_failed(run.error());
   if (!run->data.empty()) {
-    if (auto written = context_.io.write_at(current_->file->fd(), run->data, at); !written) return slice_failed(written.error());
+    if (auto written = context_.io.write_at(current_->file->fd(), run->data, at); !written)
+      return slice_failed(written.error());
   }
   filled.store(at + run->size(), std::memory_order_release);
   if (at + run->size() == end_of(slice)) return later(&FillJob::fill_next_slice);
@@ -122,7 +127,8 @@ void FillJob::check_new_file() {
   if (!digest) return finish(fail(digest.error(), "checking hot file " + content_.id.hex()));
   if (!*digest) return later(&FillJob::check_new_file);
   if (**digest != content_.id) {
-    return finish(fail(Errc::corrupt, "content " + content_.id.hex() + ": the chunks of its recipe make content " + (*digest)->hex()));
+    return finish(fail(Errc::corrupt,
+                       "content " + content_.id.hex() + ": the chunks of its recipe make content " + (*digest)->hex()));
   }
   publish();
 }

@@ -18,9 +18,12 @@ namespace stellarium::tier {
 
 /// Makes one hot file: verifies the one of an earlier boot, or fills a new one from frames.
 ///
-/// Shape:   a chain of steps of one frame each on the worker pool. The file is cut into slices of 1 MiB; as many slices as there are
-///          threads are filled at a time, in ascending order, so that all cores decode and a sequential reader can follow closely.
-/// Checks:  every chunk against its id (by the source, when the frame was decoded); then the whole file, read back, against the
+/// Shape:   a chain of steps of one frame each on the worker pool. The file is cut into slices of 1 MiB; as many slices
+/// as there are
+///          threads are filled at a time, in ascending order, so that all cores decode and a sequential reader can
+///          follow closely.
+/// Checks:  every chunk against its id (by the source, when the frame was decoded); then the whole file, read back,
+/// against the
 ///          content's id, which also tells a wrong recipe. For a content of one chunk the two are the same check.
 /// Writes:  straight from the decoded frame, neighbours together; nothing for zeros; no sync (docs/tiers.md, trust).
 /// Errors:  those of the reader and the store. On a full disk it evicts what it can and tries once more.

@@ -11,7 +11,8 @@ void Filler::fill(const ContentRef& content, FillJob::Done done) {
   Flight& flight = flights_[content.id];
   flight.waiting.push_back(std::move(done));
   if (flight.job) return;
-  flight.job = std::make_shared<FillJob>(context_, content, [this, content](const Result<HotFilePtr>& result) { landed(content, result); });
+  flight.job = std::make_shared<FillJob>(
+      context_, content, [this, content](const Result<HotFilePtr>& result) { landed(content, result); });
   flight.job->start();
 }
 

@@ -13,7 +13,8 @@ std::uint64_t weight_of(const cas::DecodedFrame& frame) {
 
 bool well_formed(const cas::DecodedFrame& frame) {
   for (const auto& entry : frame.entries) {
-    if (entry.size == 0 || entry.offset > frame.bytes.size() || entry.size > frame.bytes.size() - entry.offset) return false;
+    if (entry.size == 0 || entry.offset > frame.bytes.size() || entry.size > frame.bytes.size() - entry.offset)
+      return false;
   }
   return true;
 }
@@ -101,7 +102,8 @@ void FrameCache::drop(const Order::NodePtr& victim) {
 
 FrameCache::Stats FrameCache::stats() {
   const MutexLock lock{order_mutex_};
-  return {order_.bytes(), order_.budget(), hits_.load(std::memory_order_relaxed), misses_.load(std::memory_order_relaxed)};
+  return {order_.bytes(), order_.budget(), hits_.load(std::memory_order_relaxed),
+          misses_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace stellarium::tier

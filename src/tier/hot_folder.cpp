@@ -87,7 +87,9 @@ Result<void> HotFolder::distrust_all() const {
     if (auto done = list_folder(files->get(), true, listed); !done) return done;
     for (const auto& file : listed) {
       const std::string name = file.id.hex();
-      if (auto moved = io_->rename(root_.get(), std::string{kFiles} + "/" + name, std::string{kUnverified} + "/" + name); !moved) {
+      if (auto moved =
+              io_->rename(root_.get(), std::string{kFiles} + "/" + name, std::string{kUnverified} + "/" + name);
+          !moved) {
         return moved;
       }
     }
@@ -99,7 +101,9 @@ Result<void> HotFolder::distrust_all() const {
   return sync_names();
 }
 
-Result<void> HotFolder::sync_names() const { return io_->sync(root_.get()); }
+Result<void> HotFolder::sync_names() const {
+  return io_->sync(root_.get());
+}
 
 Result<UniqueFd> HotFolder::open_folder(const std::string& name) const {
   return io_->open(root_.get(), name, O_RDONLY | O_DIRECTORY, 0);
@@ -130,7 +134,8 @@ Result<void> HotFolder::list_folder(int folder, bool verified, std::vector<Liste
       spdlog::warn("hot folder: ignoring {}, which is not a hot file", name);
       continue;
     }
-    out.push_back({*id, static_cast<std::uint64_t>(st.st_size), static_cast<std::uint64_t>(st.st_blocks) * 512, verified});
+    out.push_back(
+        {*id, static_cast<std::uint64_t>(st.st_size), static_cast<std::uint64_t>(st.st_blocks) * 512, verified});
   }
   return errno == 0 ? Result<void>{} : fail_errno("listing the hot folder");
 }
@@ -166,7 +171,8 @@ Result<void> HotFolder::remove(const cas::ContentId& id, bool verified) const {
 }
 
 Result<void> HotFolder::protect(const cas::ContentId& id) const {
-  const Result<UniqueFd> fd = io_->open(files_.get(), id.hex(), O_RDONLY | O_NOFOLLOW, 0);  // the private mount forbids it
+  const Result<UniqueFd> fd =
+      io_->open(files_.get(), id.hex(), O_RDONLY | O_NOFOLLOW, 0);  // the private mount forbids it
   if (!fd) return fail(fd.error());
   return enable_verity(fd->get());
 }
@@ -203,7 +209,8 @@ Result<std::string> HotFolder::load(const std::string& name) const {
   if (!fd) return fail(fd.error());
   const Result<struct stat> st = io_->status(fd->get());
   if (!st) return fail(st.error());
-  if (static_cast<std::uint64_t>(st->st_size) > kSmallFile) return fail(Errc::corrupt, name + ": larger than anything written there");
+  if (static_cast<std::uint64_t>(st->st_size) > kSmallFile)
+    return fail(Errc::corrupt, name + ": larger than anything written there");
   std::string text(static_cast<std::size_t>(st->st_size), '\0');
   const Result<std::size_t> size = io_->read_at(fd->get(), std::as_writable_bytes(std::span{text}), 0);
   if (!size) return fail(size.error(), name);

@@ -10,11 +10,12 @@
 
 namespace stellarium::tier {
 
-/// The hot folder on disk (docs/tiers.md): `files/` holds trusted hot files, `unverified/` those that must be hashed again,
-/// `trust` says which boot wrote them. A file is named by its content id in hexadecimal; it appears complete or not at all
-/// (O_TMPFILE, linkat) and is never written again.
+/// The hot folder on disk (docs/tiers.md): `files/` holds trusted hot files, `unverified/` those that must be hashed
+/// again, `trust` says which boot wrote them. A file is named by its content id in hexadecimal; it appears complete or
+/// not at all (O_TMPFILE, linkat) and is never written again.
 ///
-/// Trust:   file data is not synced while it is filled, so after a crash of the machine a file of the right size may hold zeros.
+/// Trust:   file data is not synced while it is filled, so after a crash of the machine a file of the right size may
+/// hold zeros.
 ///          Files are trusted if this boot wrote them, or if a clean stop synced them and said so. Else `open` renames
 ///          `files/` to `unverified/`, one rename whatever the number of files.
 /// Threads: all functions may be called concurrently, but not two of them for the same id.

@@ -9,8 +9,8 @@ namespace stellarium::tier {
 
 Result<UniqueFd> make_private_mount(int folder) {
   // By number: the C library of Debian 12 has these calls in a header that contradicts <linux/mount.h>.
-  UniqueFd mount{static_cast<int>(
-      ::syscall(SYS_open_tree, folder, "", unsigned{OPEN_TREE_CLONE} | unsigned{OPEN_TREE_CLOEXEC} | unsigned{AT_EMPTY_PATH}))};
+  UniqueFd mount{static_cast<int>(::syscall(
+      SYS_open_tree, folder, "", unsigned{OPEN_TREE_CLONE} | unsigned{OPEN_TREE_CLOEXEC} | unsigned{AT_EMPTY_PATH}))};
   if (!mount) return fail_errno("cloning the mount of the hot folder");
   struct mount_attr attributes {};
   attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;

@@ -41,7 +41,8 @@ bool used_by_others(int fd) {
 
 }  // namespace
 
-Result<std::unique_ptr<HotStore>> HotStore::open(Io& io, const std::filesystem::path& path, std::uint64_t budget, bool private_mount) {
+Result<std::unique_ptr<HotStore>> HotStore::open(Io& io, const std::filesystem::path& path, std::uint64_t budget,
+                                                 bool private_mount) {
   Result<HotFolder> folder = HotFolder::open(io, path, private_mount);
   if (!folder) return fail(folder.error());
   Result<PinList> pins = PinList::load(*folder);
@@ -56,7 +57,11 @@ Result<std::unique_ptr<HotStore>> HotStore::open(Io& io, const std::filesystem::
 }
 
 HotStore::HotStore(HotFolder folder, PinList pins, std::uint64_t budget)
-    : folder_{std::move(folder)}, pins_{std::move(pins)}, order_{budget}, budget_{budget}, verity_{has_verity(folder_.descriptor())} {}
+    : folder_{std::move(folder)},
+      pins_{std::move(pins)},
+      order_{budget},
+      budget_{budget},
+      verity_{has_verity(folder_.descriptor())} {}
 
 HotStore::~HotStore() {
   std::vector<cas::ContentId> unsynced;
@@ -176,8 +181,9 @@ Result<void> HotStore::reserve(std::uint64_t bytes) {
       if (bytes <= budget_ && busy < kMaxBusyVictims) victim = order_.evict_one();
     }
     if (!victim) {
-      return fail(Errc::out_of_space, "a hot file of " + std::to_string(bytes) + " bytes does not fit into the budget of " +
-                                          std::to_string(budget_) + " bytes beside the files in use");
+      return fail(Errc::out_of_space, "a hot file of " + std::to_string(bytes) +
+                                          " bytes does not fit into the budget of " + std::to_string(budget_) +
+                                          " bytes beside the files in use");
     }
     if (evict_unused(victim->key) != 0) {
       busy = 0;
@@ -258,7 +264,8 @@ Result<HotFilePtr> HotStore::accept(const ContentRef& content) {
   if (!fd) return fail(fd.error());
   const MutexLock lock{mutex_};
   const auto record = records_.find(content.id);
-  if (record == records_.end()) return fail(Errc::busy, "hot file " + content.id.hex() + " was evicted while it was being checked");
+  if (record == records_.end())
+    return fail(Errc::busy, "hot file " + content.id.hex() + " was evicted while it was being checked");
   record->second.verified = record->second.synced = true;  // its bytes came from the disk
   return adopt_open(content, std::move(*fd));
 }
@@ -308,7 +315,8 @@ Result<void> HotStore::pin(const ContentRef& content) {
 void HotStore::unpin(const cas::ContentId& id) {
   const MutexLock lock{mutex_};
   if (!pins_.contains(id)) return;
-  if (auto removed = pins_.remove(folder_, id); !removed) spdlog::error("unpinning {}: {}", id.hex(), to_string(removed.error()));
+  if (auto removed = pins_.remove(folder_, id); !removed)
+    spdlog::error("unpinning {}: {}", id.hex(), to_string(removed.error()));
   const auto record = records_.find(id);
   if (pins_.contains(id) || record == records_.end() || !record->second.pinned) return;
   record->second.pinned = false;
@@ -342,7 +350,13 @@ std::optional<HotStore::Inspected> HotStore::inspect(const cas::ContentId& id) {
 
 HotStore::Stats HotStore::stats() {
   const MutexLock lock{mutex_};
-  Stats stats{records_.size(), bytes_, budget_, 0, 0, hits_.load(std::memory_order_relaxed), evictions_.load(std::memory_order_relaxed)};
+  Stats stats{records_.size(),
+              bytes_,
+              budget_,
+              0,
+              0,
+              hits_.load(std::memory_order_relaxed),
+              evictions_.load(std::memory_order_relaxed)};
   for (const auto& [id, size] : pins_.all()) {
     const auto record = records_.find(id);
     if (record == records_.end()) continue;

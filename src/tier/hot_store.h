@@ -19,14 +19,16 @@ namespace stellarium::tier {
 
 /// The hot files: which there are, who uses them, and which goes when the budget is full.
 ///
-/// Life:    create() reserves room (evicting), the filler writes and checks, publish() names the file. evict() and the room that
-///          create() makes take only files without users: no HotFilePtr, the release hook agrees, and a write lease on the file is
-///          granted, which tells that nobody on the host has it open or mapped.
+/// Life:    create() reserves room (evicting), the filler writes and checks, publish() names the file. evict() and the
+/// room that
+///          create() makes take only files without users: no HotFilePtr, the release hook agrees, and a write lease on
+///          the file is granted, which tells that nobody on the host has it open or mapped.
 /// Memory:  about 250 bytes per hot file.
 /// Threads: all functions may be called concurrently. The release hook is called without any lock held.
 class HotStore {
  public:
-  static Result<std::unique_ptr<HotStore>> open(Io& io, const std::filesystem::path& folder, std::uint64_t budget, bool private_mount);
+  static Result<std::unique_ptr<HotStore>> open(Io& io, const std::filesystem::path& folder, std::uint64_t budget,
+                                                bool private_mount);
   /// Syncs the hot files and says so in the folder, so that they need no second check after a reboot.
   ~HotStore();
 
@@ -37,7 +39,8 @@ class HotStore {
   /// A file that is being filled, and its share of the budget. Destroying it without publish() leaves nothing behind.
   class NewFile {
    public:
-    NewFile(HotStore& store, ContentRef content, std::uint64_t reserved) : store_{&store}, content_{content}, reserved_{reserved} {}
+    NewFile(HotStore& store, ContentRef content, std::uint64_t reserved)
+        : store_{&store}, content_{content}, reserved_{reserved} {}
     ~NewFile() { store_->unreserve(reserved_); }
     NewFile(const NewFile&) = delete;
     NewFile& operator=(const NewFile&) = delete;
@@ -82,14 +85,14 @@ class HotStore {
   };
   Stats stats();
   bool verity() const { return verity_; }  ///< whether the file system finds a changed bit, or scrub must
-  void protect(const HotFile& file);  ///< with fs-verity; slow, and nothing where there is none
+  void protect(const HotFile& file);       ///< with fs-verity; slow, and nothing where there is none
 
  private:
   struct Nothing {};
   using Order = S3Fifo<cas::ContentId, Nothing, cas::HashOfHash>;
   struct Record {
     std::uint64_t size = 0, allocated = 0;
-    Order::NodePtr node;       // null while pinned
+    Order::NodePtr node;  // null while pinned
     std::weak_ptr<const HotFile> open;
     bool verified = false, pinned = false, synced = false;
   };

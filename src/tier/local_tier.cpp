@@ -18,7 +18,8 @@ constexpr std::uint64_t kRecipeBudget = 16u << 20;  // the maps of about 10 GB o
 Result<std::uint64_t> default_budget(const std::filesystem::path& folder) {
   struct statvfs fs {};
   const std::filesystem::path existing = std::filesystem::exists(folder) ? folder : folder.parent_path();
-  if (::statvfs(existing.empty() ? "." : existing.c_str(), &fs) != 0) return fail_errno("free space of " + folder.string());
+  if (::statvfs(existing.empty() ? "." : existing.c_str(), &fs) != 0)
+    return fail_errno("free space of " + folder.string());
   return fs.f_frsize * fs.f_bavail / 4;
 }
 
@@ -91,13 +92,15 @@ Result<std::size_t> LocalTier::read(const ContentRef& content, std::uint64_t off
   if (auto done = reader_.read(content, offset, out); !done) return fail(done.error());
   if (content.size > cas::kMaxChunk) {
     if (const auto ahead = readahead_.note(content, offset, offset + out.size())) {
-      pool_.submit(WorkerPool::Priority::fill, [this, content, ahead = *ahead] { reader_.prefetch(content, ahead.begin, ahead.end); });
+      pool_.submit(WorkerPool::Priority::fill,
+                   [this, content, ahead = *ahead] { reader_.prefetch(content, ahead.begin, ahead.end); });
     }
   }
   return out.size();
 }
 
-std::optional<std::size_t> LocalTier::read_if_present(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) {
+std::optional<std::size_t> LocalTier::read_if_present(const ContentRef& content, std::uint64_t offset,
+                                                      MutableByteSpan out) {
   if (offset >= content.size) return 0;
   out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
   if (const auto size = read_hot(content, offset, out)) return size;
@@ -123,7 +126,9 @@ Result<void> LocalTier::pin(const ContentRef& content) {
   return hot_->pin(content);
 }
 
-Result<Tier::ScrubReport> LocalTier::scrub(const cas::ContentStore::Progress& progress) { return scrub_hot_files(*hot_, progress); }
+Result<Tier::ScrubReport> LocalTier::scrub(const cas::ContentStore::Progress& progress) {
+  return scrub_hot_files(*hot_, progress);
+}
 
 Tier::Stats LocalTier::stats() {
   const HotStore::Stats hot = hot_->stats();

@@ -19,7 +19,8 @@ class LocalTier final : public Tier {
   ~LocalTier() override;
 
   Result<std::size_t> read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) override;
-  std::optional<std::size_t> read_if_present(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) override;
+  std::optional<std::size_t> read_if_present(const ContentRef& content, std::uint64_t offset,
+                                             MutableByteSpan out) override;
   void read_async(const ContentRef& content, std::uint64_t offset, MutableByteSpan out,
                   std::function<void(Result<std::size_t>)> done) override;
   HotFilePtr find_hot(const ContentRef& content) override { return hot_->find(content); }

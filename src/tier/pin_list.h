@@ -7,8 +7,8 @@
 
 namespace stellarium::tier {
 
-/// The contents that eviction leaves alone, kept in the file `pins` of the hot folder: a header line, then `ID SIZE` lines
-/// in ascending order. It is replaced as a whole, so that a crash leaves the old or the new list.
+/// The contents that eviction leaves alone, kept in the file `pins` of the hot folder: a header line, then `ID SIZE`
+/// lines in ascending order. It is replaced as a whole, so that a crash leaves the old or the new list.
 ///
 /// Threads: one at a time.
 class PinList {

@@ -11,7 +11,8 @@ namespace stellarium::tier {
 
 /// Notices contents that are read in order from frames, and says what to decode ahead of the reader.
 ///
-/// Method:  a read that starts where an earlier one ended, or a little before or after it (parallel requests arrive out of order),
+/// Method:  a read that starts where an earlier one ended, or a little before or after it (parallel requests arrive out
+/// of order),
 ///          is sequential; the second one in a row opens a window of two frames that stays ahead of the reader.
 /// Memory:  the last kStreams contents.
 /// Threads: may be called concurrently.

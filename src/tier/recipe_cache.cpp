@@ -20,8 +20,9 @@ Result<RecipeCache::MapPtr> RecipeCache::get(const cas::ContentId& content, std:
   Result<cas::Recipe> recipe = store_.recipe(content, size);
   if (!recipe) return fail(recipe.error());
   if (recipe->content != content || recipe->size != size) {
-    return fail(Errc::corrupt, "recipe of content " + content.hex() + ": expected " + std::to_string(size) + " bytes, found " +
-                                   std::to_string(recipe->size) + " bytes of content " + recipe->content.hex());
+    return fail(Errc::corrupt, "recipe of content " + content.hex() + ": expected " + std::to_string(size) +
+                                   " bytes, found " + std::to_string(recipe->size) + " bytes of content " +
+                                   recipe->content.hex());
   }
   MapPtr map = std::make_shared<const ContentMap>(std::move(*recipe));
   const MutexLock lock{mutex_};

@@ -17,7 +17,8 @@ namespace {
 constexpr std::size_t kBuffer = 256u << 10;
 
 // What is wrong with the file, or nothing; cancelled if `proceed` says so.
-Result<std::optional<std::string>> damage_of(const ContentRef& file, int fd, const std::function<bool(std::uint64_t)>& proceed) {
+Result<std::optional<std::string>> damage_of(const ContentRef& file, int fd,
+                                             const std::function<bool(std::uint64_t)>& proceed) {
   struct stat st {};
   if (::fstat(fd, &st) != 0) return fail_errno("hot file " + file.id.hex());
   std::vector<std::byte> buffer(kBuffer);
@@ -60,7 +61,8 @@ Result<Tier::ScrubReport> scrub_hot_files(HotStore& hot, const cas::ContentStore
     if (!*damage) continue;
     std::string line = "hot file " + file.id.hex() + ": " + **damage;
     hot.drop(file.id);
-    if (!hot.release(file.id) || inspected->in_use) line += "; still open, its readers keep the damaged bytes until they close it";
+    if (!hot.release(file.id) || inspected->in_use)
+      line += "; still open, its readers keep the damaged bytes until they close it";
     spdlog::error("{}", line);
     report.damaged.push_back(std::move(line));
   }

@@ -23,12 +23,14 @@ struct ContentRef {
   bool operator==(const ContentRef&) const = default;
 };
 
-/// A complete, verified, uncompressed host file of one content. While any copy of the pointer lives, the file is not evicted.
+/// A complete, verified, uncompressed host file of one content. While any copy of the pointer lives, the file is not
+/// evicted.
 class HotFile {
  public:
   virtual ~HotFile() = default;
   virtual const ContentRef& content() const = 0;
-  /// An O_RDONLY descriptor inside the private read-only mount of the hot folder; borrowed, valid while this object lives.
+  /// An O_RDONLY descriptor inside the private read-only mount of the hot folder; borrowed, valid while this object
+  /// lives.
   virtual int fd() const = 0;
 };
 using HotFilePtr = std::shared_ptr<const HotFile>;
@@ -36,7 +38,8 @@ using HotFilePtr = std::shared_ptr<const HotFile>;
 /// Where the bytes of a content are: frames in memory, hot files, local segments, later remote sources [Photon].
 ///
 /// Threads: all functions may be called concurrently. Callbacks run on the tier's own threads and must not block.
-/// Errors:  corrupt or not_found (the bytes cannot be delivered: EIO at the edge), out_of_space (no room for a hot file;
+/// Errors:  corrupt or not_found (the bytes cannot be delivered: EIO at the edge), out_of_space (no room for a hot
+/// file;
 ///          `read` still works), io.
 class Tier {
  public:
@@ -50,21 +53,25 @@ class Tier {
                                             const Options& options);
   virtual ~Tier() = default;
 
-  /// Copies bytes [offset, offset + out.size()) of the content, cut at its end; returns how many. Every byte was verified.
-  [[nodiscard]] virtual Result<std::size_t> read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) = 0;
+  /// Copies bytes [offset, offset + out.size()) of the content, cut at its end; returns how many. Every byte was
+  /// verified.
+  [[nodiscard]] virtual Result<std::size_t> read(const ContentRef& content, std::uint64_t offset,
+                                                 MutableByteSpan out) = 0;
   /// The same, only if it can be answered from memory or a hot file without decoding; nothing otherwise.
-  virtual std::optional<std::size_t> read_if_present(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) = 0;
+  virtual std::optional<std::size_t> read_if_present(const ContentRef& content, std::uint64_t offset,
+                                                     MutableByteSpan out) = 0;
   /// Runs `read` on a fill thread, so that a cold miss never holds a worker of the transport.
   virtual void read_async(const ContentRef& content, std::uint64_t offset, MutableByteSpan out,
                           std::function<void(Result<std::size_t>)> done) = 0;
 
   /// The hot file if it is there and trusted; never fills.
   virtual HotFilePtr find_hot(const ContentRef& content) = 0;
-  /// Fills the hot file if needed (verified while it is filled, published complete) and then calls back. Concurrent calls share one fill.
+  /// Fills the hot file if needed (verified while it is filled, published complete) and then calls back. Concurrent
+  /// calls share one fill.
   virtual void make_hot(const ContentRef& content, std::function<void(Result<HotFilePtr>)> done) = 0;
 
-  /// Who keeps hot files busy outside this process's pointers: asked before eviction, told to let go (close its backing ids).
-  /// Returns false if the content cannot be let go now.
+  /// Who keeps hot files busy outside this process's pointers: asked before eviction, told to let go (close its backing
+  /// ids). Returns false if the content cannot be let go now.
   using ReleaseHook = std::function<bool(const cas::ContentId&)>;
   virtual void set_release_hook(ReleaseHook hook) = 0;
 
@@ -75,7 +82,8 @@ class Tier {
 
   struct ScrubReport {
     std::uint64_t files = 0, bytes = 0;
-    std::vector<std::string> damaged;  ///< one line per hot file whose bytes had changed; each was dropped and is filled anew on use
+    std::vector<std::string>
+        damaged;  ///< one line per hot file whose bytes had changed; each was dropped and is filled anew on use
   };
   [[nodiscard]] virtual Result<ScrubReport> scrub(const cas::ContentStore::Progress& progress) = 0;
 

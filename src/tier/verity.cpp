@@ -27,7 +27,8 @@ bool has_verity(int folder) {
   const std::string self = "/proc/self/fd/" + std::to_string(writable.get());
   const UniqueFd readable{::open(self.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!readable) return false;
-  // With the writable descriptor still open a file system that knows the ioctl answers ETXTBSY, one that does not ENOTTY or EOPNOTSUPP.
+  // With the writable descriptor still open a file system that knows the ioctl answers ETXTBSY, one that does not
+  // ENOTTY or EOPNOTSUPP.
   const Result<void> enabled = enable_verity(readable.get());
   return enabled || enabled.error().sys_errno == ETXTBSY;
 }

@@ -107,7 +107,8 @@ TEST(FrameCache, AFrameWithoutTheChunkIsCorrupt) {
 TEST(FrameCache, AFrameWhoseEntriesLeaveItIsCorrupt) {
   const auto bytes = random_bytes(1, 100);
   const auto id = cas::hash_of(bytes);
-  for (const cas::DecodedFrame::Entry entry : {cas::DecodedFrame::Entry{id, 1, 100}, {id, 101, 1}, {id, ~0u, 1}, {id, 0, 0}}) {
+  for (const cas::DecodedFrame::Entry entry :
+       {cas::DecodedFrame::Entry{id, 1, 100}, {id, 101, 1}, {id, ~0u, 1}, {id, 0, 0}}) {
     OneFrameSource source{{{entry}, bytes}};
     FrameCache cache{source, 1u << 20};
     const auto chunk = cache.get(id);

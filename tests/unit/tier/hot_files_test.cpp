@@ -137,7 +137,9 @@ TEST_F(HotFilesTest, ADamagedPinFileCostsOnlyTheDamagedPins) {
   ASSERT_TRUE(tier_->pin(first));
   ASSERT_TRUE(tier_->pin(second));
   tier_.reset();
-  std::ofstream{hot_dir() / "pins", std::ios::app} << "nonsense\n" << std::string(64, 'g') << " 5\n" << std::string(70, '0') << '\n';
+  std::ofstream{hot_dir() / "pins", std::ios::app} << "nonsense\n"
+                                                   << std::string(64, 'g') << " 5\n"
+                                                   << std::string(70, '0') << '\n';
   open();
   EXPECT_EQ(tier_->stats().pinned_files, 2u);
 }

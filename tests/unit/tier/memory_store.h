@@ -2,26 +2,19 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <random>
 #include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "cas/content_store.h"
+#include "support/random_bytes.h"
 #include "tier/tier.h"
 
 namespace stellarium::tier::testing {
 
-inline std::vector<std::byte> random_bytes(std::uint64_t seed, std::size_t size) {
-  std::vector<std::byte> bytes(size);
-  std::mt19937_64 random{seed};
-  std::ranges::generate(bytes, [&] { return static_cast<std::byte>(random()); });
-  return bytes;
-}
+using test::random_bytes;
 
 /// A content store in memory that counts what is fetched from it and can be told to misbehave. Only what a tier reads.
 class MemoryStore final : public cas::ContentStore {
@@ -94,7 +87,8 @@ class MemoryStore final : public cas::ContentStore {
 
  private:
   static void append(cas::DecodedFrame& frame, const cas::ChunkId& id, ByteSpan bytes) {
-    frame.entries.push_back({id, static_cast<std::uint32_t>(frame.bytes.size()), static_cast<std::uint32_t>(bytes.size())});
+    frame.entries.push_back(
+        {id, static_cast<std::uint32_t>(frame.bytes.size()), static_cast<std::uint32_t>(bytes.size())});
     frame.bytes.insert(frame.bytes.end(), bytes.begin(), bytes.end());
   }
 

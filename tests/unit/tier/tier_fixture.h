@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -12,30 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "support/temp_dir.h"
 #include "tier/tier.h"
 #include "unit/tier/memory_store.h"
 
 namespace stellarium::tier::testing {
-
-/// An empty folder that goes with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "stellarium-tier-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) std::abort();
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline std::vector<std::byte> read_fd(int fd, std::size_t size) {
   std::vector<std::byte> bytes(size + 1);
@@ -79,8 +59,9 @@ class TierFixture : public ::testing::Test {
 
   void open(std::uint64_t hot_budget = kBudget, std::uint64_t frame_budget = 8u << 20) {
     tier_.reset();
-    Result<std::unique_ptr<Tier>> tier = Tier::open(
-        store_, io(), hot_dir(), {.hot_budget = hot_budget, .frame_budget = frame_budget, .fill_threads = 2, .private_mount = true});
+    Result<std::unique_ptr<Tier>> tier =
+        Tier::open(store_, io(), hot_dir(),
+                   {.hot_budget = hot_budget, .frame_budget = frame_budget, .fill_threads = 2, .private_mount = true});
     ASSERT_TRUE(tier) << to_string(tier.error());
     tier_ = std::move(*tier);
   }
@@ -90,7 +71,8 @@ class TierFixture : public ::testing::Test {
 
   /// As if the machine had gone down since without a clean stop.
   void pretend_another_boot() const {
-    std::ofstream{hot_dir() / "trust"} << "stellarium hot folder 1\nboot 00000000-0000-0000-0000-000000000000\nstate open\n";
+    std::ofstream{hot_dir() / "trust"}
+        << "stellarium hot folder 1\nboot 00000000-0000-0000-0000-000000000000\nstate open\n";
   }
   static void flip_a_bit(const std::filesystem::path& file, std::size_t at) {
     std::filesystem::permissions(file, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
@@ -101,7 +83,7 @@ class TierFixture : public ::testing::Test {
     stream.put(byte);
   }
 
-  TemporaryFolder folder_;
+  test::TempDir folder_;
   MemoryStore store_;
   std::unique_ptr<Tier> tier_;
 };

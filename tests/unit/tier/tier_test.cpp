@@ -58,7 +58,9 @@ TEST_F(TierTest, AnAsynchronousReadAnswersOnAThreadOfTheTier) {
   open();
   std::vector<std::byte> out(bytes.size());
   std::promise<std::pair<std::thread::id, std::size_t>> answered;
-  tier_->read_async(content, 0, out, [&](Result<std::size_t> size) { answered.set_value({std::this_thread::get_id(), size.value()}); });
+  tier_->read_async(content, 0, out, [&](Result<std::size_t> size) {
+    answered.set_value({std::this_thread::get_id(), size.value()});
+  });
   const auto [thread, size] = answered.get_future().get();
   EXPECT_NE(thread, std::this_thread::get_id());
   EXPECT_EQ(size, bytes.size());
@@ -66,7 +68,8 @@ TEST_F(TierTest, AnAsynchronousReadAnswersOnAThreadOfTheTier) {
 }
 
 TEST_F(TierTest, AHotFileIsTheWholeContent) {
-  for (const std::size_t size : {std::size_t{1}, std::size_t{4096}, std::size_t{65'536}, std::size_t{65'537}, std::size_t{5'000'000}}) {
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{4096}, std::size_t{65'536}, std::size_t{65'537}, std::size_t{5'000'000}}) {
     const auto bytes = random_bytes(size, size);
     const auto content = store_.add(bytes);
     open();
@@ -169,7 +172,8 @@ TEST_F(TierTest, StoppingInTheMiddleOfAFillLeavesNothing) {
   const auto content = store_.add(random_bytes(1, 16u << 20));
   open();
   std::promise<Errc> answered;
-  tier_->make_hot(content, [&](const Result<HotFilePtr>& file) { answered.set_value(file ? Errc::io : file.error().code); });
+  tier_->make_hot(content,
+                  [&](const Result<HotFilePtr>& file) { answered.set_value(file ? Errc::io : file.error().code); });
   tier_.reset();
   EXPECT_EQ(answered.get_future().get(), Errc::cancelled);
   EXPECT_TRUE(std::filesystem::is_empty(hot_dir() / "files"));
