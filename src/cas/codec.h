@@ -12,8 +12,10 @@ namespace stellarium::cas {
 /// How the data of a frame is stored. The values are part of the format (docs/formats/cosmic-pack.md).
 enum class Codec : std::uint8_t {
   raw = 0,
-  zstd = 1,  ///< one zstd frame (RFC 8878) that states its content size, without dictionary
+  zstd = 1,      ///< one zstd frame (RFC 8878) that states its content size, without dictionary
+  zstd_x86 = 2,  ///< the same of data whose branches were converted (branch_filter.h)
 };
+inline constexpr Codec kLastCodec = Codec::zstd_x86;
 
 inline constexpr int kMinLevel = 1, kMaxLevel = 19;  ///< of zstd; what users may ask for
 

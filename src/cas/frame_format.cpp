@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cas/branch_filter.h"
 #include "cas/format_error.h"
 #include "cas/recipe.h"  // kMaxChunk
 
@@ -46,7 +47,7 @@ Result<void> check_sizes(const FrameHeader& header) {
     return corrupt("states " + std::to_string(header.raw_size) + " bytes of data");
   if (header.codec == Codec::raw && header.stored_size != header.raw_size)
     return corrupt(expected_found("stored size of raw data", header.raw_size, header.stored_size));
-  if (header.codec == Codec::zstd && (header.stored_size == 0 || header.stored_size >= header.raw_size))
+  if (header.codec != Codec::raw && (header.stored_size == 0 || header.stored_size >= header.raw_size))
     return corrupt("states " + std::to_string(header.raw_size) + " bytes compressed to " +
                    std::to_string(header.stored_size));
   return {};
@@ -132,8 +133,7 @@ Result<FrameHeader> parse_frame_header(ByteSpan bytes) {
   if (version != kVersion) return fail(Errc::version, "container: " + expected_found("version", kVersion, version));
   if (header.kind < FrameKind::chunks || header.kind > FrameKind::freed)
     return corrupt("unknown kind " + std::to_string(static_cast<unsigned>(header.kind)));
-  if (header.codec > Codec::zstd)
-    return corrupt("unknown codec " + std::to_string(static_cast<unsigned>(header.codec)));
+  if (header.codec > kLastCodec) return corrupt("unknown codec " + std::to_string(static_cast<unsigned>(header.codec)));
   if (reserved != 0) return corrupt("reserved bytes are not zero");
   if (auto sizes = check_sizes(header); !sizes) return fail(std::move(sizes).error());
   return header;
@@ -166,12 +166,14 @@ Result<FrameView> parse_frame(ByteSpan bytes) {
 
 Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompressor) {
   DecodedFrame frame;
-  if (view.index.header.codec == Codec::zstd) {
+  const Codec codec = view.index.header.codec;
+  if (codec == Codec::raw) {
+    frame.bytes.assign(view.stored.begin(), view.stored.end());
+  } else {
     frame.bytes.resize(view.index.header.raw_size);
     if (auto done = decompressor.decompress(view.stored, frame.bytes); !done)
       return fail(std::move(done).error(), "container: data");
-  } else {
-    frame.bytes.assign(view.stored.begin(), view.stored.end());
+    if (codec == Codec::zstd_x86) restore_branches(frame.bytes);
   }
   frame.entries = view.index.entries;
   for (const DecodedFrame::Entry& entry : frame.entries)
@@ -219,13 +221,21 @@ std::vector<std::byte> FrameBuilder::encode(Compressor& compressor) const {
   std::vector<std::byte> container(data_at + raw_.size());
   const MutableByteSpan data = MutableByteSpan{container}.subspan(data_at);
 
+  Codec codec = Codec::zstd;
+  std::vector<std::byte> converted;
+  if (compressor.level() >= kBranchFilterLevel && looks_like_machine_code(raw_)) {
+    codec = Codec::zstd_x86;
+    converted = raw_;
+    convert_branches(converted);
+  }
   const std::size_t most = raw_.size() - std::max<std::size_t>(1, raw_.size() / kLeastSaving);
-  const std::optional<std::size_t> compressed = compressor.compress(raw_, data.first(most));
+  const std::optional<std::size_t> compressed =
+      compressor.compress(codec == Codec::zstd_x86 ? converted : raw_, data.first(most));
   if (!compressed) std::ranges::copy(raw_, data.begin());
   container.resize(data_at + compressed.value_or(raw_.size()));
 
   const FrameHeader header{.kind = kind_,
-                           .codec = compressed ? Codec::zstd : Codec::raw,
+                           .codec = compressed ? codec : Codec::raw,
                            .count = static_cast<std::uint32_t>(entries_.size()),
                            .raw_size = static_cast<std::uint32_t>(raw_.size()),
                            .stored_size = static_cast<std::uint32_t>(container.size() - data_at)};

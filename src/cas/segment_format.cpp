@@ -146,7 +146,7 @@ Result<std::vector<SegmentEntry>> parse_segment_footer(ByteSpan bytes, std::uint
     if (entry.offset != end)
       return corrupt("footer: " + expected_found("offset of container " + std::to_string(i), end, entry.offset));
     if (entry.size < kFrameHeaderSize || entry.size > kMaxContainer || entry.kind < FrameKind::chunks ||
-        entry.kind > FrameKind::freed || entry.codec > Codec::zstd || entry.count > kMaxFrameEntries ||
+        entry.kind > FrameKind::freed || entry.codec > kLastCodec || entry.count > kMaxFrameEntries ||
         entry.raw_size > max_raw_size(entry.kind))
       return corrupt("footer: container " + std::to_string(i) + " at byte " + std::to_string(entry.offset) +
                      " is impossible");

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <string>
 #include <vector>
 
@@ -21,11 +22,21 @@ using Bytes = std::vector<std::byte>;
 constexpr int kLevel = 4;
 constexpr std::size_t kCount = 12, kRawSize = 16, kStoredSize = 20, kChecksum = 32;  // offsets of header fields
 
-Bytes encoded(FrameKind kind, const std::vector<Bytes>& chunks) {
+Bytes encoded(FrameKind kind, const std::vector<Bytes>& chunks, int level = kLevel) {
   FrameBuilder builder{kind};
   for (const Bytes& chunk : chunks) builder.add(hash_of(chunk), chunk);
-  Compressor compressor{kLevel};
+  Compressor compressor{level};
   return builder.encode(compressor);
+}
+/// Calls of eight functions from everywhere, as in machine code.
+Bytes code_bytes(std::uint32_t seed, std::uint32_t size) {
+  Bytes code(size, std::byte{0x90});
+  std::mt19937 random{seed};
+  for (std::uint32_t at = 0; at + 5 < size; at += 5 + static_cast<std::uint32_t>(random()) % 40) {
+    code[at] = std::byte{0xe8};
+    store_le(&code[at + 1], (static_cast<std::uint32_t>(random()) % 8) * 0x1234 - at);
+  }
+  return code;
 }
 Bytes text_frame() {
   return encoded(FrameKind::chunks, {text_bytes(1, 3000), text_bytes(2, 1), text_bytes(3, 65'536)});
@@ -88,6 +99,15 @@ TEST(Frame, IsCompressedWhereThatPaysAndRawElsewhere) {
   EXPECT_EQ(raw_frame().size(), kFrameHeaderSize + 3 * kFrameEntrySize + 501);
 }
 
+TEST(Frame, OfMachineCodeHasItsBranchesConvertedWhereSizeComesFirst) {
+  const std::vector<Bytes> chunks{code_bytes(1, 5001), code_bytes(2, 4000)};
+  const Bytes fast = encoded(FrameKind::chunks, chunks), small = encoded(FrameKind::chunks, chunks, kBranchFilterLevel);
+  EXPECT_EQ(parse_frame_header(fast)->codec, Codec::zstd);
+  EXPECT_EQ(parse_frame_header(small)->codec, Codec::zstd_x86);
+  EXPECT_EQ(decoded(small).bytes, decoded(fast).bytes);
+  EXPECT_LT(small.size(), encoded(FrameKind::chunks, chunks, kBranchFilterLevel - 1).size() * 9 / 10);
+}
+
 TEST(Frame, OfTheSameChunksIsTheSameBytes) {
   EXPECT_EQ(text_frame(), text_frame());
 }
@@ -108,6 +128,11 @@ TEST(Frame, OfVersionOneIsStillRead) {
   EXPECT_EQ(parse_frame_header(as_bytes(zstd))->codec, Codec::zstd);
   const DecodedFrame frame = decoded(as_bytes(zstd));
   for (const Bytes& chunk : chunks) EXPECT_NE(frame.find(hash_of(chunk)), nullptr);
+
+  const std::string x86 = golden_or_write(
+      "cosmic-pack-v1-x86.bin", as_text(encoded(FrameKind::chunks, {code_bytes(1, 600)}, kBranchFilterLevel)));
+  EXPECT_EQ(parse_frame_header(as_bytes(x86))->codec, Codec::zstd_x86);
+  EXPECT_NE(decoded(as_bytes(x86)).find(hash_of(code_bytes(1, 600))), nullptr);
 }
 
 TEST(Frame, CutShortAtAnyByteIsCorrupt) {
@@ -151,7 +176,7 @@ TEST(Frame, WithWrongMagicKindCodecOrReservedBytesIsCorrupt) {
   EXPECT_EQ(error_of(with<std::uint8_t>(raw_frame(), 0, 'X')), Errc::corrupt);
   for (const auto kind : std::vector<std::uint8_t>{0, 5, 255})
     EXPECT_EQ(error_of(with(raw_frame(), 10, kind)), Errc::corrupt) << int{kind};
-  for (const auto codec : std::vector<std::uint8_t>{2, 255})
+  for (const auto codec : std::vector<std::uint8_t>{3, 255})
     EXPECT_EQ(error_of(with(raw_frame(), 11, codec)), Errc::corrupt) << int{codec};
   EXPECT_EQ(error_of(with<std::uint8_t>(raw_frame(), 31, 1)), Errc::corrupt);
 }

@@ -141,7 +141,7 @@ TEST(SegmentFooter, WhoseContainersOverlapLeaveAGapOrAreImpossibleIsCorrupt) {
   EXPECT_TRUE(refused(with<std::uint16_t>(footer, second + 12, 1025)));
   EXPECT_TRUE(refused(with<std::uint8_t>(footer, second + 14, 0)));
   EXPECT_TRUE(refused(with<std::uint8_t>(footer, second + 14, 5)));
-  EXPECT_TRUE(refused(with<std::uint8_t>(footer, second + 15, 2)));
+  EXPECT_TRUE(refused(with<std::uint8_t>(footer, second + 15, 3)));
 }
 
 }  // namespace

@@ -1,0 +1,82 @@
+#include "cas/branch_filter.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <vector>
+
+#include "support/random_bytes.h"
+
+namespace stellarium::cas {
+namespace {
+
+using test::random_bytes;
+using Bytes = std::vector<std::byte>;
+
+Bytes bytes(std::initializer_list<unsigned> values) {
+  Bytes result;
+  for (const unsigned value : values) result.push_back(static_cast<std::byte>(value));
+  return result;
+}
+Bytes converted(Bytes data) {
+  convert_branches(data);
+  return data;
+}
+Bytes restored(Bytes data) {
+  restore_branches(data);
+  return data;
+}
+
+TEST(BranchFilter, MakesCallsOfOneFunctionEqual) {
+  // Two calls of position 0x100: one whose next instruction is at 5, one whose next instruction is at 10.
+  const Bytes calls = bytes({0xe8, 0xfb, 0x00, 0x00, 0x00, 0xe8, 0xf6, 0x00, 0x00, 0x00});
+  EXPECT_EQ(converted(calls), bytes({0xe8, 0x00, 0x01, 0x00, 0x00, 0xe8, 0x00, 0x01, 0x00, 0x00}));
+}
+
+TEST(BranchFilter, ConvertsBranchesBackwards) {
+  EXPECT_EQ(converted(bytes({0x90, 0xe9, 0xfa, 0xff, 0xff, 0xff})), bytes({0x90, 0xe9, 0x00, 0x00, 0x00, 0x00}));
+}
+
+TEST(BranchFilter, LeavesFarOperandsAndTheEndAlone) {
+  const Bytes far = bytes({0xe8, 0x01, 0x02, 0x03, 0x01}), cut = bytes({0x90, 0xe8, 0x00, 0x00, 0x00});
+  EXPECT_EQ(converted(far), far);
+  EXPECT_EQ(converted(cut), cut);
+  EXPECT_EQ(converted({}), Bytes{});
+}
+
+TEST(BranchFilter, IsUndoneOnAnyBytes) {
+  std::mt19937_64 random{5};
+  constexpr unsigned kTelling[] = {0xe8, 0xe9, 0x00, 0xff, 0x01, 0xfe};  // opcodes and the highest bytes that matter
+  for (int round = 0; round < 2000; ++round) {
+    Bytes data(random() % 200);
+    for (std::byte& byte : data) byte = static_cast<std::byte>(kTelling[random() % std::size(kTelling)]);
+    ASSERT_EQ(restored(converted(data)), data) << "round " << round;
+    ASSERT_EQ(converted(restored(data)), data) << "round " << round;
+  }
+  const Bytes noise = random_bytes(/*seed=*/6, 262'144);
+  EXPECT_EQ(restored(converted(noise)), noise);
+}
+
+TEST(BranchFilter, IsUndoneForOperandsAtEveryEdge) {
+  for (const std::uint32_t operand : {0u, 1u, 0x00ff'ffffu, 0x0100'0000u, 0xfeff'ffffu, 0xff00'0000u, 0xffff'ffffu,
+                                      0x00ff'fffbu, 0xff00'0005u, 0x7fff'ffffu, 0x8000'0000u}) {
+    Bytes data(5);
+    data[0] = std::byte{0xe8};
+    store_le(data.data() + 1, operand);
+    EXPECT_EQ(restored(converted(data)), data) << operand;
+  }
+}
+
+TEST(BranchFilter, TellsMachineCodeFromOtherData) {
+  Bytes code;
+  while (code.size() < 10'000) {
+    for (const std::byte byte : bytes({0xe8, 0x10, 0x20, 0x00, 0x00})) code.push_back(byte);
+    code.insert(code.end(), 60, std::byte{0x90});
+  }
+  EXPECT_TRUE(looks_like_machine_code(code));
+  EXPECT_FALSE(looks_like_machine_code(test::text_bytes(/*seed=*/1, 10'000)));
+  EXPECT_FALSE(looks_like_machine_code(random_bytes(/*seed=*/1, 10'000)));
+}
+
+}  // namespace
+}  // namespace stellarium::cas
