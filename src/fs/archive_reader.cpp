@@ -47,6 +47,18 @@ Timespec time_of(std::int64_t seconds, long nanoseconds) {
   return {seconds, static_cast<std::uint32_t>(nanoseconds)};
 }
 
+// GNU tar writes '=' and '%' in an attribute's name as %3D and %25, because '=' ends a pax key.
+std::string attribute_name(std::string_view name) {
+  std::string plain;
+  while (!name.empty()) {
+    const bool equals = name.starts_with("%3D");
+    const bool escaped = equals || name.starts_with("%25");
+    plain += !escaped ? name.front() : equals ? '=' : '%';
+    name.remove_prefix(escaped ? 3 : 1);
+  }
+  return plain;
+}
+
 // Both forms of an attribute may be there (LIBARCHIVE.xattr and SCHILY.xattr): the later one stands.
 void set_xattr(Xattrs& xattrs, std::string_view name, std::string value) {
   const auto known = std::ranges::find(xattrs, name, &Xattrs::value_type::first);
@@ -102,7 +114,7 @@ struct ArchiveReader::Impl {
     const void* value = nullptr;
     std::size_t size = 0;
     while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
-      set_xattr(member.xattrs, text_or_empty(name), std::string{static_cast<const char*>(value), size});
+      set_xattr(member.xattrs, attribute_name(text_or_empty(name)), std::string{static_cast<const char*>(value), size});
     }
     if ((archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0) return fail(Errc::not_supported, "an NFSv4 ACL");
     if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAclAccess, member.xattrs); !added) return added;

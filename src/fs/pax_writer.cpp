@@ -22,6 +22,14 @@ struct EntryFree {
   void operator()(archive_entry* e) const { archive_entry_free(e); }
 };
 
+// pax wants "-1.25" for a quarter of a second before -1 (sign and magnitude), while libarchive prints seconds and nanoseconds as they
+// are: so it gets -1 and 250,000,000. Times between -1 and 0 cannot be said through it; they become -1.
+void set_mtime(archive_entry* entry, const Timespec& time) {
+  if (time.seconds >= 0 || time.nanoseconds == 0) return archive_entry_set_mtime(entry, time.seconds, time.nanoseconds);
+  if (time.seconds == -1) return archive_entry_set_mtime(entry, -1, 0);
+  archive_entry_set_mtime(entry, time.seconds + 1, 1'000'000'000 - static_cast<long>(time.nanoseconds));
+}
+
 }  // namespace
 
 struct PaxWriter::Impl {
@@ -77,7 +85,7 @@ Result<void> PaxWriter::begin(const PaxMember& member) {
   archive_entry_set_mode(entry, member.mode);
   archive_entry_set_uid(entry, member.uid);
   archive_entry_set_gid(entry, member.gid);
-  archive_entry_set_mtime(entry, member.mtime.seconds, member.mtime.nanoseconds);
+  set_mtime(entry, member.mtime);
   archive_entry_set_size(entry, 0);
   if (!member.hard_link.empty()) {
     archive_entry_set_hardlink(entry, member.hard_link.c_str());

@@ -114,7 +114,7 @@ def every_kind(root: Path, sockets: bool = False) -> None:
     sparse(holes / "hole-first", 3 * MIB, {2 * MIB: noise(MIB, seed=3)})
     sparse(holes / "hole-last", 3 * MIB, {0: noise(100_000, seed=4)})
     sparse(holes / "islands", 8 * MIB, {at * MIB + 4096: text(5000, seed=at) for at in range(0, 8, 2)})
-    sparse(holes / "only-hole", GIB, {})
+    sparse(holes / "only-hole", 200 * MIB, {})
     sparse(holes / "small-hole", 10_000, {})
 
     for folder, _, _ in os.walk(os.fsencode(root), topdown=False):
