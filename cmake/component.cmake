@@ -18,7 +18,8 @@ function(stellarium_component name)
     target_link_libraries(unit_${name} PRIVATE ${library} stellarium_flags GTest::gtest_main GTest::gmock)
     target_compile_definitions(unit_${name} PRIVATE STELLARIUM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
     add_test(NAME ${STELLARIUM_TEST_PREFIX}unit_${name} COMMAND unit_${name})
-    set_tests_properties(${STELLARIUM_TEST_PREFIX}unit_${name} PROPERTIES LABELS unit TIMEOUT 300)
+    set_tests_properties(${STELLARIUM_TEST_PREFIX}unit_${name} PROPERTIES LABELS unit TIMEOUT 300
+      ENVIRONMENT TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
   endif()
 endfunction()
 

@@ -48,6 +48,7 @@ void FramePipeline::submit(MutexLock& lock, Lane lane) {
   if (failure_ || open != frame) return;
   open.reset();
   in_flight_.push_back(frame);
+  ++submitted_;
   ++jobs_;
   parts_.workers.submit([self = shared_from_this(), frame] { self->encode(*frame); });
 }
@@ -75,7 +76,7 @@ void FramePipeline::append_encoded() {
     std::shared_ptr<Frame> next;
     {
       MutexLock lock{mutex_};
-      if (failure_ || in_flight_.empty() || !in_flight_.front()->encoded) {
+      if (failure_ || waiting_ != 0 || in_flight_.empty() || !in_flight_.front()->encoded) {
         appending_ = false;
         return;
       }
@@ -87,6 +88,7 @@ void FramePipeline::append_encoded() {
       MutexLock lock{mutex_};
       if (!failure_) {
         in_flight_.pop_front();
+        ++done_;
         totals_.bytes_stored += next->container.size();
         ++totals_.containers;
       }
@@ -161,8 +163,13 @@ Result<void> FramePipeline::make_durable() {
   {
     MutexLock lock{mutex_};
     for (std::size_t lane = 0; lane < kLanes; ++lane)
-      while (!failure_ && open_[lane]) submit(lock, static_cast<Lane>(lane));
-    while (!failure_ && (!in_flight_.empty() || appending_)) lock.wait(changed_);
+      if (open_[lane]) submit(lock, static_cast<Lane>(lane));
+    // Only for what was added so far: the producer may be faster than the workers for as long as it likes.
+    const std::uint64_t wanted = submitted_;
+    while (!failure_ && done_ < wanted) lock.wait(changed_);
+    ++waiting_;
+    while (!failure_ && appending_) lock.wait(changed_);
+    --waiting_;
     if (failure_) return fail(*failure_);
     appending_ = true;
   }

@@ -85,6 +85,8 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   std::condition_variable changed_;
   std::array<std::shared_ptr<Frame>, kLanes> open_ GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Frame>> in_flight_ GUARDED_BY(mutex_);
+  std::uint64_t submitted_ GUARDED_BY(mutex_) = 0, done_ GUARDED_BY(mutex_) = 0;  // frames, since the beginning
+  unsigned waiting_ GUARDED_BY(mutex_) = 0;    // for appending_, to sync; they go before further frames
   std::size_t jobs_ GUARDED_BY(mutex_) = 0;    // submitted and not yet through with our parts
   bool appending_ GUARDED_BY(mutex_) = false;  // who set it owns the members of the last group
   std::optional<Error> failure_ GUARDED_BY(mutex_);
