@@ -54,32 +54,38 @@ int unmount_all(const Invocation& invocation, const std::filesystem::path& store
 
 int stop(const Invocation& invocation, const std::filesystem::path& store) {
   const auto& options = std::get<DaemonOptions>(invocation.command);
-  auto connection = Connection::open(store, Start::never, true);
-  if (!connection && connection.error().code == Errc::not_found) return not_running(invocation, store);
-  if (!connection) return complain(connection.error());
-  if (options.unmount) {
-    if (const int code = unmount_all(invocation, store); code != 0) return code;
+  {
+    auto connection = Connection::open(store, Start::never, true);
+    if (!connection && connection.error().code == Errc::not_found) return not_running(invocation, store);
+    if (!connection) return complain(connection.error());
+    if (options.unmount) {
+      if (const int code = unmount_all(invocation, store); code != 0) return code;
+    }
+    std::vector<std::string> arguments{"stop"};
+    if (options.force) arguments.emplace_back("--force");
+    if (options.unmount) arguments.emplace_back("--unmount");
+    if (const int code = ask(*connection, invocation, arguments); code != 0) return code;
   }
-  std::vector<std::string> arguments{"stop"};
-  if (options.force) arguments.emplace_back("--force");
-  if (options.unmount) arguments.emplace_back("--unmount");
-  if (const int code = ask(*connection, invocation, arguments); code != 0) return code;
   if (!wait_until_stopped(store, kStopSeconds)) {
     return complain(Error{Errc::busy, "the daemon is closing the store but has not ended: see run/server.log in " + store.string(), 0});
   }
   return 0;
 }
 
-/// Asks for a new server (or also keeper) and returns when it answers.
+/// Asks for a new server (or also keeper) and returns when it answers. The old one may take a last connection before it ends.
 int replace(const Invocation& invocation, const std::filesystem::path& store, const char* action) {
-  auto before = Connection::open(store, Start::if_store, true);
-  if (!before) return complain(before.error());
-  if (const int code = ask(*before, invocation, {action}); code != 0) return code;
-  // The server hangs up when it ends; whoever answers next is another one.
-  while (before->channel().receive()) continue;
-  auto after = Connection::open(store, Start::if_store);
-  if (!after) return complain(after.error());
-  return ask(*after, invocation, {"status"});
+  std::uint32_t old_server = 0;
+  {
+    auto before = Connection::open(store, Start::if_store, true);
+    if (!before) return complain(before.error());
+    old_server = before->server().server_pid;
+    if (const int code = ask(*before, invocation, {action}); code != 0) return code;
+  }
+  for (;;) {
+    auto after = Connection::open(store, Start::if_store, true);
+    if (!after) return complain(after.error());
+    if (after->server().server_pid != old_server) return ask(*after, invocation, {"status"});
+  }
 }
 
 }  // namespace

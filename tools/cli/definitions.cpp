@@ -54,7 +54,7 @@ void Definitions::define_images(CLI::App& app) {
   i.add_flag("--rehash", import.rehash, "read every file, also those that have not changed since they were last imported");
   i.add_option("--exclude", import.excludes, "leave out paths that match this shell pattern; may be given several times")
       ->type_name("PATTERN")
-      ->expected(1);
+      ->allow_extra_args(false);  // one each time it is given
 
   CLI::App& e = command(app, kGroup, "export", "Write an image as a tar archive");
   e.add_option("NAME", export_.ref, kRefMeaning)->required();

@@ -185,6 +185,9 @@ int run_import(const Invocation& invocation, const std::filesystem::path& store)
 
   if (!source->directory) {
     auto code = Transfer{invocation, *source, nullptr}.run(*connection, {});
+    if (code && *code == protocol::kExitCacheOutdated) {
+      return complain(Error{Errc::not_found, "import of " + source->display + ": it names a content by its id, which this store does not hold", 0});
+    }
     return code ? *code : complain(code.error());
   }
   fs::EmitOptions emit{.exclude = options.excludes};

@@ -18,6 +18,7 @@ namespace {
 using protocol::MessageType;
 
 constexpr int kFirstMessagePatience = 5000;  // milliseconds for a peer to say hello, and to say what it wants
+constexpr int kLastMessagePatience = 1000;   // milliseconds for a peer to hang up
 constexpr auto kRestartPatience = std::chrono::seconds{60};  // running commands get this long before a restart cancels them
 
 std::uint16_t wire(MessageType type) { return static_cast<std::uint16_t>(type); }
@@ -29,6 +30,12 @@ Result<protocol::Frame> receive_soon(const protocol::Channel& channel, MessageTy
   auto frame = channel.receive();
   if (frame && frame->type != wire(expected)) return fail(Errc::invalid_argument, "an unexpected message");
   return frame;
+}
+
+/// Waits until the peer has hung up: closing a socket in which something is still unread would take back what we said last.
+void linger(const protocol::Channel& channel) {
+  ::shutdown(channel.fd(), SHUT_WR);
+  while (channel.readable(kLastMessagePatience).value_or(false) && channel.receive()) continue;
 }
 
 /// Only the store's owner and root may speak to us: whoever can, can read every image.
@@ -91,7 +98,7 @@ void Server::accept_one() {
     } catch (const std::exception& thrown) {  // out of memory, mostly: ends the command, not the server
       spdlog::error("a command ended with an exception: {}", thrown.what());
     }
-    session.channel.shut_down();
+    linger(session.channel);
     session.ended = true;
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);

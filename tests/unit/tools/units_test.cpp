@@ -1,0 +1,34 @@
+#include "tools/text/units.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+namespace stellarium::text {
+namespace {
+
+TEST(FormatBytes, ShowsThreeDigits) {
+  EXPECT_EQ(format_bytes(0), "0 B");
+  EXPECT_EQ(format_bytes(999), "999 B");
+  EXPECT_EQ(format_bytes(1536), "1.50 KiB");
+  EXPECT_EQ(format_bytes(12'900'000), "12.3 MiB");
+  EXPECT_EQ(format_bytes(350ull << 20), "350 MiB");
+  EXPECT_EQ(format_bytes(~0ull), "16.0 EiB");
+}
+
+TEST(FormatDuration, ChangesItsUnit) {
+  EXPECT_EQ(format_duration(0), "0.0 s");
+  EXPECT_EQ(format_duration(59.94), "59.9 s");
+  EXPECT_EQ(format_duration(185), "3 min 05 s");
+  EXPECT_EQ(format_duration(7620), "2 h 07 min");
+}
+
+TEST(FormatMode, ShowsTypeAndSpecialBitsAsLsDoes) {
+  EXPECT_EQ(format_mode(S_IFDIR | 0755), "drwxr-xr-x");
+  EXPECT_EQ(format_mode(S_IFREG | S_ISUID | 0755), "-rwsr-xr-x");
+  EXPECT_EQ(format_mode(S_IFREG | S_ISGID | 0644), "-rw-r-Sr--");
+  EXPECT_EQ(format_mode(S_IFDIR | S_ISVTX | 0777), "drwxrwxrwt");
+  EXPECT_EQ(format_mode(S_IFLNK | 0777), "lrwxrwxrwx");
+}
+
+}  // namespace
+}  // namespace stellarium::text
