@@ -25,6 +25,11 @@ class FaultIo final : public Io {
     fault_ = Fault{calls_.size() + call, sys_errno, forever};
     reached_ = false;
   }
+  /// Every read fails with `sys_errno` from now on; 0: none does.
+  void fail_reads(int sys_errno) {
+    const std::lock_guard lock{mutex_};
+    read_errno_ = sys_errno;
+  }
   bool reached() const {
     const std::lock_guard lock{mutex_};
     return reached_;
@@ -39,6 +44,11 @@ class FaultIo final : public Io {
     return real_.open(dir, name, flags, mode);
   }
   Result<std::size_t> read_at(int fd, MutableByteSpan out, std::uint64_t offset) override {
+    const int sys_errno = [&] {
+      const std::lock_guard lock{mutex_};
+      return read_errno_;
+    }();
+    if (sys_errno != 0) return fail_errno("reading", sys_errno);
     return real_.read_at(fd, out, offset);
   }
   Result<struct stat> status(int fd) override { return real_.status(fd); }
@@ -103,6 +113,7 @@ class FaultIo final : public Io {
   mutable std::mutex mutex_;
   std::vector<std::string> calls_;
   std::optional<Fault> fault_;
+  int read_errno_ = 0;
   bool reached_ = false;
 };
 

@@ -275,6 +275,20 @@ TEST_F(SegmentFile, IsNotReadAtAnOffsetWhereNoContainerBegins) {
   }
 }
 
+TEST_F(SegmentFile, ThatCannotBeReadSaysWhichAndWhereAndIsNotCalledCorrupt) {
+  const auto entries = write_three();
+  const SegmentReader reader = SegmentReader::open(io_, dir_.get(), kNumber, kStore).value();
+  io_.fail_reads(EIO);
+  Bytes buffer;
+  const Error error = reader.read(entries[1].offset, buffer).error();
+  EXPECT_EQ(error.code, Errc::io);
+  EXPECT_EQ(error.context, "segment 00000003.seg at byte " + std::to_string(entries[1].offset) + ": reading");
+  EXPECT_EQ(reader.read_index(entries[1].offset).error().code, Errc::io);
+  EXPECT_EQ(reader.footer().error().code, Errc::io);
+  EXPECT_EQ(reader.walk(entries.back().end()).error().code, Errc::io) << "not damage: the bytes may be fine";
+  EXPECT_EQ(SegmentReader::open(io_, dir_.get(), kNumber, kStore).error().code, Errc::io);
+}
+
 TEST_F(SegmentFile, OfAnotherStoreOrNumberIsRefused) {
   create();
   EXPECT_EQ(SegmentReader::open(io_, dir_.get(), kNumber, StoreId{}).error().code, Errc::corrupt);
