@@ -6,6 +6,7 @@
 
 #include "cas/families.h"
 #include "cas/segment_table.h"
+#include "support/golden.h"
 #include "support/temp_dir.h"
 
 namespace stellarium::cas {
@@ -35,6 +36,34 @@ TEST(ChunkLocation, HasTheBytesOfTheFormatPage) {
   const std::string expected{"\x07\0\0\0\x34\x12\0\0\x01\0\x02\xff\xff\0", 14};
   EXPECT_EQ(encode_location({7, 0x1234, 0x020001, 65'536}), expected);
   EXPECT_EQ(decode_location(expected).value(), (ChunkLocation{7, 0x1234, 0x020001, 65'536}));
+}
+
+/// One "what hex" line.
+std::string line(const std::string& what, std::string_view bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out = what + ' ';
+  for (const char byte : bytes) {
+    out.push_back(kDigits[static_cast<unsigned char>(byte) >> 4]);
+    out.push_back(kDigits[static_cast<unsigned char>(byte) & 15]);
+  }
+  return out + '\n';
+}
+
+TEST(ChunkLocation, IsWrittenAsInEveryReleasedVersion) {
+  const std::string made =
+      line("location", encode_location({7, 0x1234, 0x020001, 65'536})) +
+      line("location", encode_location({1, 64, 0, 1})) +
+      line("segment-open", encode_segment_record({SegmentState::open, 0, 0, 0, 0, 0})) +
+      line("segment-finished",
+           encode_segment_record({SegmentState::finished, 67'034'888, 700, 9000, 154'700'000, 4096}));
+  EXPECT_EQ(made, test::golden_or_write("chunk-index-v1.txt", made));
+}
+
+TEST(Families, KeepTheirNamesAndPrefixes) {
+  std::string made;
+  for (const Family* family : kFamilies)
+    made += std::string{family->name} + ' ' + std::to_string(family->prefix_size) + '\n';
+  EXPECT_EQ(made, test::golden_or_write("database-v1.txt", made));
 }
 
 TEST(ChunkLocation, RefusesOtherLengthsAndUnknownFlags) {
