@@ -1,0 +1,187 @@
+#include "fs/fuse/open_files.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <set>
+
+#include "support/fake_tier.h"
+#include "support/fuse_messages.h"
+#include "support/random_bytes.h"
+#include "support/temp_dir.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+constexpr std::uint64_t kMount = 8;
+constexpr std::uint64_t kFeatures = abi::feature::kPassthrough | abi::feature::kHasResend;
+
+class FakePort final : public BackingPort {
+ public:
+  Result<std::uint32_t> open(int) override {
+    if (refuse) return fail(Errc::permission, "not allowed");
+    is_open.insert(++last);
+    return last;
+  }
+  void close(std::uint32_t id) override { is_open.erase(id); }
+  std::uint32_t last = 0;
+  std::set<std::uint32_t> is_open;
+  bool refuse = false;
+};
+
+class OpenFilesTest : public testing::Test {
+ protected:
+  OpenFilesTest() { restart(/*resumed=*/false); }
+
+  /// The server dies and the next one takes over.
+  void restart(bool resumed) {
+    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kMount);
+    files_ = std::make_unique<OpenFiles>(std::move(*table), port_, tier_, true);
+    files_->started(kFeatures, resumed);
+  }
+  void request_open(std::uint64_t node, const tier::ContentRef& content, bool program, std::uint64_t unique) {
+    const std::string message = test::make_request(abi::Opcode::open, node, unique, test::bytes_of(abi::OpenIn{}));
+    files_->open(*Request::parse(as_bytes(message)), {NodeId{node}, content, program}, Reply{sink_, unique, {}});
+  }
+  abi::OpenOut open(std::uint64_t node, const tier::ContentRef& content, bool program = false) {
+    request_open(node, content, program, unique_ += 2);
+    return sink_->only().as<abi::OpenOut>();
+  }
+  static bool passes(const abi::OpenOut& out) { return (out.open_flags & abi::open_flag::kPassthrough) != 0; }
+  static bool keeps(const abi::OpenOut& out) { return (out.open_flags & abi::open_flag::kKeepCache) != 0; }
+
+  test::TempDir dir_;
+  test::FakeTier tier_{dir_.path()};
+  FakePort port_;
+  UniqueFd table_ = std::move(*HandleTable::make());
+  std::shared_ptr<test::RecordingSink> sink_ = std::make_shared<test::RecordingSink>();
+  std::unique_ptr<OpenFiles> files_;
+  std::uint64_t unique_ = 0;
+  const tier::ContentRef program_ = tier_.add(std::string(30'000, 'p'));
+  const tier::ContentRef large_ = tier_.add(std::string(5u << 20, 'l'));
+};
+
+TEST_F(OpenFilesTest, AProgramWaitsForItsHotFileWithoutHoldingAThread) {
+  tier_.fills_wait = true;
+  request_open(7, program_, true, 2);
+  EXPECT_TRUE(sink_->take().empty());
+  tier_.run_waiting();
+  const auto out = sink_->only().as<abi::OpenOut>();
+  EXPECT_TRUE(passes(out));
+  EXPECT_FALSE(keeps(out));
+  EXPECT_EQ(out.backing_id, 1);
+}
+
+TEST_F(OpenFilesTest, LargeDataBeginsCachedAndPassesThroughOnceNobodyHasItOpen) {
+  tier_.fills_wait = true;
+  const auto first = open(7, large_);
+  EXPECT_FALSE(passes(first));
+  EXPECT_TRUE(keeps(first));
+  tier_.run_waiting();
+  const auto joined = open(7, large_);
+  EXPECT_FALSE(passes(joined)) << "an open joins the node's mode";
+  files_->release(first.fh, NodeId{7});
+  files_->release(joined.fh, NodeId{7});
+  EXPECT_TRUE(passes(open(7, large_)));
+}
+
+TEST_F(OpenFilesTest, NodesOfOneContentShareABackingId) {
+  const auto one = open(7, program_, true);
+  const auto other = open(8, program_, true);
+  EXPECT_NE(one.fh, other.fh);
+  EXPECT_EQ(one.backing_id, other.backing_id);
+  EXPECT_EQ(port_.is_open.size(), 1u);
+}
+
+TEST_F(OpenFilesTest, WithoutRoomForAHotFileAProgramIsReadThroughTheCache) {
+  tier_.fills_fail = true;
+  const auto out = open(7, program_, true);
+  EXPECT_FALSE(passes(out));
+  EXPECT_TRUE(keeps(out));
+  tier_.fills_fail = false;
+  EXPECT_FALSE(passes(open(7, program_, true))) << "the first handle is still open";
+}
+
+TEST_F(OpenFilesTest, WithoutPrivilegeEverythingIsCached) {
+  port_.refuse = true;
+  EXPECT_FALSE(passes(open(7, program_, true)));
+  EXPECT_EQ(files_->counts().backing_ids, 0u);
+}
+
+TEST_F(OpenFilesTest, ABackingIdStaysForTheNextOpenUntilTheTierWantsTheRoom) {
+  const auto out = open(7, program_, true);
+  EXPECT_FALSE(files_->let_go(program_.id)) << "in use";
+  files_->release(out.fh, NodeId{7});
+  EXPECT_EQ(port_.is_open.size(), 1u);
+  EXPECT_EQ(open(7, program_, true).backing_id, out.backing_id);
+}
+
+TEST_F(OpenFilesTest, LettingGoClosesTheIdOnce) {
+  const auto out = open(7, program_, true);
+  files_->release(out.fh, NodeId{7});
+  EXPECT_TRUE(files_->let_go(program_.id));
+  EXPECT_TRUE(port_.is_open.empty());
+  EXPECT_TRUE(files_->let_go(program_.id));
+  EXPECT_EQ(open(7, program_, true).backing_id, 2);
+}
+
+TEST_F(OpenFilesTest, AnAnswerThatNobodyWaitsForLeavesNoHandle) {
+  sink_->refuse_with = ENOENT;
+  request_open(7, program_, true, 2);
+  EXPECT_EQ(files_->counts().handles, 0u);
+  sink_->refuse_with = 0;
+  EXPECT_TRUE(passes(open(7, program_, true)));
+}
+
+TEST_F(OpenFilesTest, TheNextServerGoesOnWithModesAndIds) {
+  const auto passed = open(7, program_, true);
+  tier_.fills_wait = true;
+  const auto cached = open(9, large_);
+  restart(/*resumed=*/true);
+  EXPECT_EQ(files_->counts().handles, 2u);
+  const auto again = open(7, program_, true);
+  EXPECT_TRUE(passes(again));
+  EXPECT_EQ(again.backing_id, passed.backing_id);
+  EXPECT_FALSE(passes(open(9, large_)));
+  EXPECT_FALSE(files_->let_go(program_.id));
+  files_->release(passed.fh, NodeId{7});
+  files_->release(again.fh, NodeId{7});
+  files_->release(cached.fh, NodeId{9});
+  EXPECT_TRUE(files_->let_go(program_.id));
+}
+
+TEST_F(OpenFilesTest, AnOpenThatIsSentAgainGetsTheSameHandleAndCountsOnce) {
+  // An earlier server was killed between the record and the answer.
+  FileHandle recorded = 0;
+  {
+    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kMount);
+    recorded = table->begin({.unique = 40, .node = NodeId{7}, .mode = OpenMode::cached})->handle;
+  }
+  restart(/*resumed=*/true);
+  request_open(7, program_, true, 40 | abi::kResentBit);
+  const auto out = sink_->only().as<abi::OpenOut>();
+  EXPECT_EQ(out.fh, recorded);
+  EXPECT_FALSE(passes(out)) << "as it was decided then";
+  EXPECT_EQ(files_->counts().handles, 1u);
+  files_->release(out.fh, NodeId{7});
+  EXPECT_EQ(files_->counts().handles, 0u);
+}
+
+TEST_F(OpenFilesTest, IdsThatWereMadeButNotRecordedAreClosedByTheNextServer) {
+  open(7, program_, true);
+  ASSERT_TRUE(port_.open(0));  // the server is killed between the ioctl and the record
+  ASSERT_EQ(port_.is_open, (std::set<std::uint32_t>{1, 2}));
+  restart(/*resumed=*/true);
+  EXPECT_EQ(port_.is_open, (std::set<std::uint32_t>{1}));
+}
+
+TEST_F(OpenFilesTest, ANewConversationForgetsAllHandles) {
+  open(7, program_, true);
+  files_->started(kFeatures, /*resumed=*/false);
+  EXPECT_EQ(files_->counts().handles, 0u);
+  EXPECT_EQ(files_->counts().backing_ids, 0u);
+}
+
+}  // namespace
+}  // namespace stellarium::fs::fuse
