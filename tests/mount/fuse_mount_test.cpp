@@ -46,7 +46,8 @@ class FuseMountTest : public testing::TestWithParam<bool> {
     ASSERT_TRUE(attached) << to_string(attached.error());
   }
   std::uint64_t count(const std::string& opcode) const {
-    for (const auto& [name, count] : server_->stats().at(0).by_opcode) {
+    const FuseServer::MountStats stats = server_->stats().at(0);
+    for (const auto& [name, count] : stats.by_opcode) {
       if (name == opcode) return count;
     }
     return 0;

@@ -157,8 +157,8 @@ TEST_F(ReadOnlyViewTest, SmallFilesNeedNoHandle) {
 
 TEST_F(ReadOnlyViewTest, OpensNothingForWriting) {
   const auto program = view_.lookup(abi::kRootNode, "program");
-  for (const std::uint32_t flags : {O_WRONLY, O_RDWR, O_RDONLY | O_TRUNC}) {
-    EXPECT_EQ(view_.ask(Opcode::open, program.nodeid, open_in(flags)).error, EROFS);
+  for (const int flags : {O_WRONLY, O_RDWR, O_RDONLY | O_TRUNC}) {
+    EXPECT_EQ(view_.ask(Opcode::open, program.nodeid, open_in(static_cast<std::uint32_t>(flags))).error, EROFS);
   }
   EXPECT_EQ(view_.ask(Opcode::open, node(etc_), open_in(O_RDONLY)).error, EISDIR);
 }
