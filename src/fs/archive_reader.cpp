@@ -199,7 +199,7 @@ Result<std::optional<ArchiveReader::Member>> ArchiveReader::next() {
     }
     return std::nullopt;
   }
-  if (outcome < ARCHIVE_WARN || (outcome == ARCHIVE_WARN && !impl_->harmless_warning())) {
+  if (outcome != ARCHIVE_OK && !(outcome == ARCHIVE_WARN && impl_->harmless_warning())) {
     Error error = impl_->failure().value();
     if (entry == nullptr || archive_entry_pathname(entry) == nullptr || impl_->error) return fail(std::move(error));
     return fail(std::move(error), archive_entry_pathname(entry));

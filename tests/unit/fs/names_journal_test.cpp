@@ -1,0 +1,121 @@
+#include "fs/names_journal.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "support/golden.h"
+#include "support/image_store.h"
+#include "support/temp_dir.h"
+
+namespace stellarium::fs {
+namespace {
+
+constexpr NamesJournal::Uuid kUuid{std::byte{1}, std::byte{2}, std::byte{3}};
+
+JournalRecord published(std::uint64_t sequence, const std::string& name) {
+  JournalRecord record;
+  record.sequence = sequence;
+  record.kind = JournalRecord::Kind::publish;
+  record.when = {1'700'000'000, 5};
+  record.name = {name, "latest"};
+  record.image = Image{.name = record.name, .layer = static_cast<LayerId>(sequence), .tree = 7, .manifest = cas::hash_of(as_bytes(name)), .manifest_size = 100,
+                       .files = 10, .bytes = 1000, .created = {1'700'000'000, 1}, .source = "web.tar"};
+  record.detail = "web.tar";
+  return record;
+}
+JournalRecord renamed(std::uint64_t sequence, const std::string& from, const std::string& to) {
+  JournalRecord record;
+  record.sequence = sequence;
+  record.kind = JournalRecord::Kind::rename;
+  record.name = {from, "latest"};
+  record.to = {to, "v2"};
+  return record;
+}
+JournalRecord removed(std::uint64_t sequence, const std::string& name) {
+  JournalRecord record;
+  record.sequence = sequence;
+  record.kind = JournalRecord::Kind::remove;
+  record.name = {name, "latest"};
+  return record;
+}
+
+std::string example() {
+  return NamesJournal::encode_header(kUuid) + NamesJournal::encode_record(kUuid, published(1, "web")) +
+         NamesJournal::encode_record(kUuid, published(2, "db")) + NamesJournal::encode_record(kUuid, renamed(3, "web", "www")) +
+         NamesJournal::encode_record(kUuid, removed(4, "db"));
+}
+
+TEST(NamesJournal, SaysWhatTheNamesAreAfterAllRecords) {
+  const auto parsed = NamesJournal::parse(example());
+  ASSERT_TRUE(parsed) << to_string(parsed.error());
+  EXPECT_EQ(parsed->records.size(), 4u);
+  EXPECT_TRUE(parsed->damage.empty());
+  const ReplayedNames names = replay(parsed->records);
+  ASSERT_EQ(names.size(), 1u);
+  EXPECT_EQ(names.begin()->first.text(), "www:v2");
+  EXPECT_EQ(names.begin()->second.name.text(), "www:v2");
+  EXPECT_EQ(names.begin()->second.manifest, cas::hash_of(as_bytes("web")));
+}
+
+TEST(NamesJournal, CutAnywhereKeepsEveryWholeRecord) {
+  const std::string whole = example();
+  std::size_t last = 0;
+  for (std::size_t size = NamesJournal::kHeaderSize; size <= whole.size(); ++size) {
+    const auto parsed = NamesJournal::parse(whole.substr(0, size));
+    ASSERT_TRUE(parsed);
+    EXPECT_GE(parsed->records.size(), last);
+    EXPECT_TRUE(parsed->damage.empty());
+    last = parsed->records.size();
+  }
+  EXPECT_EQ(last, 4u);
+}
+
+TEST(NamesJournal, AFlippedBitCostsOneRecordAndIsReported) {
+  const std::string whole = example();
+  for (std::size_t at = NamesJournal::kHeaderSize; at < whole.size(); ++at) {
+    std::string bytes = whole;
+    bytes[at] = static_cast<char>(bytes[at] ^ 4);
+    const auto parsed = NamesJournal::parse(bytes);
+    ASSERT_TRUE(parsed);
+    EXPECT_EQ(parsed->records.size(), 3u) << at;
+    EXPECT_TRUE(!parsed->damage.empty() || parsed->end < bytes.size()) << at;
+  }
+}
+
+TEST(NamesJournal, RecordsOfAnotherJournalOrFromThePastAreNotTaken) {
+  const std::string foreign = NamesJournal::encode_header(NamesJournal::Uuid{}) + example().substr(NamesJournal::kHeaderSize);
+  EXPECT_TRUE(NamesJournal::parse(foreign)->records.empty());
+  const std::string repeated = example() + NamesJournal::encode_record(kUuid, published(2, "db"));
+  const auto parsed = NamesJournal::parse(repeated);
+  EXPECT_EQ(parsed->records.size(), 4u);
+  EXPECT_EQ(parsed->damage.size(), 1u);
+}
+
+TEST(NamesJournal, OfAnotherVersionIsRefusedWithBothNamed) {
+  std::string bytes = example();
+  bytes[8] = 2;
+  EXPECT_EQ(NamesJournal::parse(bytes).error().code, Errc::version);
+  EXPECT_EQ(NamesJournal::parse("PNG").error().code, Errc::corrupt);
+}
+
+TEST(NamesJournal, AppendsBehindATailThatACrashLeft) {
+  const test::TempDir dir;
+  const auto file = dir / "names.journal";
+  {
+    NamesJournal journal = test::must(NamesJournal::open(system_io(), file));
+    test::must(journal.append(published(9, "web")));
+  }
+  std::ofstream{file, std::ios::binary | std::ios::app} << "SLRN half a record";
+  NamesJournal journal = test::must(NamesJournal::open(system_io(), file));
+  test::must(journal.append(published(9, "db")));
+  const auto parsed = test::must(journal.read());
+  EXPECT_EQ(parsed.records.size(), 2u);
+  EXPECT_TRUE(parsed.damage.empty());
+  EXPECT_EQ(parsed.records[1].sequence, 2u);
+}
+
+TEST(NamesJournal, IsWrittenAsInVersionOne) { EXPECT_EQ(example(), test::golden_or_write("names-journal-v1.bin", example())); }
+
+}  // namespace
+}  // namespace stellarium::fs
