@@ -8,6 +8,7 @@
 
 #include "fs/layer_entry.h"
 #include "fs/posix_acl.h"
+#include "support/golden.h"
 #include "support/image_store.h"
 #include "support/tar_maker.h"
 
@@ -243,6 +244,20 @@ TEST_F(TarImportTest, GivesTheSameManifestWhateverTheStoreHeldBefore) {
   EXPECT_EQ(import(tar).image.manifest, first);
   test::ImageStore elsewhere;
   EXPECT_EQ(test::must(elsewhere.import("x", tar)).image.manifest, first);
+}
+
+TEST_F(TarImportTest, TheStreamOfVersionOneGivesTheManifestOfVersionOne) {
+  const std::string made = TarMaker{}
+                               .directory("./")
+                               .directory("./bin")
+                               .pax({{"path", "./bin/caf\xc3\xa9"}, {"mtime", "1700000000.5"}, {"SCHILY.xattr.user.note", "hello"}})
+                               .file("x", text_of(1000), 0755)
+                               .link("./hard", "./bin/caf\xc3\xa9")
+                               .symlink("./sh", "bin/dash")
+                               .header({.name = "./null", .type = '3', .mode = 0666, .major = 1, .minor = 3})
+                               .whole();
+  const std::string stream = test::golden_or_write("import-stream-v1.tar", made);
+  EXPECT_EQ(import(stream).image.manifest.hex(), "0ec8edf2b89c4a0f754b8446b04566ae008e9ae960dfeeca9747f67d9b064478");
 }
 
 TEST_F(TarImportTest, AnEmptyArchiveIsAnEmptyTree) {

@@ -1,0 +1,92 @@
+// An archive that nobody vouches for: members, data, and the tree that they make. No store: contents are only counted.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "fs/archive_reader.h"
+#include "fs/import_member.h"
+#include "fs/layer_builder.h"
+#include "fs/path_key.h"
+#include "fs/records.h"
+#include "fs/tree_assembly.h"
+
+using namespace stellarium;
+using namespace stellarium::fs;
+
+namespace {
+
+class Input final : public ByteInput {
+ public:
+  explicit Input(ByteSpan bytes) : rest_{bytes} {}
+  Result<std::size_t> read(MutableByteSpan out) override {
+    const std::size_t count = std::min(out.size(), rest_.size());
+    if (count > 0) std::memcpy(out.data(), rest_.data(), count);
+    rest_ = rest_.subspan(count);
+    return count;
+  }
+
+ private:
+  ByteSpan rest_;
+};
+
+constexpr std::size_t kMaxData = 64u << 20;  // a bomb is a matter of time, not of memory
+
+void check_tree(EntrySorter& sorter) {
+  TreeAssembly tree{"/nonexistent"};
+  if (!tree.take(sorter) || !tree.resolve_links()) return;
+  std::uint64_t names = 0, inodes = 0;
+  while (true) {
+    const auto entry = tree.next();
+    if (!entry) std::abort();
+    if (!*entry) break;
+    ++names;
+    if ((*entry)->first) ++inodes;
+    if ((*entry)->first && why_invalid((*entry)->inode) != nullptr) std::abort();
+    if (names > 1 && !valid_name((*entry)->name)) std::abort();
+  }
+  if (names != tree.names() || inodes != tree.inodes()) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Input input{std::as_bytes(std::span{data, size})};
+  ArchiveReader archive{input};
+  EntrySorter sorter{"/nonexistent", 16u << 20};
+  std::uint64_t number = 0, total = 0;
+  (void)sorter.add(path_key(""), TreeAssembly::encode_member(MemberKind::made_parent, 0, {}));
+  while (true) {
+    auto member = archive.next();
+    if (!member || !*member) break;
+    const auto path = normal_path((*member)->path);
+    if (!path) break;
+    if (!take_content_reference(**member)) break;
+    while (total < kMaxData) {
+      const auto block = archive.data();
+      if (!block || !*block) break;
+      total += (*block)->bytes.size();
+    }
+    const std::string key = path_key(*path);
+    for (std::string above = key; !is_root_key(above);) {
+      above = parent_of_key(above);
+      if (!sorter.add(above, TreeAssembly::encode_member(MemberKind::made_parent, 0, {}))) return 0;
+    }
+    ++number;
+    if ((*member)->hard_link) {
+      const auto target = normal_path(*(*member)->hard_link);
+      if (!target || *target == *path) break;
+      if (!sorter.add(key, TreeAssembly::encode_member(MemberKind::link, number, *target))) return 0;
+      if (!sorter.add(path_key(*target), TreeAssembly::encode_member(MemberKind::reference, number, *path))) return 0;
+      continue;
+    }
+    auto inode = inode_of(**member);
+    if (!inode) break;
+    inode->parent = S_ISDIR(inode->mode) ? kRootIno : 0;
+    if (why_invalid(*inode) != nullptr) break;
+    if (!sorter.add(key, TreeAssembly::encode_member(MemberKind::inode, number, encode_attributes(*inode, {})))) return 0;
+  }
+  check_tree(sorter);
+  return 0;
+}
