@@ -17,7 +17,7 @@ enum class Codec : std::uint8_t {
 };
 inline constexpr Codec kLastCodec = Codec::zstd_x86;
 
-inline constexpr int kMinLevel = 1, kMaxLevel = 19;  ///< of zstd; what users may ask for
+inline constexpr int kMinLevel = 1, kMaxLevel = 22;  ///< of zstd; what users may ask for
 
 /// Compresses with zstd at one level.
 ///

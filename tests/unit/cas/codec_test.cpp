@@ -52,10 +52,10 @@ TEST(Codec, SaysWhenTheResultDoesNotFit) {
   EXPECT_FALSE(Compressor{4}.compress(raw, {}));
 }
 
-TEST(Codec, KeepsItsLevelBetweenOneAndNineteen) {
+TEST(Codec, KeepsItsLevelBetweenOneAndTwentyTwo) {
   EXPECT_EQ(Compressor{0}.level(), kMinLevel);
   EXPECT_EQ(Compressor{-7}.level(), kMinLevel);
-  EXPECT_EQ(Compressor{22}.level(), kMaxLevel);
+  EXPECT_EQ(Compressor{23}.level(), kMaxLevel);
   EXPECT_EQ(Compressor{15}.level(), 15);
 }
 
