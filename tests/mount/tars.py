@@ -41,6 +41,7 @@ def record(key: str, value: bytes) -> bytes:
 
 
 END = b"\0" * (2 * BLOCK)
+CONTENT = "SCHILY.xattr.stellarium.content"  # docs/formats/import-stream.md
 FILE = member(b"file", b"hello")
 FOLDER = member(b"folder/", kind=b"5", mode=0o755)
 
@@ -87,8 +88,11 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     member(b"sparse", padded(b"1\n99999999999999999\n512\n") + b"y" * 512) + END,
     "nothing but noise": lambda: bytes(range(1, 256)) * 40,
     "a gzip that ends early": lambda: gzip.compress(good(), mtime=0)[:-40],
-    "a content of another length than its id": lambda: pax(record("STELLARIUM.content", b"ab" * 31)) + member(b"f") + END,
-    "a content that the store does not have": lambda: pax(record("STELLARIUM.content", b"ab" * 32)) + member(b"f") + END,
+    "a content id that is too short": lambda: pax(record(CONTENT, b"ab" * 31 + b" 5 5 0")) + member(b"f") + END,
+    "a content that the store does not have": lambda: pax(record(CONTENT, b"ab" * 32 + b" 5 5 0")) + member(b"f") + END,
+    "a content with a negative size": lambda: pax(record(CONTENT, b"ab" * 32 + b" -5 5 0")) + member(b"f") + END,
+    "a content without a size": lambda: pax(record(CONTENT, b"ab" * 32)) + member(b"f") + END,
+    "no end blocks": lambda: FILE,  # it may have been cut there
 }
 
 # Odd, but what they mean is clear and safe: they are taken.
@@ -96,7 +100,6 @@ TAKEN: dict[str, Callable[[], bytes]] = {
     "a member twice, where the last one counts": lambda: member(b"f", b"one") + member(b"f", b"two") + END,
     "parents that are missing": lambda: member(b"a/b/c", b"x") + END,
     "the root itself": lambda: member(b"./", kind=b"5", mode=0o755) + FILE + END,
-    "no end blocks": lambda: FILE,
     "an empty archive": lambda: END,
     "a device 0:0": lambda: header(b"whiteout", kind=b"3") + END,
     "a symlink that climbs out": lambda: link(b"out", b"../../../etc/passwd") + END,
