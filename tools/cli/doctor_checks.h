@@ -18,7 +18,7 @@ struct Finding {
   std::string advice;  ///< empty if there is nothing to do
 };
 
-/// What this kernel can do for a FUSE file system, after the table in docs/kernels.md.
+/// What this kernel can do for a FUSE file system, after the table in docs/daemon.md.
 struct KernelFeatures {
   bool passthrough, resend, idmapped_mounts, fuse_over_io_uring, large_copies;
 };

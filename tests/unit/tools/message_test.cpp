@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/bytes.h"
+#include "support/golden.h"
 #include "tools/protocol/channel.h"
 
 namespace stellarium::protocol {
@@ -92,6 +93,24 @@ TEST(ContentList, ThatHasNoRoomLeftStillFitsIntoAFrame) {
   while (list.has_room_for(path.size())) list.add({id_of(1), ~std::uint64_t{0}, path});
   EXPECT_GT(list.entries.size(), 100u);
   EXPECT_LE(list.encode().size(), kMaxPayload);
+}
+
+TEST(Messages, OfVersion1LookAsReleased) {
+  std::string all;
+  const auto frame = [&all](MessageType type, const std::string& payload) {
+    put_le(all, static_cast<std::uint16_t>(type));
+    put_le(all, std::uint16_t{0});
+    put_le(all, static_cast<std::uint32_t>(payload.size()));
+    all += payload;
+  };
+  ContentList list;
+  list.add({id_of(1), 300, "etc/passwd"});
+  frame(MessageType::hello, Hello{.build = "0.1.0"}.encode());
+  frame(MessageType::welcome, Welcome{.build = "0.1.0", .store_uuid = "01234567-89ab-4def-8123-456789abcdef", .server_pid = 4711}.encode());
+  frame(MessageType::request, Request{{"ls", "-l", "web"}, true}.encode());
+  frame(MessageType::progress, Progress{.phase = "import", .done = 1000, .total = 70'000, .files = 3}.encode());
+  frame(MessageType::contents, list.encode());
+  EXPECT_EQ(test::golden_or_write("protocol-v1.bin", all), all);
 }
 
 TEST(Messages, CutAnywhereOrLengthenedAreRefused) {

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "support/golden.h"
 #include "support/temp_dir.h"
 #include "tools/server/mounts.h"
 
@@ -21,6 +22,14 @@ TEST(StoreFormat, OfANewStoreIsReadBack) {
   ASSERT_TRUE(made) << to_string(made.error());
   EXPECT_EQ(made->size(), 36u);
   EXPECT_EQ(*open_format(system_io(), temp.path()), *made);
+}
+
+TEST(StoreFormat, OfVersion1IsReadAsReleased) {
+  const test::TempDir temp;
+  write(temp.path() / "format", test::golden("store-format-v1.txt"));
+  const auto opened = open_format(system_io(), temp.path());
+  ASSERT_TRUE(opened) << to_string(opened.error());
+  EXPECT_EQ(*opened, "01234567-89ab-4def-8123-456789abcdef");
 }
 
 TEST(StoreFormat, OfAnotherVersionIsRefusedNamingBoth) {
