@@ -96,7 +96,10 @@ Result<SegmentWriter> SegmentSet::take_writer() {
     if (auto ok = write_record(number, SegmentRecord{}, Database::Sync::yes); !ok) return fail(std::move(ok).error());
     return SegmentWriter::create(io_, dir_fd_.get(), number, store_);
   }();
-  if (!writer) release(number, std::nullopt);
+  if (!writer) {
+    cut_tail(number);
+    release(number, std::nullopt);
+  }
   return writer;
 }
 
@@ -104,7 +107,18 @@ void SegmentSet::give_back(SegmentWriter writer) {
   const std::uint32_t number = writer.number();
   const auto record = table_.find(number);
   const bool usable = !writer.failed() && record && record->state == SegmentState::open;
+  if (writer.failed()) cut_tail(number);
   release(number, usable ? std::optional{std::move(writer)} : std::nullopt);
+}
+
+void SegmentSet::cut_tail(std::uint32_t number) {
+  // A full disk must not stay full of what a failed import left. If this fails too, the next open does it.
+  const auto record = table_.find(number);
+  if (!record || record->state != SegmentState::open) return;
+  if (record->durable_size == 0)
+    (void)remove_file(number);
+  else
+    (void)SegmentWriter::resume(io_, dir_fd_.get(), number, store_, record->durable_size);
 }
 
 void SegmentSet::release(std::uint32_t number, std::optional<SegmentWriter> writer) {

@@ -82,6 +82,7 @@ class SegmentSet {
   Result<void> recover() EXCLUDES(mutex_);
   Result<void> recover_open(std::uint32_t number, const SegmentRecord& record) EXCLUDES(mutex_);
   Result<void> remove_file(std::uint32_t number) EXCLUDES(mutex_);
+  void cut_tail(std::uint32_t number) EXCLUDES(mutex_);
   void release(std::uint32_t number, std::optional<SegmentWriter> writer) EXCLUDES(mutex_);
   Result<std::vector<std::uint32_t>> files() const;
   Result<void> write_record(std::uint32_t number, const SegmentRecord& record, Database::Sync sync);

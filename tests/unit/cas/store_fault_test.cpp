@@ -84,6 +84,23 @@ TEST(StoreFaults, AnImportThatFailsAtAnyCallCanBeRepeated) {
   }
 }
 
+TEST(StoreFaults, AFailedImportGivesItsSpaceBack) {
+  stellarium::test::FaultIo io;
+  TestStore store{TestStore::small(), io};
+  ASSERT_TRUE(import(*store, 100, 1));
+  const auto size_of_segments = [&] {
+    std::uintmax_t bytes = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(store.segments())) bytes += entry.file_size();
+    return bytes;
+  };
+  const auto before = size_of_segments();
+  for (const std::uint64_t call : {0u, 2u, 5u}) {
+    io.fail_at(call, ENOSPC);
+    EXPECT_EQ(import(*store, 0, 6).error().code, Errc::out_of_space);
+    EXPECT_EQ(size_of_segments(), before) << "call " << call;
+  }
+}
+
 TEST(StoreFaults, ACollectionThatFailsAtAnyCallLosesNothing) {
   bool reached = true;
   for (std::uint64_t call = 0; reached; ++call) {
