@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 
 #include "base/mutex.h"
 #include "cas/database_status.h"
@@ -46,15 +47,16 @@ class RocksDatabase final : public Database {
   Stats stats() const override;
 
  private:
-  Result<void> writable() const;
+  Result<void> writable();
   /// Remembers that a write's fate is unknown: an engine that failed to sync may still bring the batch back at the next
-  /// open, so going on as if it had not happened would be a lie.
+  /// open, so going on as if it had not happened would be a lie. A full disk is another matter: see writable().
   tl::unexpected<Error> stop(const rocksdb::Status& status, const std::string& doing);
   rocksdb::DB& db() const { return engine_->db(); }
 
   std::shared_ptr<Engine> engine_;
   const bool read_only_;
   std::atomic<bool> stopped_ = false;
+  std::atomic<bool> full_ = false;
 
   // Group commit: one caller syncs for all that asked before it began.
   Mutex sync_mutex_;
@@ -63,14 +65,20 @@ class RocksDatabase final : public Database {
   std::uint64_t durable_ GUARDED_BY(sync_mutex_) = 0;  ///< engine sequence number up to which the log is on disk
 };
 
-Result<void> RocksDatabase::writable() const {
+Result<void> RocksDatabase::writable() {
   if (read_only_) return fail(Errc::permission, "the database was opened for reading only");
   if (stopped_) return fail(Errc::io, "the database stopped after a failed write; it must be opened again");
+  if (!full_) return {};
+  // Flushes what was acknowledged into tables and begins a new log: after that, the batch that found the disk full is
+  // certainly not in the database, and everything before it is durable.
+  if (const rocksdb::Status status = db().Resume(); !status.ok())
+    return fail(Error{Errc::out_of_space, "the database waits for space on its disk", ENOSPC});
+  full_ = false;
   return {};
 }
 
 tl::unexpected<Error> RocksDatabase::stop(const rocksdb::Status& status, const std::string& doing) {
-  stopped_ = true;
+  (status.IsNoSpace() ? full_ : stopped_) = true;
   return fail_status(status, doing);
 }
 
@@ -97,8 +105,6 @@ Result<void> RocksDatabase::write(Batch&& batch, Sync sync) {
   options.sync = sync == Sync::yes;
   const rocksdb::Status status = db().Write(options, &changes);
   if (status.ok()) return {};
-  // A full disk refused the batch before anything was acknowledged; the engine resumes by itself once there is room.
-  if (status.IsNoSpace() && sync == Sync::no) return fail_status(status, "writing a batch");
   return stop(status, "writing a batch");
 }
 
@@ -110,19 +116,20 @@ Result<void> RocksDatabase::sync() {
       MutexLock lock{sync_mutex_};
       while (syncing_ && durable_ < wanted) lock.wait(synced_);
       if (durable_ >= wanted) return {};
-      if (auto ok = writable(); !ok) return ok;  // the sync we waited for failed
+      if (stopped_ || full_)
+        return fail(full_ ? Errc::out_of_space : Errc::io, "the sync of the log that this one waited for failed");
       syncing_ = true;
     }
     const std::uint64_t covered = db().GetLatestSequenceNumber();
     const rocksdb::Status status = db().SyncWAL();
-    if (!status.ok()) stopped_ = true;
+    const auto failed = status.ok() ? Result<void>{} : Result<void>{stop(status, "syncing the log")};
     {
       MutexLock lock{sync_mutex_};
       syncing_ = false;
       if (status.ok()) durable_ = std::max(durable_, covered);
     }
     synced_.notify_all();
-    if (!status.ok()) return stop(status, "syncing the log");
+    if (!failed) return failed;
   }
 }
 

@@ -25,9 +25,9 @@ struct Family {
 ///
 /// Keys and values are bytes; families with big-endian keys iterate in numeric order.
 /// Threads: all functions may be called concurrently; a Cursor and a Batch belong to one thread at a time.
-/// Errors:  corrupt (a block failed its checksum), out_of_space, io. After a failed sync the database refuses further
-///          writes until it is opened again (fail-stop): what was not acknowledged is decided anew from recovered
-///          state.
+/// Errors:  corrupt (a block failed its checksum), out_of_space, io. After a failed write or sync the database refuses
+///          further writes until it is opened again (fail-stop): what was not acknowledged is decided anew from
+///          recovered state. Only out_of_space heals by itself, once there is room: that batch is then not there.
 class Database {
  public:
   struct Options {
