@@ -116,7 +116,7 @@ struct ArchiveReader::Impl {
     while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
       set_xattr(member.xattrs, attribute_name(text_or_empty(name)), std::string{static_cast<const char*>(value), size});
     }
-    if ((archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0) return fail(Errc::not_supported, "an NFSv4 ACL");
+    member.nfs4_acl = (archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0;
     if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAclAccess, member.xattrs); !added) return added;
     if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kAclDefault, member.xattrs); !added) return added;
     for (const auto& [attribute, binary] : member.xattrs) {
@@ -174,8 +174,8 @@ ArchiveReader::ArchiveReader(ByteInput& input) : impl_{std::make_unique<Impl>(in
   archive_read_support_filter_lzma(reader);
   archive_read_support_filter_xz(reader);
   archive_read_support_filter_zstd(reader);
+  // No other format: cpio's headers would make libarchive allocate what they declare.
   archive_read_support_format_tar(reader);
-  archive_read_support_format_cpio(reader);
 }
 
 ArchiveReader::~ArchiveReader() = default;
@@ -192,9 +192,8 @@ Result<std::optional<ArchiveReader::Member>> ArchiveReader::next() {
   archive_clear_error(reader);
   const int outcome = archive_read_next_header(reader, &entry);
   if (outcome == ARCHIVE_EOF) {
-    const bool tar = (archive_format(reader) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_TAR;
     // libarchive takes a tar that just stops for one that ends: the mark, a block of zeros, must have been read.
-    if (tar && archive_filter_bytes(reader, 0) - archive_read_header_position(reader) < kTarBlock) {
+    if (archive_filter_bytes(reader, 0) - archive_read_header_position(reader) < kTarBlock) {
       return fail(Errc::invalid_argument, "the archive ends without its end mark: it was cut off");
     }
     return std::nullopt;

@@ -14,7 +14,7 @@
 
 namespace stellarium::fs {
 
-/// Reads the members of a tar or cpio stream, compressed or not, through libarchive. Names, targets and attributes are the bytes that the archive
+/// Reads the members of a tar stream, compressed or not, through libarchive. Names, targets and attributes are the bytes that the archive
 /// holds, whatever the locale.
 ///
 /// Errors:  invalid_argument (malformed, cut off, no archive at all), those of the input.
@@ -30,7 +30,8 @@ class ArchiveReader {
     Timespec atime, mtime, ctime, btime;  ///< atime and ctime are mtime, btime is 0, where the archive does not say
     std::string symlink;                  ///< target
     std::optional<std::string> hard_link; ///< path of the member that this is another name of
-    Xattrs xattrs;                        ///< unsorted, names unique; ACLs in binary form
+    Xattrs xattrs;                        ///< unsorted, names unique; POSIX ACLs in binary form
+    bool nfs4_acl = false;                ///< it has an ACL that Linux cannot keep
   };
   /// A part of a member's data. What lies between parts is a hole.
   struct Block {

@@ -50,10 +50,7 @@ class TarImport {
     ++members_;
     const Result<std::string> path = normal_path(member.path);
     if (!path) return fail(path.error());
-    if (S_ISSOCK(member.mode)) {
-      observer_.note(member.path + ": a socket, skipped");
-      return {};
-    }
+    if (member.nfs4_acl) observer_.note(member.path + ": its NFSv4 ACL was skipped");
     const Result<std::optional<ContentReference>> reference = take_content_reference(member);
     if (!reference) return fail(reference.error());
     if (member.hard_link) return take_link(member, *path);
@@ -72,7 +69,7 @@ class TarImport {
     const Result<std::string> target = normal_path(*member.hard_link);
     if (!target) return fail(target.error(), "a hard link to " + *member.hard_link);
     if (member.size == 0) return builder_.add_link(path, *target);
-    // Some archivers (cpio, star) put the data beside the last name. Then that name is the file, and the one before it the link.
+    // Some archivers (star) put the data beside the last name. Then that name is the file, and the one before it the link.
     if (!S_ISREG(member.mode)) return fail(Errc::invalid_argument, "a hard link with data, but no regular file");
     Result<Inode> inode = inode_of(member);
     if (!inode) return fail(inode.error());

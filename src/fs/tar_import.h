@@ -18,7 +18,7 @@ class ImportObserver {
   virtual ~ImportObserver() = default;
   /// Bytes of the stream read so far. Returning false cancels: the import ends with `cancelled` and leaves nothing.
   virtual bool progress(std::uint64_t /*stream_bytes*/, std::uint64_t /*files*/) { return true; }
-  virtual void note(const std::string& /*line*/) {}  ///< something skipped (a socket), said once each
+  virtual void note(const std::string& /*line*/) {}  ///< something of a member was skipped
   /// A regular file of the stream is in the store under this id: what a stat cache remembers. In stream order.
   virtual void content(std::string_view /*path*/, const cas::ContentId& /*id*/, std::uint64_t /*size*/) {}
 };
@@ -29,7 +29,7 @@ struct ImportReport {
   cas::WriteSession::Totals totals;
 };
 
-/// Reads one tar stream (pax, GNU, ustar, cpio …; any compression libarchive knows) into a new sealed layer and publishes it as `name`.
+/// Reads one tar stream (pax, GNU, ustar; any compression that libarchive decodes itself) into a new sealed layer and publishes it as `name`.
 ///
 /// Members may come in any order; parents that are missing are made. A member whose content is already known may carry only its id, in the
 /// pax attribute STELLARIUM.content (docs/formats/import-stream.md): the command process uses that for files that its stat cache knows.

@@ -54,7 +54,7 @@ void check_tree(EntrySorter& sorter) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input input{std::as_bytes(std::span{data, size})};
   ArchiveReader archive{input};
-  EntrySorter sorter{"/nonexistent", 16u << 20};
+  EntrySorter sorter{"/nonexistent", 256u << 10};
   std::uint64_t number = 0, total = 0;
   (void)sorter.add(path_key(""), TreeAssembly::encode_member(MemberKind::made_parent, 0, {}));
   while (true) {
