@@ -1,6 +1,8 @@
 #include "cas/branch_filter.h"
 
+#include <bit>
 #include <cstdint>
+#include <span>
 
 namespace stellarium::cas {
 namespace {
@@ -20,14 +22,26 @@ constexpr std::uint32_t sign_extended(std::uint32_t value) {
   return (value & 0x01ff'ffff) | ((value & 0x0100'0000) != 0 ? 0xfe00'0000 : 0);
 }
 
+constexpr std::uint64_t in_every_byte(std::uint8_t value) {
+  return value * std::uint64_t{0x0101'0101'0101'0101};
+}
+
+/// Where the first opcode at or behind `at` is; the end of the data if there is none.
+std::size_t find_branch(ByteSpan data, std::size_t at) {
+  for (; at + sizeof(std::uint64_t) <= data.size(); at += sizeof(std::uint64_t)) {
+    const std::uint64_t eight = load_le<std::uint64_t>(&data[at]);
+    const std::uint64_t other = (eight & in_every_byte(0xfe)) ^ in_every_byte(0xe8);  // an opcode is a zero byte in it
+    const std::uint64_t zeros = (other - in_every_byte(1)) & ~other & in_every_byte(0x80);  // exact up to the first one
+    if (zeros != 0) return at + static_cast<std::size_t>(std::countr_zero(zeros)) / 8;
+  }
+  while (at < data.size() && !is_branch(data[at])) ++at;
+  return at;
+}
+
 /// Calls `found` with the operand's place and the position of the next instruction for every near branch.
 template <typename Byte, typename Found>
 void for_each_near_branch(std::span<Byte> data, Found found) {
-  for (std::size_t at = 0; at + kOperand < data.size();) {
-    if (!is_branch(data[at])) {
-      ++at;
-      continue;
-    }
+  for (std::size_t at = find_branch(data, 0); at + kOperand < data.size(); at = find_branch(data, at)) {
     Byte* const operand = &data[at + 1];
     at += 1 + kOperand;
     if (is_near(load_le<std::uint32_t>(operand))) found(operand, static_cast<std::uint32_t>(at));

@@ -37,6 +37,17 @@ TEST(BranchFilter, ConvertsBranchesBackwards) {
   EXPECT_EQ(converted(bytes({0x90, 0xe9, 0xfa, 0xff, 0xff, 0xff})), bytes({0x90, 0xe9, 0x00, 0x00, 0x00, 0x00}));
 }
 
+TEST(BranchFilter, FindsBranchesAtEveryPlaceAmongLookAlikes) {
+  for (std::size_t place = 0; place < 24; ++place) {
+    Bytes data(40, place % 2 == 0 ? std::byte{0xe7} : std::byte{0xea});
+    data[place] = std::byte{0xe8};
+    for (std::size_t i = 1; i <= 4; ++i) data[place + i] = std::byte{0};
+    Bytes expected = data;
+    expected[place + 1] = static_cast<std::byte>(place + 5);
+    EXPECT_EQ(converted(data), expected) << place;
+  }
+}
+
 TEST(BranchFilter, LeavesFarOperandsAndTheEndAlone) {
   const Bytes far = bytes({0xe8, 0x01, 0x02, 0x03, 0x01}), cut = bytes({0x90, 0xe8, 0x00, 0x00, 0x00});
   EXPECT_EQ(converted(far), far);
