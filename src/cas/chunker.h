@@ -8,9 +8,9 @@ namespace stellarium::cas {
 
 /// Finds content-defined cut points in a byte stream.
 ///
-/// Method:  FastCDC, normalized chunking with two bytes per round (Xia et al., USENIX ATC 2016, TPDS 2020). We differ in
-///          two points: the gear table is our own (chunker_gear.h), and hashing begins one window before `min`, so that
-///          whether a position can be a cut depends on the 64 bytes before it only.
+/// Method:  FastCDC, normalized chunking with two bytes per round (Xia et al., USENIX ATC 2016, TPDS 2020). We differ
+///          in two points: the gear table is our own (chunker_gear.h), and hashing begins one window before `min`, so
+///          that whether a position can be a cut depends on the 64 bytes before it only.
 /// Shape:   the stream may arrive in spans of any size; the cuts depend on the concatenated bytes only.
 /// Units:   bytes. Chunks are min … max long, near avg in the mean; only the last one may be shorter than min.
 /// Zeros:   a run of zeros (with the default sizes: of any repeated byte) is not cut before max, so that holes become

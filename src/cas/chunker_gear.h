@@ -6,8 +6,8 @@ namespace stellarium::cas {
 
 /// The table of a gear hash: one random 64-bit number for each value of a byte.
 ///
-/// Method:  the output of splitmix64 (Steele, Lea, Flood, OOPSLA 2014) from a fixed seed, made at compile time. Seed and
-///          order are part of what makes equal contents equal chunks everywhere: never change them.
+/// Method:  the output of splitmix64 (Steele, Lea, Flood, OOPSLA 2014) from a fixed seed, made at compile time. Seed
+///          and order are part of what makes equal contents equal chunks everywhere: never change them.
 /// Why own: a table from a seed is checked by reading these lines, a copied one is not.
 using GearTable = std::array<std::uint64_t, 256>;
 

@@ -14,8 +14,8 @@ namespace stellarium::cas {
 ///
 /// Life:    create (or resume), then any number of append and sync, then finish once. Dropping it leaves a segment
 ///          without footer, whose durable part can be resumed or walked.
-/// Errors:  out_of_space, io. After any error the writer takes no more appends: what was not yet durable must be written
-///          again, to another segment, because after a failed fdatasync nobody knows what reached the disk.
+/// Errors:  out_of_space, io. After any error the writer takes no more appends: what was not yet durable must be
+///          written again, to another segment, because after a failed fdatasync nobody knows what reached the disk.
 /// Threads: one at a time.
 /// Borrows: `io` and `dir` (the segments folder) for as long as it lives.
 class SegmentWriter {
