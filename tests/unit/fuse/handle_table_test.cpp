@@ -11,6 +11,8 @@
 #include <random>
 #include <set>
 
+#include "support/golden.h"
+
 namespace stellarium::fs::fuse {
 namespace {
 
@@ -155,6 +157,19 @@ TEST_F(HandleTableTest, DropsRecordsThatWereOverwritten) {
   const std::uint64_t noise = 0x1122334455667788;
   ASSERT_EQ(::pwrite(fd_.get(), &noise, sizeof noise, 4096 + 24), static_cast<ssize_t>(sizeof noise));
   EXPECT_TRUE(open().handles().empty());
+}
+
+TEST_F(HandleTableTest, LooksAsItsFormatPageSays) {
+  {
+    HandleTable table = open();
+    table.set_features(5);
+    ASSERT_TRUE(table.add_backing({{cas::hash_of(as_bytes("content")), 70'000}, 3}));
+    table.confirm(table.begin(handle(100))->handle);
+    ASSERT_TRUE(table.begin({.unique = 102, .node = NodeId{8}}));
+  }
+  std::string bytes(4096 + 3 * 64, '\0');
+  ASSERT_EQ(::pread(fd_.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(bytes, test::golden_or_write("handle-table-v1.bin", bytes));
 }
 
 TEST_F(HandleTableTest, SurvivesAKillAtAnyInstruction) {

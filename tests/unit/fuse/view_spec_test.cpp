@@ -1,0 +1,38 @@
+#include <gtest/gtest.h>
+
+#include "fs/fuse/fuse_server.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+TEST(ViewSpec, OfAnImageComesBackAsItWas) {
+  ViewSpec spec;
+  spec.image = {"debian", "12"};
+  spec.layer = 4'000'000'000;
+  spec.tree = 1'000'000;
+  const auto again = ViewSpec::decode(spec.encode());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->kind, ViewSpec::Kind::image);
+  EXPECT_EQ(again->image, spec.image);
+  EXPECT_EQ(again->layer, spec.layer);
+  EXPECT_EQ(again->tree, spec.tree);
+}
+
+TEST(ViewSpec, OfTheWholeStoreComesBackAsItWas) {
+  ViewSpec spec;
+  spec.kind = ViewSpec::Kind::store;
+  const auto again = ViewSpec::decode(spec.encode());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->kind, ViewSpec::Kind::store);
+}
+
+TEST(ViewSpec, RefusesEverythingElse) {
+  for (const char* text : {"", "store ", "image", "image 1", "image 1 2", "image 1 2 ", "image x 2 debian:12", "image 1 99999999999 a:b",
+                           "image -1 2 a:b", "image 1 2 ../etc:b", "volume 1 2 a:b"}) {
+    const auto spec = ViewSpec::decode(text);
+    EXPECT_FALSE(spec) << text;
+  }
+}
+
+}  // namespace
+}  // namespace stellarium::fs::fuse
