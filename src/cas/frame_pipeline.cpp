@@ -6,6 +6,9 @@
 namespace stellarium::cas {
 namespace {
 
+// Chunks that wait for the end of their segment. Only tiny ones get so many: a segment holds some 5,000 of usual size.
+constexpr std::size_t kMaxUnpublished = 32'768;
+
 FrameKind kind_of(FramePipeline::Lane lane) {
   switch (lane) {
     case FramePipeline::Lane::frames:
@@ -129,7 +132,9 @@ Result<void> FramePipeline::append_to_segment(const Frame& frame) {
   delta_.containers += 1;
   delta_.chunks += static_cast<std::uint32_t>(entries.size());
   delta_.raw_bytes += frame.builder.raw_size();
-  return {};
+  if (appended_.size() + moved_.size() < kMaxUnpublished) return {};
+  if (auto ok = writer_->sync(); !ok) return ok;
+  return publish(/*finished=*/false);
 }
 
 /// Enters what is on disk into the index, together with the size up to which the segment counts.
