@@ -51,19 +51,29 @@ Result<std::vector<fs::Dirent>> sorted_entries(const fs::LayerReader& reader, fs
 
 namespace {
 
+Result<bool> skip_or_fail(const Unreadable& unreadable, const std::string& path, const Error& error) {
+  if (unreadable && unreadable(path, error)) return true;
+  return fail(error, path);
+}
+
 /// False: the visitor asked to stop.
 Result<bool> walk_below(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const fs::Inode& inode,
-                        const std::function<bool(const Visited&)>& visit) {
+                        const std::function<bool(const Visited&)>& visit, const Unreadable& unreadable) {
   if (!visit({path, ino, inode})) return false;
   if (!S_ISDIR(inode.mode)) return true;
   const auto entries = sorted_entries(reader, ino);
-  if (!entries) return fail(entries.error(), path);
+  if (!entries) return skip_or_fail(unreadable, path, entries.error());
   for (const fs::Dirent& entry : *entries) {
     const std::string below = join(path, entry.name);
     const auto found = reader.inode(entry.ino);
-    if (!found) return fail(found.error(), below);
-    if (!*found) return fail(Errc::corrupt, below + " names inode " + std::to_string(entry.ino) + ", which does not exist");
-    auto going_on = walk_below(reader, below, entry.ino, **found, visit);
+    Result<bool> going_on = true;
+    if (!found) {
+      going_on = skip_or_fail(unreadable, below, found.error());
+    } else if (!*found) {
+      going_on = skip_or_fail(unreadable, below, Error{Errc::corrupt, "names inode " + std::to_string(entry.ino) + ", which does not exist"});
+    } else {
+      going_on = walk_below(reader, below, entry.ino, **found, visit, unreadable);
+    }
     if (!going_on || !*going_on) return going_on;
   }
   return true;
@@ -71,11 +81,18 @@ Result<bool> walk_below(const fs::LayerReader& reader, const std::string& path, 
 
 }  // namespace
 
-Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const std::function<bool(const Visited&)>& visit) {
+Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const std::function<bool(const Visited&)>& visit,
+                  const Unreadable& unreadable) {
   const auto inode = reader.inode(ino);
-  if (!inode) return fail(inode.error(), path);
-  if (!*inode) return fail(Errc::corrupt, path + " has no inode");
-  if (auto walked = walk_below(reader, path, ino, **inode, visit); !walked) return fail(walked.error());
+  Result<bool> walked = true;
+  if (!inode) {
+    walked = skip_or_fail(unreadable, path, inode.error());
+  } else if (!*inode) {
+    walked = skip_or_fail(unreadable, path, Error{Errc::corrupt, "has no inode"});
+  } else {
+    walked = walk_below(reader, path, ino, **inode, visit, unreadable);
+  }
+  if (!walked) return fail(walked.error());
   return {};
 }
 

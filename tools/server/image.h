@@ -29,7 +29,11 @@ struct Visited {
   fs::Ino ino;
   const fs::Inode& inode;
 };
-Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const std::function<bool(const Visited&)>& visit);
+///
+/// A directory or inode that cannot be read ends the walk with that error, unless `unreadable` says (by true) that it goes on without it.
+using Unreadable = std::function<bool(const std::string& path, const Error& error)>;
+Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const std::function<bool(const Visited&)>& visit,
+                  const Unreadable& unreadable = {});
 
 /// The entries of one directory, by name.
 Result<std::vector<fs::Dirent>> sorted_entries(const fs::LayerReader& reader, fs::Ino dir);

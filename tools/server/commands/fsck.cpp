@@ -33,14 +33,22 @@ class DamageMap {
     for (const fs::Image& image : *images) {
       if (is_lost(image.manifest, image.manifest_size)) lost.push_back({image.name.text(), "(layer object: the image still works, a rebuild would lose it)"});
       const fs::LayerReader reader{context_.store.database(), image.layer};
-      auto walked = walk(reader, "/", fs::kRootIno, [&](const Visited& visited) {
+      const auto visit = [&](const Visited& visited) {
         if (visited.inode.body == fs::Body::content && is_lost(visited.inode.content, visited.inode.size)) lost.push_back({image.name.text(), visited.path});
         return !context_.io.cancelled();
-      });
-      if (!walked) lost.push_back({image.name.text(), to_string(walked.error())});
+      };
+      // One damaged record does not hide the others: a directory that cannot be listed stands for everything below it.
+      const auto unreadable = [&](const std::string& path, const Error& error) {
+        lost.push_back({image.name.text(), path});
+        records_.push_back(image.name.text() + " " + path + ": " + to_string(error));
+        return true;
+      };
+      if (auto walked = walk(reader, "/", fs::kRootIno, visit, unreadable); !walked) return fail(walked.error());
     }
     return lost;
   }
+  /// What was wrong with records of names and inodes: one line each, after files().
+  const std::vector<std::string>& damaged_records() const { return records_; }
 
  private:
   bool is_lost(const cas::ContentId& content, std::uint64_t size) {
@@ -56,6 +64,7 @@ class DamageMap {
 
   CommandContext& context_;
   const ChunkSet& damaged_;
+  std::vector<std::string> records_;
   std::unordered_map<cas::ContentId, bool, cas::HashOfHash> known_;
 };
 
@@ -118,6 +127,7 @@ int run(const cli::FsckOptions& options, CommandContext& context) {
     return kCouldNotCheck;
   }
   findings.lost = std::move(*lost);
+  findings.damage.insert(findings.damage.end(), map.damaged_records().begin(), map.damaged_records().end());
   if (io.cancelled()) return kCouldNotCheck;
   if (!findings.lost.empty() && findings.damage.empty()) findings.damage.emplace_back("records of files that cannot be followed to their contents");
   print(findings, context);
