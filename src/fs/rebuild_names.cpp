@@ -13,6 +13,7 @@ namespace stellarium::fs {
 namespace {
 
 Result<void> restore_layer(cas::Database& database, cas::ContentStore& contents, const Image& image, const std::filesystem::path& scratch) {
+  if (Result<void> erased = erase_layer(database, image.layer); !erased) return erased;  // what a rebuild that was stopped had done
   ContentInput input{contents, image.manifest, image.manifest_size};
   LayerObjectReader object{input};
   LayerTables tables{database, image.layer, scratch};
@@ -30,9 +31,9 @@ Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& 
                                     const std::filesystem::path& scratch) {
   const Result<NamesJournal> journal = NamesJournal::open(io, journal_file);
   if (!journal) return fail(journal.error());
-  const Result<std::vector<std::pair<LayerId, LayerRecord>>> present = read_layers(database);
-  if (!present) return fail(present.error());
-  if (!present->empty()) return fail(Errc::exists, "the database still has layers: only an empty one is rebuilt");
+  const Result<std::optional<LayerCounters>> done = read_counters(database);
+  if (!done) return fail(done.error());
+  if (*done) return fail(Errc::exists, "the database still has its names: only a lost one is rebuilt");
   const Result<NamesJournal::Parsed> parsed = journal->read();
   if (!parsed) return fail(parsed.error());
 
