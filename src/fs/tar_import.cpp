@@ -172,6 +172,26 @@ class TarImport {
   std::uint64_t members_ = 0;
 };
 
+// The order makes it safe: records and contents are durable before the one small batch that makes them an image.
+Result<void> seal_and_publish(cas::Database& database, Catalog& catalog, const Catalog::NewLayer& layer, LayerBuilder& builder, cas::WriteSession& session,
+                              ImportReport& report) {
+  const Result<LayerBuilder::Sealed> sealed = builder.seal(database, layer.layer, session);
+  if (!sealed) return fail(sealed.error());
+  if (Result<void> committed = session.commit(); !committed) return committed;
+  timespec created{};
+  ::clock_gettime(CLOCK_REALTIME, &created);
+  Image& image = report.image;
+  image.layer = layer.layer;
+  image.tree = layer.tree;
+  image.manifest = sealed->manifest;
+  image.manifest_size = sealed->manifest_size;
+  image.files = sealed->files;
+  image.bytes = sealed->bytes;
+  image.created = {created.tv_sec, static_cast<std::uint32_t>(created.tv_nsec)};
+  report.totals = session.totals();
+  return catalog.publish(image);
+}
+
 }  // namespace
 
 Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& contents, Catalog& catalog, const std::filesystem::path& scratch,
@@ -181,26 +201,16 @@ Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& cont
   TarImport import{*session, builder, stream, observer};
   if (Result<void> done = import.run(); !done) return fail(done.error());
 
-  const Result<Catalog::NewLayer> layer = catalog.begin_layer();
+  Result<Catalog::NewLayer> layer = catalog.begin_layer();
   if (!layer) return fail(layer.error());
-  const Result<LayerBuilder::Sealed> sealed = builder.seal(database, layer->layer, *session);
-  if (!sealed) return fail(sealed.error());
-  if (Result<void> committed = session->commit(); !committed) return fail(committed.error());
-
-  timespec created{};
-  ::clock_gettime(CLOCK_REALTIME, &created);
   ImportReport report = import.report;
-  report.totals = session->totals();
-  report.image = Image{.name = name,
-                       .layer = layer->layer,
-                       .tree = layer->tree,
-                       .manifest = sealed->manifest,
-                       .manifest_size = sealed->manifest_size,
-                       .files = sealed->files,
-                       .bytes = sealed->bytes,
-                       .created = {created.tv_sec, static_cast<std::uint32_t>(created.tv_nsec)},
-                       .source = source};
-  if (Result<void> published = catalog.publish(report.image); !published) return fail(published.error());
+  report.image.name = name;
+  report.image.source = source;
+  if (Result<void> done = seal_and_publish(database, catalog, *layer, builder, *session, report); !done) {
+    layer->pin.reset();
+    (void)catalog.sweep();  // records that are in the database already go now, not at the next gc
+    return fail(done.error());
+  }
   return report;
 }
 

@@ -41,6 +41,9 @@ Result<StoreFolder> open_folder(const std::filesystem::path& dir, Io& io) {
   if (!lock) return fail(lock.error(), dir.string());
   if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) return fail(Errc::busy, "another server has the store " + dir.string() + " open");
   folder.lock = std::move(*lock);
+  // What an import left that was killed: nothing in there is of use to another process.
+  std::error_code ignored;
+  for (const auto& left : std::filesystem::directory_iterator{dir / "tmp", ignored}) std::filesystem::remove_all(left.path(), ignored);
   return folder;
 }
 
