@@ -31,6 +31,7 @@ class LocalStore final : public ContentStore {
   }
   Result<RecompressReport> recompress(const LiveContents& live, int level, const Progress& progress) override;
   Result<CheckReport> check(bool deep, const Progress& progress) override {
+    MutexLock lock{parts_.maintenance};
     return check_store(parts_, deep, progress);
   }
   Result<void> rebuild(const Progress& progress) override {

@@ -4,6 +4,13 @@
 
 namespace stellarium::cas {
 
+void LiveSet::add(const Hash& id) {
+  words_.push_back(word_of(id));
+  if (words_.size() < limit_) return;
+  seal();
+  limit_ = std::max(limit_, 2 * words_.size());
+}
+
 void LiveSet::seal() {
   std::ranges::sort(words_);
   words_.erase(std::unique(words_.begin(), words_.end()), words_.end());

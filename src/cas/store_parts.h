@@ -42,7 +42,7 @@ struct StoreParts {
   Compressor compressor;
   Decompressor decompressor;
   WorkerPool workers;  // after what its jobs use
-  Mutex maintenance;   // gc, recompress and rebuild exclude one another
+  Mutex maintenance;   // gc, recompress, check and rebuild exclude one another
   std::atomic<bool> closed = false;
   std::atomic<std::uint64_t> frames_decoded = 0, corrupt_reads = 0;
 };
@@ -61,7 +61,8 @@ std::unique_ptr<WriteSession> make_session(StoreParts& parts);
                                                                          const ContentStore::Progress& progress)
     REQUIRES(parts.maintenance);
 [[nodiscard]] Result<ContentStore::CheckReport> check_store(StoreParts& parts, bool deep,
-                                                            const ContentStore::Progress& progress);
+                                                            const ContentStore::Progress& progress)
+    REQUIRES(parts.maintenance);
 [[nodiscard]] Result<void> rebuild_database(StoreParts& parts, const ContentStore::Progress& progress)
     REQUIRES(parts.maintenance);
 

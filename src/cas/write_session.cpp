@@ -73,14 +73,12 @@ Result<void> StoreSession::store(FramePipeline::Lane lane, const ChunkId& id, By
 
 Result<void> StoreSession::store(const Recipe& recipe) {
   const Totals before = totals_;
+  std::uint32_t number = 0;
   for (const std::string& page : encode_recipe(recipe)) {
-    const ChunkId id = hash_of(as_bytes(page));
-    if (auto ok = store(FramePipeline::Lane::recipes, id, as_bytes(page)); !ok) return ok;
+    if (auto ok = store(FramePipeline::Lane::recipes, hash_of(as_bytes(page)), as_bytes(page)); !ok) return ok;
+    recipes_.put(kRecipeFamily, recipe_page_key(recipe.content, number++), page);
   }
   totals_ = before;  // recipes are not content
-  std::uint32_t number = 0;
-  for (const std::string& page : encode_recipe(recipe))
-    recipes_.put(kRecipeFamily, recipe_page_key(recipe.content, number++), page);
   uncommitted_.insert(recipe.content);
   if (recipes_.bytes() > kMaxRecipeBytes) return commit();
   return {};
