@@ -162,7 +162,8 @@ class Kill(unittest.TestCase):
                 rounds = sum(worker.rounds for worker in workers)
                 print(f"{killed} kills, {rounds} rounds of {len(workers)} workers, longest wait {longest * 1000:.0f} ms",
                       file=sys.stderr)
-                self.assertLess(longest, STALL)
+                waits = ", ".join(f"{worker.longest * 1000:.0f}" for worker in workers)
+                self.assertLess(longest, STALL, f"longest waits in ms: {waits}\n{(store.dir / 'run' / 'server.log').read_text()[-6000:]}")
                 del workers
                 self.assert_no_handle_is_left(store)
             store.run("fsck")

@@ -97,12 +97,10 @@ class Store:
         where = Path(tempfile.mkdtemp(prefix="mnt-", dir=self.root))
         self.run("mount", *ref, where)
         self.mounts.append(where)
-        try:
-            yield where
-        finally:
-            self.run("umount", where)
-            self.mounts.remove(where)
-            where.rmdir()
+        yield where  # after a failure __exit__ unmounts: the failure is what must be seen
+        self.run("umount", where)
+        self.mounts.remove(where)
+        where.rmdir()
 
     def stop(self) -> None:
         self.run("daemon", "stop")
