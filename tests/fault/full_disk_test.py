@@ -46,14 +46,12 @@ class FullDisk(unittest.TestCase):
             expected = trees.snapshot(small)
 
             filler = disk / "filler"
-            free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
             for room in (64, 33, 17, 9, 5, 3, 2, 1):  # MiB left for the store
                 with self.subTest(room=room):
-                    take = free - room * trees.MIB
+                    take = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - room * trees.MIB
                     if take > 0:
-                        fd = os.open(filler, os.O_CREAT | os.O_WRONLY)
-                        os.posix_fallocate(fd, 0, take)
-                        os.close(fd)
+                        with open(filler, "wb") as file:
+                            os.posix_fallocate(file.fileno(), 0, take)
                     line = store.refuses("import", large, "large")
                     self.assertRegex(line.lower(), "space|full")
                     self.assertEqual([image["name"] for image in store.json("images")["images"]], ["small"])

@@ -193,7 +193,9 @@ void Keeper::on_server_exit(int wait_status) {
   while (link_ && link_.readable(0).value_or(false)) read_link();
   link_.close();
   log("server " + std::to_string(server_) + " ended: " + describe_exit(wait_status) + (failure_.empty() ? "" : "; it said: " + failure_));
-  const bool quick = Clock::now() - server_started_ < kQuickDeath;
+  // SIGKILL comes from outside (a person, the memory killer): a server that was ready and got it has not shown that it cannot live.
+  const bool from_outside = server_was_ready_ && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+  const bool quick = !from_outside && Clock::now() - server_started_ < kQuickDeath;
   server_ = 0;
   if (stop_requested_ || ending_ == Ending::stop) {
     exit_code_ = 0;
