@@ -24,7 +24,8 @@ struct LostFile {
 /// Which files of which images need chunks that cannot be delivered. Contents that many files share are looked into once.
 class DamageMap {
  public:
-  DamageMap(CommandContext& context, const ChunkSet& damaged) : context_{context}, damaged_{damaged} {}
+  /// `complete`: `damaged` holds every damaged chunk; else each chunk is also looked up, because the index could not be walked to its end.
+  DamageMap(CommandContext& context, const ChunkSet& damaged, bool complete) : context_{context}, damaged_{damaged}, complete_{complete} {}
 
   Result<std::vector<LostFile>> files() {
     const auto images = context_.store.catalog().list();
@@ -51,19 +52,26 @@ class DamageMap {
   const std::vector<std::string>& damaged_records() const { return records_; }
 
  private:
+  bool is_lost(const cas::ChunkId& chunk) {
+    if (damaged_.contains(chunk)) return true;
+    if (complete_) return false;
+    const auto present = context_.store.contents().has_chunk(chunk);
+    return !present || !*present;
+  }
   bool is_lost(const cas::ContentId& content, std::uint64_t size) {
-    if (size <= cas::kMaxChunk) return damaged_.contains(content);
+    if (size <= cas::kMaxChunk) return is_lost(content);
     const auto known = known_.find(content);
     if (known != known_.end()) return known->second;
     const auto recipe = context_.store.contents().recipe(content, size);
     // A recipe that cannot be read loses the file as well.
-    const bool lost = !recipe || std::ranges::any_of(recipe->entries, [&](const auto& entry) { return damaged_.contains(entry.id); });
+    const bool lost = !recipe || std::ranges::any_of(recipe->entries, [&](const auto& entry) { return is_lost(entry.id); });
     known_.emplace(content, lost);
     return lost;
   }
 
   CommandContext& context_;
   const ChunkSet& damaged_;
+  const bool complete_;
   std::vector<std::string> records_;
   std::unordered_map<cas::ContentId, bool, cas::HashOfHash> known_;
 };
@@ -109,18 +117,19 @@ int run(const cli::FsckOptions& options, CommandContext& context) {
     if (auto verified = context.store.database().verify(); !verified) findings.damage.push_back("database: " + to_string(verified.error()));
   }
   auto report = context.store.contents().check(options.deep, progress);
-  if (!report) {
-    io.complain(report.error());
-    return kCouldNotCheck;
-  }
+  if (io.cancelled()) return kCouldNotCheck;
   ChunkSet damaged;
-  for (const auto& damage : report->damage) {
-    findings.damage.push_back(damage.what);
-    damaged.insert(damage.chunks.begin(), damage.chunks.end());
+  if (!report) {
+    findings.damage.push_back(to_string(report.error()));
+  } else {
+    for (const auto& damage : report->damage) {
+      findings.damage.push_back(damage.what);
+      damaged.insert(damage.chunks.begin(), damage.chunks.end());
+    }
+    findings.contents = std::move(*report);
   }
-  findings.contents = std::move(*report);
   // Records of files are read in any case: an image whose names cannot be walked is damaged, whatever its chunks say.
-  DamageMap map{context, damaged};
+  DamageMap map{context, damaged, report.has_value()};
   auto lost = map.files();
   if (!lost) {
     io.complain(lost.error());
