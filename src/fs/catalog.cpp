@@ -65,10 +65,9 @@ class StoreCatalog final : public Catalog {
 
   Result<void> recover() EXCLUDES(mutex_);
 
-  std::shared_ptr<LayerPin> pin(LayerId layer) override EXCLUDES(mutex_) {
-    const MutexLock lock{mutex_};  // not while `sweep` is taking layers away
-    return std::make_shared<Pin>(pins_, layer);
-  }
+  // Without the lock, so that a mount never waits for an import that is being published. Who pins a layer that lost its name a moment ago may
+  // find it empty, and then says so.
+  std::shared_ptr<LayerPin> pin(LayerId layer) override { return std::make_shared<Pin>(pins_, layer); }
   Result<NewLayer> begin_layer() override EXCLUDES(mutex_);
   Result<void> publish(const Image& image) override EXCLUDES(mutex_);
   Result<Image> find(const ImageName& name) const override;
