@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kReadSize = 1u << 20;
 constexpr std::int64_t kTarBlock = 512;
+constexpr std::string_view kIgnoring = "Ignoring ";
 
 struct ReadFree {
   void operator()(archive* a) const { archive_read_free(a); }
@@ -89,7 +90,9 @@ struct ArchiveReader::Impl {
 
   tl::unexpected<Error> failure() const {
     if (error) return fail(*error);
-    return fail(Errc::invalid_argument, text_or_empty(archive_error_string(reader.get())));
+    std::string why = text_or_empty(archive_error_string(reader.get()));
+    if (why.starts_with(kIgnoring)) why.erase(0, kIgnoring.size());  // libarchive would go on, we do not
+    return fail(Errc::invalid_argument, why.empty() ? "malformed archive" : why);
   }
 
   // A warning means that something was malformed and left out, except where a name merely is not in the locale's character set.

@@ -183,12 +183,32 @@ TEST_F(TarImportTest, MalformedArchivesAreRefused) {
   expect_refused("this is no archive at all, only some text", "nrecognized archive format");
   expect_refused(TarMaker{}.header({.name = "f", .size_field = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"}).whole(), "");
   expect_refused(TarMaker{}.header({.name = "f", .size_field = "\x80\x7f\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"}).whole(), "");
-  expect_refused(TarMaker{}.file("a", "x").header({.name = "f", .wrong_checksum = true}).whole(), "");
-  expect_refused(TarMaker{}.raw_pax("0 path=x\n").file("f", "x").whole(), "");
+  expect_refused(TarMaker{}.file("a", "x").header({.name = "f", .wrong_checksum = true}).whole(), "Damaged tar archive");
+  expect_refused(TarMaker{}.raw_pax("0 path=x\n").file("f", "x").whole(), "f: malformed pax extended attribute");
   expect_refused(TarMaker{}.raw_pax("-5 path=x\n").file("f", "x").whole(), "");
   expect_refused(TarMaker{}.raw_pax("999999 path=x\n").file("f", "x").whole(), "");
   expect_refused(TarMaker{}.raw_pax("9 pathxx\n").file("f", "x").whole(), "");
   expect_refused(TarMaker{}.pax({{"SCHILY.xattr.system.posix_acl_access", "garbage"}}).file("f", "x").whole(), "f: system.posix_acl_access: ACL of 7 bytes");
+}
+
+TEST_F(TarImportTest, ChainsOfHeadersAndMembersThatAreNoFilesAreRefused) {
+  TarMaker long_names, attributes;
+  for (int i = 0; i < 10'000; ++i) {
+    long_names.header({.name = "././@LongLink", .type = 'L', .size = 2}).data(std::string_view{"a\0", 2});
+    attributes.pax({{"path", "a"}});
+  }
+  expect_refused(long_names.file("f", "x").whole(), "Too many special headers");
+  expect_refused(attributes.file("f", "x").whole(), "");
+  expect_refused(TarMaker{}.header({.name = "m", .type = 'M', .size = 3}).data("abc").whole(), "member m: a file type that does not exist");
+  expect_refused(TarMaker{}.symlink("s", "").whole(), "member s: a symlink whose target has 0 bytes");
+  expect_refused(TarMaker{}.pax({{"uid", "-1"}}).file("f", "x").whole(), "member f: the owner -1 is out of range");
+  expect_refused(TarMaker{}.pax({{"size", "9223372036854775807"}}).file("f", "x").whole(), "Tar size attribute overflow");
+}
+
+TEST_F(TarImportTest, AHardLinkToASymlinkIsOneMoreNameOfIt) {
+  import(TarMaker{}.symlink("s", "target").link("h", "s").whole());
+  EXPECT_EQ(stat("h").inline_bytes, "target");
+  EXPECT_EQ(stat("s").nlink, 2u);
 }
 
 TEST_F(TarImportTest, SparseMapsThatLieAreRefused) {
