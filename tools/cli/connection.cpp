@@ -145,7 +145,10 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
         if (!handlers.hide_complaints || !handlers.hide_complaints()) write_all(STDERR_FILENO, frame->payload);
         break;
       case MessageType::progress:
-        if (auto progress = protocol::Progress::decode(frame->payload)) display.show(*progress);
+        if (auto progress = protocol::Progress::decode(frame->payload)) {
+          if (handlers.progress) handlers.progress(*progress);
+          display.show(*progress);
+        }
         break;
       case MessageType::contents:
         if (auto list = protocol::ContentList::decode(frame->payload); list && handlers.contents) handlers.contents(*list);

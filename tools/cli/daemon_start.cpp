@@ -15,6 +15,7 @@
 
 #include "tools/cli/store_location.h"
 #include "tools/protocol/address.h"
+#include "tools/protocol/run_lock.h"
 
 namespace stellarium::cli {
 namespace {
@@ -132,10 +133,12 @@ Result<UniqueFd> reach_daemon(const std::filesystem::path& store, Start start) {
 }
 
 bool wait_until_stopped(const std::filesystem::path& store, double seconds) {
-  const UniqueFd lock{::open((store / "run" / "keeper.lock").c_str(), O_RDWR | O_CLOEXEC)};
-  if (!lock) return true;
+  // The server's lock too: a server may outlive a keeper that was killed.
+  const auto running = [run = store / "run"] {
+    return protocol::is_locked(run / protocol::kKeeperLock) || protocol::is_locked(run / protocol::kServerLock);
+  };
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>{seconds};
-  while (::flock(lock.get(), LOCK_SH | LOCK_NB) != 0) {
+  while (running()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     const timespec pause{0, 2'000'000};
     ::nanosleep(&pause, nullptr);

@@ -17,7 +17,7 @@ enum class Start : std::uint8_t {
 /// Errors: what the daemon said about why it cannot start; not_found; permission.
 Result<UniqueFd> reach_daemon(const std::filesystem::path& store, Start start);
 
-/// Waits until the keeper of `store` is gone, at most `seconds`; false if it still runs.
+/// Waits until the keeper and the server of `store` are gone, at most `seconds`; false if one still runs.
 bool wait_until_stopped(const std::filesystem::path& store, double seconds);
 
 }  // namespace stellarium::cli

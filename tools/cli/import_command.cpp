@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "base/mutex.h"
@@ -18,6 +19,7 @@
 #include "tools/cli/progress_display.h"
 #include "tools/cli/store_location.h"
 #include "tools/cli/stream.h"
+#include "tools/cli/tree_size.h"
 #include "tools/text/escape.h"
 
 // `stellarium import`: this process reads the user's tree or archive and writes one stream into a pipe; the server reads the other end. The server believes in
@@ -32,7 +34,9 @@ class CachedTree final : public fs::EmitObserver {
 
   std::optional<fs::KnownContent> known(std::string_view /*path*/, const struct stat& status) override EXCLUDES(mutex_) {
     MutexLock lock{mutex_};
-    return use_cache_ ? cache_->find(status) : std::nullopt;
+    auto found = use_cache_ ? cache_->find(status) : std::nullopt;
+    if (found) known_bytes_ += content_bytes(status);
+    return found;
   }
   void data_sent(std::string_view path, const struct stat& status, bool elf) override EXCLUDES(mutex_) {
     timespec now{};
@@ -43,7 +47,17 @@ class CachedTree final : public fs::EmitObserver {
   void note(const std::string& line) override {
     if (!quiet_) std::fprintf(stderr, "stellarium: note: %s\n", text::escape(line).c_str());
   }
-  bool progress(std::uint64_t /*files*/, std::uint64_t /*bytes*/) override { return !stop_; }
+  bool progress(std::uint64_t files, std::uint64_t bytes) override {
+    files_ = files;
+    read_bytes_ = bytes;
+    return !stop_;
+  }
+  /// What was emitted by now, of `total` bytes.
+  void describe(protocol::Progress& progress, std::uint64_t total) const {
+    progress.done = known_bytes_ + read_bytes_;
+    progress.files = files_;
+    progress.total = total;
+  }
 
   /// The server's answer. Files that it does not speak of (empty ones) are passed over.
   void remember(const protocol::ContentList& list) EXCLUDES(mutex_) {
@@ -76,6 +90,7 @@ class CachedTree final : public fs::EmitObserver {
   std::deque<Sent> sent_ GUARDED_BY(mutex_);
   bool use_cache_ GUARDED_BY(mutex_) = true;
   const bool quiet_;
+  std::atomic<std::uint64_t> known_bytes_ = 0, read_bytes_ = 0, files_ = 0;
   std::atomic<bool> stop_ = false;
 };
 
@@ -137,7 +152,13 @@ class Transfer {
       }
       out.reset();
     }};
+    std::optional<TreeSize> size;
+    if (progress && source_.directory) size.emplace("/proc/self/fd/" + std::to_string(source_.fd.get()) + "/.");
     Handlers handlers;
+    handlers.progress = [&](protocol::Progress& shown) {
+      shown.total = source_.size;
+      if (size) tree_->describe(shown, size->bytes());
+    };
     handlers.hide_complaints = [this] { return failed_.load(); };
     if (tree_ != nullptr) handlers.contents = [this](const protocol::ContentList& list) { tree_->remember(list); };
     const int code = follow(connection, invocation_.global, handlers);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 
 #include "tools/keeper/process.h"
 #include "tools/protocol/address.h"
+#include "tools/protocol/run_lock.h"
 
 namespace stellarium::keeper {
 namespace {
@@ -68,10 +68,10 @@ Result<Keeper> Keeper::create(Setup setup) {
 }
 
 Result<void> Keeper::take_lock() {
-  const std::filesystem::path file = setup_.store / "run" / "keeper.lock";
-  lock_.reset(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock_) return fail_errno(file.string());
-  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) return fail(Errc::busy, "another keeper already runs for " + setup_.store.string());
+  auto lock = protocol::take_lock(setup_.store / "run" / protocol::kKeeperLock);
+  if (!lock && lock.error().code == Errc::busy) return fail(Errc::busy, "another keeper already runs for " + setup_.store.string());
+  if (!lock) return fail(lock.error());
+  lock_ = std::move(*lock);
   return {};
 }
 

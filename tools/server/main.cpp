@@ -48,9 +48,9 @@ UniqueFd watch_signals() {
 Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link, keeper::KeeperLink::Inheritance inheritance, int signals) {
   keeper::Ending ending{};
   {
-    server::Mounts mounts{store, link};
-    mounts.resume(std::move(inheritance.records));
     server::Janitor janitor{store.catalog()};
+    server::Mounts mounts{store, link, janitor};
+    mounts.resume(std::move(inheritance.records));
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
       server::CommandContext context{store, mounts, janitor, control, invocation.global, io};
       return server::run_any(invocation.command, context);

@@ -53,7 +53,7 @@ Result<MountSpec> decode_mount(std::string_view blob) {
   return spec;
 }
 
-Mounts::Mounts(Store& store, keeper::KeeperLink& keeper) : store_{store}, keeper_{keeper} {
+Mounts::Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor) : store_{store}, keeper_{keeper}, janitor_{janitor} {
   store_.fuse().set_on_detached([this](std::uint64_t id) { forget(id); });
 }
 
@@ -71,6 +71,7 @@ void Mounts::forget(std::uint64_t id) {
     MutexLock lock{mutex_};
     if (mounts_.erase(id) == 0) return;
   }
+  janitor_.wake();
   if (auto removed = keeper_.remove(record_name(id)); !removed) spdlog::warn("mount {}: {}", id, to_string(removed.error()));
 }
 

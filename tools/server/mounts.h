@@ -7,6 +7,7 @@
 #include "base/mutex.h"
 #include "fs/fuse/fuse_server.h"
 #include "tools/keeper/link.h"
+#include "tools/server/janitor.h"
 #include "tools/server/store.h"
 
 namespace stellarium::server {
@@ -16,7 +17,7 @@ namespace stellarium::server {
 /// Threads: all functions may be called concurrently; `detached` comes from a worker of the FUSE server.
 class Mounts {
  public:
-  Mounts(Store& store, keeper::KeeperLink& keeper);
+  Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor);
   ~Mounts();
 
   /// Takes over what an earlier server left. A record that cannot be taken over is let go (its mount then fails with ENOTCONN) and logged.
@@ -36,6 +37,7 @@ class Mounts {
 
   Store& store_;
   keeper::KeeperLink& keeper_;
+  Janitor& janitor_;  ///< woken when a mount no longer keeps its layer
   mutable Mutex mutex_;
   std::map<std::uint64_t, Mount> mounts_ GUARDED_BY(mutex_);
 };

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <system_error>
 
 #include "tools/protocol/address.h"
 #include "tools/protocol/build_info.h"
@@ -92,17 +93,24 @@ void Server::accept_one() {
   if (!socket) return;  // it went away again
   Session& session = sessions_.emplace_back();
   session.channel = protocol::Channel{std::move(socket)};
-  session.thread = std::thread{[this, &session] {
-    try {
-      converse(session);
-    } catch (const std::exception& thrown) {  // out of memory, mostly: ends the command, not the server
-      spdlog::error("a command ended with an exception: {}", thrown.what());
-    }
-    linger(session.channel);
-    session.ended = true;
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
-  }};
+  try {
+    session.thread = std::thread{[this, &session] { talk(session); }};
+  } catch (const std::system_error& thrown) {  // no more threads: this command is hung up on, the others go on
+    spdlog::error("a command cannot be run: {}", thrown.what());
+    sessions_.pop_back();
+  }
+}
+
+void Server::talk(Session& session) {
+  try {
+    converse(session);
+  } catch (const std::exception& thrown) {  // out of memory, mostly: ends the command, not the server
+    spdlog::error("a command ended with an exception: {}", thrown.what());
+  }
+  linger(session.channel);
+  session.ended = true;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
 }
 
 void Server::reap_sessions(bool wait) {

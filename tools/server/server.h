@@ -44,6 +44,7 @@ class Server final : public ServerControl {
     std::thread thread;
   };
   void accept_one();
+  void talk(Session& session);      ///< the whole life of a session's thread
   void converse(Session& session);
   int run_command(const protocol::Request& request, bool same_build, ChannelIo& io);
   void reap_sessions(bool wait);

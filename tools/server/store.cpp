@@ -1,10 +1,10 @@
 #include "tools/server/store.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 
 #include "cas/families.h"
 #include "fs/families.h"
+#include "tools/protocol/run_lock.h"
 #include "tools/server/store_format.h"
 
 namespace stellarium::server {
@@ -37,9 +37,9 @@ Result<StoreFolder> open_folder(const std::filesystem::path& dir, Io& io) {
   for (const char* name : {"run", "segments", "hot", "tmp"}) {
     if (auto made = io.make_dir(here->get(), name, 0700); !made) return fail(made.error(), dir.string());
   }
-  auto lock = io.open(here->get(), "run/server.lock", O_RDWR | O_CREAT, 0600);
-  if (!lock) return fail(lock.error(), dir.string());
-  if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) return fail(Errc::busy, "another server has the store " + dir.string() + " open");
+  auto lock = protocol::take_lock(dir / "run" / protocol::kServerLock);
+  if (!lock && lock.error().code == Errc::busy) return fail(Errc::busy, "another server has the store " + dir.string() + " open");
+  if (!lock) return fail(lock.error());
   folder.lock = std::move(*lock);
   // What an import left that was killed: nothing in there is of use to another process.
   std::error_code ignored;
