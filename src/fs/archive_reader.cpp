@@ -23,8 +23,9 @@ struct ReadFree {
   void operator()(archive* a) const { archive_read_free(a); }
 };
 
-/// In the plain C locale libarchive cannot convert names that are not ASCII and falls back to the bytes of the archive, which is what we
-/// want. In a UTF-8 locale it would compose accents (NFC), so that two files of a tree could become one.
+/// In the plain C locale libarchive cannot convert names that are not ASCII and falls back to the bytes of the archive,
+/// which is what we want. In a UTF-8 locale it would compose accents (NFC), so that two files of a tree could become
+/// one.
 class PlainLocale {
  public:
   PlainLocale() : plain_{::newlocale(LC_CTYPE_MASK, "C", nullptr)}, before_{::uselocale(plain_)} {}
@@ -39,7 +40,9 @@ class PlainLocale {
   locale_t plain_, before_;
 };
 
-std::string text_or_empty(const char* text) { return text == nullptr ? std::string{} : std::string{text}; }
+std::string text_or_empty(const char* text) {
+  return text == nullptr ? std::string{} : std::string{text};
+}
 
 // libarchive reads "-1.25" as one second before 1970 and a quarter of a second after that.
 Timespec time_of(std::int64_t seconds, long nanoseconds) {
@@ -95,16 +98,19 @@ struct ArchiveReader::Impl {
     return fail(Errc::invalid_argument, why.empty() ? "malformed archive" : why);
   }
 
-  // A warning means that something was malformed and left out, except where a name merely is not in the locale's character set.
+  // A warning means that something was malformed and left out, except where a name merely is not in the locale's
+  // character set.
   bool harmless_warning() const {
     return text_or_empty(archive_error_string(reader.get())).find("can't be converted from") != std::string::npos;
   }
 
   Result<void> add_acl(archive_entry* entry, int type, std::string_view attribute, Xattrs& xattrs) const {
     if (archive_entry_acl_count(entry, type) == 0) return {};
-    if (std::ranges::find(xattrs, attribute, &Xattrs::value_type::first) != xattrs.end()) return {};  // the raw form says the same, exactly
+    if (std::ranges::find(xattrs, attribute, &Xattrs::value_type::first) != xattrs.end())
+      return {};  // the raw form says the same, exactly
     const int style = type | ARCHIVE_ENTRY_ACL_STYLE_EXTRA_ID | ARCHIVE_ENTRY_ACL_STYLE_SEPARATOR_COMMA;
-    const std::unique_ptr<char, decltype(&std::free)> text{archive_entry_acl_to_text(entry, nullptr, style), &std::free};
+    const std::unique_ptr<char, decltype(&std::free)> text{archive_entry_acl_to_text(entry, nullptr, style),
+                                                           &std::free};
     Result<std::string> binary = acl_from_text(text_or_empty(text.get()));
     if (!binary) return fail(binary.error());
     xattrs.emplace_back(attribute, std::move(*binary));
@@ -120,8 +126,10 @@ struct ArchiveReader::Impl {
       set_xattr(member.xattrs, attribute_name(text_or_empty(name)), std::string{static_cast<const char*>(value), size});
     }
     member.nfs4_acl = (archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0;
-    if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAclAccess, member.xattrs); !added) return added;
-    if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kAclDefault, member.xattrs); !added) return added;
+    if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAclAccess, member.xattrs); !added)
+      return added;
+    if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kAclDefault, member.xattrs); !added)
+      return added;
     for (const auto& [attribute, binary] : member.xattrs) {
       if (attribute != kAclAccess && attribute != kAclDefault) continue;
       const Result<std::uint32_t> bits = acl_permissions(binary);
@@ -135,9 +143,12 @@ struct ArchiveReader::Impl {
   void take_times(archive_entry* entry, Member& member) const {
     member.mtime = time_of(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry));
     member.atime = member.ctime = member.mtime;
-    if (archive_entry_atime_is_set(entry)) member.atime = time_of(archive_entry_atime(entry), archive_entry_atime_nsec(entry));
-    if (archive_entry_ctime_is_set(entry)) member.ctime = time_of(archive_entry_ctime(entry), archive_entry_ctime_nsec(entry));
-    if (archive_entry_birthtime_is_set(entry)) member.btime = time_of(archive_entry_birthtime(entry), archive_entry_birthtime_nsec(entry));
+    if (archive_entry_atime_is_set(entry))
+      member.atime = time_of(archive_entry_atime(entry), archive_entry_atime_nsec(entry));
+    if (archive_entry_ctime_is_set(entry))
+      member.ctime = time_of(archive_entry_ctime(entry), archive_entry_ctime_nsec(entry));
+    if (archive_entry_birthtime_is_set(entry))
+      member.btime = time_of(archive_entry_birthtime(entry), archive_entry_birthtime_nsec(entry));
   }
 
   Result<Member> take(archive_entry* entry) const {
@@ -148,7 +159,8 @@ struct ArchiveReader::Impl {
     member.gid = archive_entry_gid(entry);
     member.size = archive_entry_size(entry);
     if (S_ISCHR(member.mode) || S_ISBLK(member.mode)) {
-      member.rdev = makedev(static_cast<unsigned>(archive_entry_rdevmajor(entry)), static_cast<unsigned>(archive_entry_rdevminor(entry)));
+      member.rdev = makedev(static_cast<unsigned>(archive_entry_rdevmajor(entry)),
+                            static_cast<unsigned>(archive_entry_rdevminor(entry)));
     }
     if (const char* target = archive_entry_hardlink(entry)) member.hard_link = target;
     member.symlink = text_or_empty(archive_entry_symlink(entry));
@@ -183,7 +195,9 @@ ArchiveReader::ArchiveReader(ByteInput& input) : impl_{std::make_unique<Impl>(in
 
 ArchiveReader::~ArchiveReader() = default;
 
-std::uint64_t ArchiveReader::stream_bytes() const { return impl_->stream_bytes; }
+std::uint64_t ArchiveReader::stream_bytes() const {
+  return impl_->stream_bytes;
+}
 
 Result<std::optional<ArchiveReader::Member>> ArchiveReader::next() {
   archive* const reader = impl_->reader.get();

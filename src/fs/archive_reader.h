@@ -14,12 +14,12 @@
 
 namespace stellarium::fs {
 
-/// Reads the members of a tar stream, compressed or not, through libarchive. Names, targets and attributes are the bytes that the archive
-/// holds, whatever the locale.
+/// Reads the members of a tar stream, compressed or not, through libarchive. Names, targets and attributes are the
+/// bytes that the archive holds, whatever the locale.
 ///
 /// Errors:  invalid_argument (malformed, cut off, no archive at all), those of the input.
-/// Memory:  a few MiB; nothing that an archive declares is allocated in advance. No outside program is run to decompress.
-/// Threads: one at a time.
+/// Memory:  a few MiB; nothing that an archive declares is allocated in advance. No outside program is run to
+/// decompress. Threads: one at a time.
 class ArchiveReader {
  public:
   struct Member {
@@ -27,11 +27,11 @@ class ArchiveReader {
     std::uint32_t mode = 0;  ///< as stat shows it, the type included
     std::int64_t uid = 0, gid = 0, size = 0;
     std::uint64_t rdev = 0;
-    Timespec atime, mtime, ctime, btime;  ///< atime and ctime are mtime, btime is 0, where the archive does not say
-    std::string symlink;                  ///< target
-    std::optional<std::string> hard_link; ///< path of the member that this is another name of
-    Xattrs xattrs;                        ///< unsorted, names unique; POSIX ACLs in binary form
-    bool nfs4_acl = false;                ///< it has an ACL that Linux cannot keep
+    Timespec atime, mtime, ctime, btime;   ///< atime and ctime are mtime, btime is 0, where the archive does not say
+    std::string symlink;                   ///< target
+    std::optional<std::string> hard_link;  ///< path of the member that this is another name of
+    Xattrs xattrs;                         ///< unsorted, names unique; POSIX ACLs in binary form
+    bool nfs4_acl = false;                 ///< it has an ACL that Linux cannot keep
   };
   /// A part of a member's data. What lies between parts is a hole.
   struct Block {

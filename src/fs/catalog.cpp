@@ -21,7 +21,9 @@ Timespec now() {
   return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
 }
 
-tl::unexpected<Error> no_such_image(const ImageName& name) { return fail(Errc::not_found, "there is no image " + name.text()); }
+tl::unexpected<Error> no_such_image(const ImageName& name) {
+  return fail(Errc::not_found, "there is no image " + name.text());
+}
 
 // Who uses which layer. Shared with the pins, because a pin may outlive the catalog.
 class PinTable {
@@ -56,8 +58,8 @@ class Pin final : public Catalog::LayerPin {
   LayerId layer_;
 };
 
-// Every change is decided and made under one lock: journal first, then the database. If the database then refuses, the journal is set
-// right again, at once or at the next open, because the database is the truth.
+// Every change is decided and made under one lock: journal first, then the database. If the database then refuses, the
+// journal is set right again, at once or at the next open, because the database is the truth.
 class StoreCatalog final : public Catalog {
  public:
   StoreCatalog(cas::Database& database, NamesJournal journal, const LayerCounters& counters)
@@ -65,8 +67,8 @@ class StoreCatalog final : public Catalog {
 
   Result<void> recover() EXCLUDES(mutex_);
 
-  // Without the lock, so that a mount never waits for an import that is being published. Who pins a layer that lost its name a moment ago may
-  // find it empty, and then says so.
+  // Without the lock, so that a mount never waits for an import that is being published. Who pins a layer that lost its
+  // name a moment ago may find it empty, and then says so.
   std::shared_ptr<LayerPin> pin(LayerId layer) override { return std::make_shared<Pin>(pins_, layer); }
   Result<NewLayer> begin_layer() override EXCLUDES(mutex_);
   Result<void> publish(const Image& image) override EXCLUDES(mutex_);
@@ -84,7 +86,8 @@ class StoreCatalog final : public Catalog {
   Result<void> change(JournalRecord record, cas::Database::Batch&& batch) REQUIRES(mutex_);
   Result<void> reconcile() REQUIRES(mutex_);
   Result<std::set<LayerId>> named_layers() const;
-  Result<void> visit_live(const std::function<void(const cas::ContentStore::LiveContent&)>& found) const EXCLUDES(mutex_);
+  Result<void> visit_live(const std::function<void(const cas::ContentStore::LiveContent&)>& found) const
+      EXCLUDES(mutex_);
 
   cas::Database& database_;
   std::shared_ptr<PinTable> pins_ = std::make_shared<PinTable>();
@@ -116,7 +119,8 @@ Result<void> StoreCatalog::reconcile() {
   record.detail = "recovered from the database";
   for (const Image& image : *images) {
     const auto known = told.find(image.name);
-    const bool same = known != told.end() && known->second.layer == image.layer && known->second.manifest == image.manifest;
+    const bool same =
+        known != told.end() && known->second.layer == image.layer && known->second.manifest == image.manifest;
     if (known != told.end()) told.erase(known);
     if (same) continue;
     record.kind = JournalRecord::Kind::publish;
@@ -151,7 +155,8 @@ Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
   cas::Database::Batch batch;
   put_counters(batch, next);
   put_layer(batch, made.layer, {.state = LayerRecord::State::building, .tree = made.tree});
-  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes); !written) return fail(written.error(), "beginning a layer");
+  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes); !written)
+    return fail(written.error(), "beginning a layer");
   counters_ = next;
   made.pin = std::make_shared<Pin>(pins_, made.layer);
   return made;
@@ -173,7 +178,8 @@ Result<void> StoreCatalog::publish(const Image& image) {
   record.name = complete.name;
   record.image = complete;
   record.detail = complete.source;
-  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed) return fail(changed.error(), "publishing " + image.name.text());
+  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed)
+    return fail(changed.error(), "publishing " + image.name.text());
   return {};
 }
 
@@ -199,7 +205,8 @@ Result<void> StoreCatalog::rename(const ImageName& from, const ImageName& to) {
   record.kind = JournalRecord::Kind::rename;
   record.name = from;
   record.to = to;
-  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed) return fail(changed.error(), "renaming " + from.text());
+  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed)
+    return fail(changed.error(), "renaming " + from.text());
   return {};
 }
 
@@ -213,7 +220,8 @@ Result<void> StoreCatalog::remove(const ImageName& name) {
   JournalRecord record;
   record.kind = JournalRecord::Kind::remove;
   record.name = name;
-  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed) return fail(changed.error(), "removing " + name.text());
+  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed)
+    return fail(changed.error(), "removing " + name.text());
   return {};
 }
 
@@ -294,7 +302,8 @@ Result<void> StoreCatalog::visit_live(const std::function<void(const cas::Conten
     const Result<std::vector<std::pair<LayerId, LayerRecord>>> layers = read_layers(database_);
     if (!layers) return fail(layers.error());
     for (const auto& [layer, record] : *layers) {
-      if (named->contains(layer) || pins_->holds(layer)) live.push_back({layer, record, std::make_unique<Pin>(pins_, layer)});
+      if (named->contains(layer) || pins_->holds(layer))
+        live.push_back({layer, record, std::make_unique<Pin>(pins_, layer)});
     }
   }
   for (const Live& one : live) {
@@ -313,24 +322,28 @@ Result<void> StoreCatalog::visit_live(const std::function<void(const cas::Conten
 
 }  // namespace
 
-Result<std::unique_ptr<Catalog>> Catalog::open(cas::Database& database, Io& io, const std::filesystem::path& journal_file) {
+Result<std::unique_ptr<Catalog>> Catalog::open(cas::Database& database, Io& io,
+                                               const std::filesystem::path& journal_file) {
   Result<NamesJournal> journal = NamesJournal::open(io, journal_file);
   if (!journal) return fail(journal.error());
   const Result<std::optional<LayerCounters>> known = read_counters(database);
   if (!known) return fail(known.error());
   LayerCounters counters = *known ? **known : LayerCounters{};
   if (!*known || counters.journal != journal->uuid()) {
-    // A fresh pair, or a database whose journal was lost. A journal with names that the database has never seen is another matter.
+    // A fresh pair, or a database whose journal was lost. A journal with names that the database has never seen is
+    // another matter.
     const Result<NamesJournal::Parsed> parsed = journal->read();
     if (!parsed) return fail(parsed.error());
     if (const std::size_t lost = replay(parsed->records).size(); lost > 0) {
-      return fail(Errc::corrupt, journal_file.string() + " names " + std::to_string(lost) + " images, but the database " +
-                                     (*known ? "belongs to another journal" : "is empty: it was lost and has to be rebuilt"));
+      return fail(Errc::corrupt,
+                  journal_file.string() + " names " + std::to_string(lost) + " images, but the database " +
+                      (*known ? "belongs to another journal" : "is empty: it was lost and has to be rebuilt"));
     }
     counters.journal = journal->uuid();
     cas::Database::Batch batch;
     put_counters(batch, counters);
-    if (Result<void> written = database.write(std::move(batch), cas::Database::Sync::yes); !written) return fail(written.error());
+    if (Result<void> written = database.write(std::move(batch), cas::Database::Sync::yes); !written)
+      return fail(written.error());
   }
   auto catalog = std::make_unique<StoreCatalog>(database, std::move(*journal), counters);
   if (Result<void> recovered = catalog->recover(); !recovered) return fail(recovered.error(), "opening the catalog");

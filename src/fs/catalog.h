@@ -16,10 +16,11 @@
 
 namespace stellarium::fs {
 
-/// `NAME[:TAG]`, checked. Names and tags are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-'; the default tag is "latest".
+/// `NAME[:TAG]`, checked. Names and tags are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-'; the
+/// default tag is "latest".
 struct ImageName {
   std::string name, tag = "latest";
-  auto operator<=>(const ImageName&) const = default;
+  auto operator<=>(const ImageName&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 misreads it
   std::string text() const { return name + ":" + tag; }
   static Result<ImageName> parse(std::string_view text);  ///< errors: invalid_argument, with the offending part
 };
@@ -36,7 +37,8 @@ struct Image {
   std::string source;  ///< what it was imported from, for `history`; empty when unknown
 };
 
-/// Names → sealed layers. Every change is one small synced batch, and a line in the names journal, which outlives the database.
+/// Names → sealed layers. Every change is one small synced batch, and a line in the names journal, which outlives the
+/// database.
 ///
 /// Threads: all functions may be called concurrently.
 class Catalog {
@@ -52,20 +54,22 @@ class Catalog {
   };
   virtual std::shared_ptr<LayerPin> pin(LayerId layer) = 0;
 
-  /// Numbers for a layer that is being built. Unless it is published its records go when the pin is gone, at the next `sweep` or open.
+  /// Numbers for a layer that is being built. Unless it is published its records go when the pin is gone, at the next
+  /// `sweep` or open.
   struct NewLayer {
     LayerId layer = 0;
     TreeId tree = 0;
     std::shared_ptr<LayerPin> pin;
   };
   [[nodiscard]] virtual Result<NewLayer> begin_layer() = 0;
-  /// Makes the layer visible under `image.name`. A taken name moves to the new layer (the old one stays until gc). Durable on return.
+  /// Makes the layer visible under `image.name`. A taken name moves to the new layer (the old one stays until gc).
+  /// Durable on return.
   [[nodiscard]] virtual Result<void> publish(const Image& image) = 0;
 
   [[nodiscard]] virtual Result<Image> find(const ImageName& name) const = 0;  ///< not_found names the image
   [[nodiscard]] virtual Result<std::vector<Image>> list() const = 0;          ///< by name and tag
   [[nodiscard]] virtual Result<void> rename(const ImageName& from, const ImageName& to) = 0;  ///< exists, not_found
-  [[nodiscard]] virtual Result<void> remove(const ImageName& name) = 0;                       ///< O(1): marks; see `sweep`
+  [[nodiscard]] virtual Result<void> remove(const ImageName& name) = 0;  ///< O(1): marks; see `sweep`
   struct Event {
     Timespec when;
     std::string what;  ///< "import", "rename", "remove"

@@ -11,7 +11,8 @@ Result<void> ContentInput::load_next_chunk() {
     if (!recipe) return fail(recipe.error());
     recipe_ = std::move(*recipe);
   }
-  if (next_entry_ == recipe_->entries.size()) return fail(Errc::corrupt, "content " + content_.hex() + " is shorter than its size");
+  if (next_entry_ == recipe_->entries.size())
+    return fail(Errc::corrupt, "content " + content_.hex() + " is shorter than its size");
   const cas::Recipe::Entry& entry = recipe_->entries[next_entry_];
   const cas::DecodedFrame::Entry* found = frame_ ? frame_->find(entry.id) : nullptr;
   if (found == nullptr) {
@@ -20,7 +21,8 @@ Result<void> ContentInput::load_next_chunk() {
     frame_ = std::move(*frame);
     found = frame_->find(entry.id);
   }
-  if (found == nullptr || found->size != entry.size) return fail(Errc::corrupt, "chunk " + entry.id.hex() + " has another size than its recipe says");
+  if (found == nullptr || found->size != entry.size)
+    return fail(Errc::corrupt, "chunk " + entry.id.hex() + " has another size than its recipe says");
   chunk_ = frame_->data(*found);
   if (++repeats_done_ == entry.repeat) {
     ++next_entry_;
@@ -39,7 +41,8 @@ Result<std::size_t> ContentInput::read(MutableByteSpan out) {
   hasher_.update(chunk_.first(count));
   chunk_ = chunk_.subspan(count);
   left_ -= count;
-  if (left_ == 0 && hasher_.finish() != content_) return fail(Errc::corrupt, "content " + content_.hex() + " is not what was stored");
+  if (left_ == 0 && hasher_.finish() != content_)
+    return fail(Errc::corrupt, "content " + content_.hex() + " is not what was stored");
   return count;
 }
 

@@ -8,13 +8,15 @@
 
 namespace stellarium::fs {
 
-/// Streams one content out of the store, from its first byte to its last: layer objects, mostly. File contents are read through the tier.
+/// Streams one content out of the store, from its first byte to its last: layer objects, mostly. File contents are read
+/// through the tier.
 ///
 /// Every chunk is verified as it is read, and at the end all of them together against the content's id.
 /// Errors: corrupt, not_found, io. Memory: one decoded frame. Threads: one at a time.
 class ContentInput final : public ByteInput {
  public:
-  ContentInput(cas::ContentStore& store, const cas::ContentId& content, std::uint64_t size) : store_{store}, content_{content}, left_{size}, size_{size} {}
+  ContentInput(cas::ContentStore& store, const cas::ContentId& content, std::uint64_t size)
+      : store_{store}, content_{content}, left_{size}, size_{size} {}
   Result<std::size_t> read(MutableByteSpan out) override;
 
  private:

@@ -62,7 +62,8 @@ void EntrySorter::sort_slots() {
 }
 
 Result<void> EntrySorter::spill() {
-  if (spilled_.size() + used_ > kMaxSpill) return fail(Errc::out_of_space, "sorting the tree's names takes over 16 GiB: it is no sane tree");
+  if (spilled_.size() + used_ > kMaxSpill)
+    return fail(Errc::out_of_space, "sorting the tree's names takes over 16 GiB: it is no sane tree");
   sort_slots();
   for (const Slot& slot : slots_) {
     if (const Result<std::uint64_t> at = spilled_.append(record_in_arena(slot)); !at) return fail(at.error());

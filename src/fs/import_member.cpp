@@ -12,7 +12,9 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::string_view kElfMagic{"\x7f" "ELF"};
+constexpr std::string_view kElfMagic{
+    "\x7f"
+    "ELF"};
 
 // The next field of a reference as a number without signs or leading zeros.
 std::optional<std::uint64_t> take_number(std::string_view& text) {
@@ -27,14 +29,17 @@ std::optional<std::uint64_t> take_number(std::string_view& text) {
 }
 
 Result<std::uint32_t> owner(std::int64_t id, const char* what) {
-  if (id < 0 || id > 0xffffffff) return fail(Errc::invalid_argument, std::string{"the "} + what + " " + std::to_string(id) + " is out of range");
+  if (id < 0 || id > 0xffffffff)
+    return fail(Errc::invalid_argument, std::string{"the "} + what + " " + std::to_string(id) + " is out of range");
   return static_cast<std::uint32_t>(id);
 }
 
 }  // namespace
 
 Result<ContentReference> parse_content_reference(std::string_view text) {
-  const auto malformed = [] { return fail(Errc::invalid_argument, std::string{"a malformed attribute "} + kContentAttribute); };
+  const auto malformed = [] {
+    return fail(Errc::invalid_argument, std::string{"a malformed attribute "} + kContentAttribute);
+  };
   if (text.size() < 65 || text[64] != ' ' || text.back() == ' ') return malformed();
   const std::optional<cas::Hash> id = cas::Hash::from_hex(text.substr(0, 64));
   text.remove_prefix(65);
@@ -50,7 +55,8 @@ Result<std::optional<ContentReference>> take_content_reference(ArchiveReader::Me
   const auto attribute = std::ranges::find(member.xattrs, kContentAttribute, &Xattrs::value_type::first);
   if (attribute == member.xattrs.end()) return std::nullopt;
   if (!S_ISREG(member.mode) || member.size != 0 || member.hard_link) {
-    return fail(Errc::invalid_argument, std::string{"the attribute "} + kContentAttribute + " is reserved for regular files without data");
+    return fail(Errc::invalid_argument,
+                std::string{"the attribute "} + kContentAttribute + " is reserved for regular files without data");
   }
   const Result<ContentReference> reference = parse_content_reference(attribute->second);
   if (!reference) return fail(reference.error());
@@ -76,7 +82,8 @@ Result<Inode> inode_of(const ArchiveReader::Member& member) {
   if (member.size < 0) return fail(Errc::invalid_argument, "a negative size");
   if (S_ISLNK(member.mode)) {
     if (member.symlink.empty() || member.symlink.size() > kMaxSymlink) {
-      return fail(Errc::invalid_argument, "a symlink whose target has " + std::to_string(member.symlink.size()) + " bytes");
+      return fail(Errc::invalid_argument,
+                  "a symlink whose target has " + std::to_string(member.symlink.size()) + " bytes");
     }
     inode.body = Body::inline_;
     inode.inline_bytes = member.symlink;
@@ -85,8 +92,12 @@ Result<Inode> inode_of(const ArchiveReader::Member& member) {
   return inode;
 }
 
-bool is_elf(ByteSpan start) { return as_text(start).starts_with(kElfMagic); }
+bool is_elf(ByteSpan start) {
+  return as_text(start).starts_with(kElfMagic);
+}
 
-bool is_program(std::uint32_t mode, ByteSpan start) { return (mode & 0111) != 0 || is_elf(start); }
+bool is_program(std::uint32_t mode, ByteSpan start) {
+  return (mode & 0111) != 0 || is_elf(start);
+}
 
 }  // namespace stellarium::fs

@@ -22,8 +22,10 @@ Result<Xattrs> checked(const Xattrs& xattrs) {
   for (std::size_t i = 0; i < sorted.size(); ++i) {
     const auto& [name, value] = sorted[i];
     if (!valid_xattr_name(name)) return fail(Errc::invalid_argument, "an extended attribute with an impossible name");
-    if (i > 0 && name == sorted[i - 1].first) return fail(Errc::invalid_argument, "extended attribute " + name + " is given twice");
-    if (value.size() > kMaxXattrValue) return fail(Errc::invalid_argument, "extended attribute " + name + " is over 64 KiB");
+    if (i > 0 && name == sorted[i - 1].first)
+      return fail(Errc::invalid_argument, "extended attribute " + name + " is given twice");
+    if (value.size() > kMaxXattrValue)
+      return fail(Errc::invalid_argument, "extended attribute " + name + " is over 64 KiB");
     total += name.size() + value.size();
   }
   if (total > layer_object::kMaxXattrBytes) return fail(Errc::invalid_argument, "over 1 MiB of extended attributes");
@@ -44,7 +46,8 @@ Result<void> LayerBuilder::add(std::string_view path, const Inode& inode, const 
   if (const char* why = why_invalid(complete)) return fail(Errc::invalid_argument, std::string{"it has "} + why);
   const std::string key = path_key(path);
   if (Result<void> added = add_parents(key); !added) return added;
-  return sorter_.add(key, TreeAssembly::encode_member(MemberKind::inode, ++members_, encode_attributes(complete, *sorted)));
+  return sorter_.add(key,
+                     TreeAssembly::encode_member(MemberKind::inode, ++members_, encode_attributes(complete, *sorted)));
 }
 
 Result<void> LayerBuilder::add_link(std::string_view path, std::string_view target) {
@@ -53,19 +56,22 @@ Result<void> LayerBuilder::add_link(std::string_view path, std::string_view targ
   if (Result<void> added = add_parents(key); !added) return added;
   // A link to itself (GNU tar writes one if a file is named twice) changes nothing, but there must be something.
   if (path != target) {
-    if (Result<void> added = sorter_.add(key, TreeAssembly::encode_member(MemberKind::link, number, target)); !added) return added;
+    if (Result<void> added = sorter_.add(key, TreeAssembly::encode_member(MemberKind::link, number, target)); !added)
+      return added;
   }
   return sorter_.add(path_key(target), TreeAssembly::encode_member(MemberKind::reference, number, path));
 }
 
-// Says for every directory above `key` that it must be one. Members mostly come directory by directory, so remembering the last one saves nearly all.
+// Says for every directory above `key` that it must be one. Members mostly come directory by directory, so remembering
+// the last one saves nearly all.
 Result<void> LayerBuilder::add_parents(std::string_view key) {
   if (is_root_key(key)) return {};
   std::string parent = parent_of_key(key);
   if (parent == last_parent_) return {};
   std::string above = parent;
   while (true) {
-    if (Result<void> added = sorter_.add(above, TreeAssembly::encode_member(MemberKind::made_parent, 0, {})); !added) return added;
+    if (Result<void> added = sorter_.add(above, TreeAssembly::encode_member(MemberKind::made_parent, 0, {})); !added)
+      return added;
     if (is_root_key(above)) break;
     above = parent_of_key(above);
     // Everything above a directory that was just walked is known already.
@@ -77,7 +83,8 @@ Result<void> LayerBuilder::add_parents(std::string_view key) {
 
 Result<LayerBuilder::Sealed> LayerBuilder::seal(cas::Database& database, LayerId layer, cas::WriteSession& session) {
   const std::string root = path_key("");
-  if (Result<void> added = sorter_.add(root, TreeAssembly::encode_member(MemberKind::made_parent, 0, {})); !added) return fail(added.error());
+  if (Result<void> added = sorter_.add(root, TreeAssembly::encode_member(MemberKind::made_parent, 0, {})); !added)
+    return fail(added.error());
   TreeAssembly tree{scratch_};
   if (Result<void> taken = tree.take(sorter_); !taken) return fail(taken.error());
   if (Result<void> resolved = tree.resolve_links(); !resolved) return fail(resolved.error());

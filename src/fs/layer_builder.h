@@ -13,10 +13,11 @@
 
 namespace stellarium::fs {
 
-/// Builds the records of one new layer from members that come in any order: `add` and `add_link` any number of them, then `seal` once.
+/// Builds the records of one new layer from members that come in any order: `add` and `add_link` any number of them,
+/// then `seal` once.
 ///
-/// Rules (docs/formats/import-stream.md): of members with one path the last one wins; parents that no member describes are made
-/// (root:root, 0755, time 0); a hard link stands for whatever finally is at its target, which may come later.
+/// Rules (docs/formats/import-stream.md): of members with one path the last one wins; parents that no member describes
+/// are made (root:root, 0755, time 0); a hard link stands for whatever finally is at its target, which may come later.
 /// Numbering, keys and the layer object depend on the resulting tree only.
 ///
 /// Errors:  invalid_argument, naming the member, for every tree that cannot be; out_of_space, io.
@@ -29,7 +30,8 @@ class LayerBuilder {
   };
   LayerBuilder(std::filesystem::path scratch, const Options& options);
 
-  /// `path` is a normal path (path_key.h); `nlink`, `parent` and `has_xattrs` of the inode are worked out, whatever they are.
+  /// `path` is a normal path (path_key.h); `nlink`, `parent` and `has_xattrs` of the inode are worked out, whatever
+  /// they are.
   Result<void> add(std::string_view path, const Inode& inode, const Xattrs& xattrs);
   Result<void> add_link(std::string_view path, std::string_view target);
 

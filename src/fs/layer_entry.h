@@ -10,8 +10,9 @@ namespace stellarium::fs {
 
 using Xattrs = std::vector<std::pair<std::string, std::string>>;  ///< names strictly ascending
 
-/// One name of a tree, in layer order: the root first, then breadth first, the entries of one directory in cookie order.
-/// Inodes are numbered as their first names come, so that both directory entries and inodes appear in the order of their keys.
+/// One name of a tree, in layer order: the root first, then breadth first, the entries of one directory in cookie
+/// order. Inodes are numbered as their first names come, so that both directory entries and inodes appear in the order
+/// of their keys.
 struct LayerEntry {
   Ino parent = 0;
   DirCookie cookie = 0;  ///< 0 for the root, which has no name

@@ -14,8 +14,8 @@
 
 namespace stellarium::fs {
 
-/// Writes a layer as one content (docs/formats/layer-object.md). Equal trees give equal bytes on every host, whatever the store held
-/// before: nothing in it is local. The content's id is the manifest id of the image.
+/// Writes a layer as one content (docs/formats/layer-object.md). Equal trees give equal bytes on every host, whatever
+/// the store held before: nothing in it is local. The content's id is the manifest id of the image.
 ///
 /// Memory:  one block (up to about 1 MiB).
 /// Threads: one at a time.
@@ -40,7 +40,8 @@ class LayerObjectWriter {
   std::uint64_t size_ = 0;
 };
 
-/// Reads a layer object back, entry by entry, and refuses (corrupt) everything that no writer writes: the result is a tree.
+/// Reads a layer object back, entry by entry, and refuses (corrupt) everything that no writer writes: the result is a
+/// tree.
 ///
 /// Memory:  one block, and 24 bytes for each directory whose entries are still to come.
 /// Threads: one at a time.
@@ -53,7 +54,7 @@ class LayerObjectReader {
  private:
   struct Directory {  // whose entries are still to come
     Ino ino;
-    std::uint32_t left;        // entries
+    std::uint32_t left;         // entries
     std::uint32_t directories;  // of them that must be directories
   };
   Result<void> read(MutableByteSpan out);

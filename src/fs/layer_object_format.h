@@ -50,7 +50,7 @@ enum Flag : std::uint8_t {
   kHasAllocated = 0x10,  // other than size
   kHasXattrs = 0x20,
   kProgram = 0x40,
-  kInlineBody = 0x80,    // of regular files
+  kInlineBody = 0x80,  // of regular files
 };
 
 /// The flags of an inode's first name; a field that holds its default is never written.

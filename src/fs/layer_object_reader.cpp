@@ -13,14 +13,17 @@ using namespace layer_object;
 
 namespace {
 
-tl::unexpected<Error> malformed(const std::string& what) { return fail(Errc::corrupt, "layer object: " + what); }
+tl::unexpected<Error> malformed(const std::string& what) {
+  return fail(Errc::corrupt, "layer object: " + what);
+}
 
 }  // namespace
 
 std::array<ByteReader, kColumns> LayerObjectReader::make_columns() {
   return []<std::size_t... I>(std::index_sequence<I...>) {
     return std::array<ByteReader, kColumns>{((void)I, ByteReader{ByteSpan{}})...};
-  }(std::make_index_sequence<kColumns>{});
+  }
+  (std::make_index_sequence<kColumns>{});
 }
 
 Result<void> LayerObjectReader::read(MutableByteSpan out) {
@@ -39,7 +42,8 @@ Result<void> LayerObjectReader::read_header() {
   ByteReader header{bytes};
   if (header.text(kMagic.size()) != kMagic) return malformed("wrong magic");
   if (const auto version = header.le<std::uint32_t>(); version != kVersion) {
-    return fail(Errc::version, "layer object of version " + std::to_string(version) + "; this program reads version " + std::to_string(kVersion));
+    return fail(Errc::version, "layer object of version " + std::to_string(version) + "; this program reads version " +
+                                   std::to_string(kVersion));
   }
   if (header.le<std::uint32_t>() != 0) return malformed("reserved bytes are not zero");
   names_left_ = header.le<std::uint64_t>();
@@ -53,7 +57,8 @@ Result<void> LayerObjectReader::read_block() {
   if (const Result<void> got = read(bytes); !got) return got;
   ByteReader header{bytes};
   block_left_ = header.le<std::uint32_t>();
-  if (block_left_ == 0 || block_left_ > kBlockEntries || block_left_ > names_left_) return malformed("a block of an impossible number of entries");
+  if (block_left_ == 0 || block_left_ > kBlockEntries || block_left_ > names_left_)
+    return malformed("a block of an impossible number of entries");
   std::array<std::uint64_t, kColumns> sizes{};
   for (std::uint64_t& size : sizes) size = header.le<std::uint32_t>();
   const std::uint64_t total = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
@@ -84,7 +89,8 @@ Result<std::optional<LayerEntry>> LayerObjectReader::next() {
   entry.first = (flags & kFurtherName) == 0;
   if (const Result<void> placed = place(entry); !placed) return fail(placed.error());
   if (!entry.first && flags != kFurtherName) return malformed("a further name with attributes of its own");
-  if (const Result<void> taken = entry.first ? take_inode(entry, flags) : take_link(entry); !taken) return fail(taken.error());
+  if (const Result<void> taken = entry.first ? take_inode(entry, flags) : take_link(entry); !taken)
+    return fail(taken.error());
   --names_left_;
   if (--block_left_ == 0) {
     for (const ByteReader& bytes : columns_) {
@@ -113,7 +119,8 @@ Result<void> LayerObjectReader::place(LayerEntry& entry) {
   std::uint64_t rank = 0;
   if (last_cookie_ != 0) {
     const std::uint64_t last_hash = last_cookie_ >> 8;
-    if (hash < last_hash || (hash == last_hash && entry.name <= last_name_)) return malformed("names that are not in order");
+    if (hash < last_hash || (hash == last_hash && entry.name <= last_name_))
+      return malformed("names that are not in order");
     if (hash == last_hash) rank = (last_cookie_ & 0xff) + 1;
     if (rank > 0xff) return malformed("over 256 names with one hash");
   }
@@ -146,7 +153,8 @@ Result<void> LayerObjectReader::take_inode(LayerEntry& entry, std::uint8_t flags
   inode.mode = u32(kMode);
   inode.uid = u32(kOwner);
   inode.gid = u32(kOwner);
-  last_mtime_ = static_cast<std::int64_t>(static_cast<std::uint64_t>(last_mtime_) + static_cast<std::uint64_t>(take_signed(column(kMtime))));
+  last_mtime_ = static_cast<std::int64_t>(static_cast<std::uint64_t>(last_mtime_) +
+                                          static_cast<std::uint64_t>(take_signed(column(kMtime))));
   inode.mtime = {last_mtime_, u32(kMtimeNs)};
   inode.atime = inode.ctime = inode.mtime;
   if (flags & kHasTimes) {

@@ -53,7 +53,8 @@ void LayerObjectWriter::add_inode(const LayerEntry& entry) {
   put_varint(columns_[kMode], inode.mode);
   put_varint(columns_[kOwner], inode.uid);
   put_varint(columns_[kOwner], inode.gid);
-  put_signed(columns_[kMtime], static_cast<std::int64_t>(static_cast<std::uint64_t>(inode.mtime.seconds) - static_cast<std::uint64_t>(last_mtime_)));
+  put_signed(columns_[kMtime], static_cast<std::int64_t>(static_cast<std::uint64_t>(inode.mtime.seconds) -
+                                                         static_cast<std::uint64_t>(last_mtime_)));
   last_mtime_ = inode.mtime.seconds;
   put_varint(columns_[kMtimeNs], inode.mtime.nanoseconds);
   if (flags & kHasTimes) {

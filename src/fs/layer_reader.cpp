@@ -14,14 +14,17 @@ namespace {
 constexpr int kMaxSymlinksFollowed = 40;  // as in Linux
 constexpr int kStepsBeforeSeek = 8;       // stepping over this many records is cheaper than finding one anew
 
-std::string place(LayerId layer, Ino ino) { return "layer " + std::to_string(layer) + ", inode " + std::to_string(ino); }
+std::string place(LayerId layer, Ino ino) {
+  return "layer " + std::to_string(layer) + ", inode " + std::to_string(ino);
+}
 
 Result<Dirent> decode_entry(std::string_view key, std::string_view value) {
   const Result<DirentKey> decoded_key = decode_dirent_key(key);
   if (!decoded_key) return fail(decoded_key.error());
   const Result<DirentValue> decoded_value = decode_dirent(value);
   if (!decoded_value) {
-    return fail(decoded_value.error(), place(decoded_key->layer, decoded_key->parent) + ", entry " + std::string{decoded_key->name});
+    return fail(decoded_value.error(),
+                place(decoded_key->layer, decoded_key->parent) + ", entry " + std::string{decoded_key->name});
   }
   return Dirent{decoded_key->cookie, decoded_value->ino, decoded_value->type, std::string{decoded_key->name}};
 }
@@ -61,7 +64,8 @@ class PathWalk {
   }
 
   Result<void> step(const std::string& name) {
-    if (!S_ISDIR(at_.inode.mode)) return tl::unexpected<Error>(Error{Errc::invalid_argument, name + " is below no directory", ENOTDIR});
+    if (!S_ISDIR(at_.inode.mode))
+      return tl::unexpected<Error>(Error{Errc::invalid_argument, name + " is below no directory", ENOTDIR});
     if (name == "..") return enter(at_.inode.parent);
     const Result<std::optional<Dirent>> entry = reader_.lookup(at_.ino, name);
     if (!entry) return fail(entry.error());
@@ -89,7 +93,8 @@ class PathWalk {
 Result<std::optional<Dirent>> LayerReader::lookup(Ino parent, std::string_view name) const {
   const std::uint64_t hash = name_hash(name);
   const DirCookie first = make_cookie(hash, 0);
-  const Result<std::optional<std::string>> value = database_.get(kDirentFamily, dirent_key(layer_, parent, first, name));
+  const Result<std::optional<std::string>> value =
+      database_.get(kDirentFamily, dirent_key(layer_, parent, first, name));
   if (!value) return fail(value.error());
   if (*value) {
     const Result<DirentValue> decoded = decode_dirent(**value);

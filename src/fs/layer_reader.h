@@ -38,7 +38,8 @@ class LayerReader {
   /// Entries of `dir` behind the cookie `after` (0: from the start). "." and ".." are not stored.
   Listing list(Ino dir, DirCookie after) const { return Listing{database_, layer_, dir, after}; }
 
-  /// Walks inode records in ascending number, for callers that ask for mostly ascending numbers (readdirplus, export, gc).
+  /// Walks inode records in ascending number, for callers that ask for mostly ascending numbers (readdirplus, export,
+  /// gc).
   class InodeScan {
    public:
     InodeScan(const cas::Database& database, LayerId layer);
@@ -55,8 +56,8 @@ class LayerReader {
   [[nodiscard]] Result<std::optional<std::string>> xattr(Ino ino, std::string_view name) const;
   [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> xattrs(Ino ino) const;  ///< names ascending
 
-  /// Follows `path` from the root; symlinks in the middle and, if `follow_last`, at the end are followed inside the image
-  /// (never above its root; at most 40, then invalid_argument with ELOOP).
+  /// Follows `path` from the root; symlinks in the middle and, if `follow_last`, at the end are followed inside the
+  /// image (never above its root; at most 40, then invalid_argument with ELOOP).
   struct Found {
     Ino ino;
     Inode inode;

@@ -7,7 +7,9 @@
 namespace stellarium::fs {
 namespace {
 
-std::string layer_text(LayerId layer) { return "layer " + std::to_string(layer); }
+std::string layer_text(LayerId layer) {
+  return "layer " + std::to_string(layer);
+}
 
 Result<Image> assemble(const cas::Database& database, const ImageName& name, std::string_view value) {
   const Result<NameRecord> record = decode_name(value);
@@ -41,7 +43,8 @@ Result<std::optional<LayerCounters>> read_counters(const cas::Database& database
   counters.next_layer = reader.le<std::uint32_t>();
   counters.next_tree = reader.le<std::uint32_t>();
   const ByteSpan uuid = reader.take(counters.journal.size());
-  if (!reader.at_end() || counters.next_layer == 0 || counters.next_tree == 0) return fail(Errc::corrupt, "the layer counters are malformed");
+  if (!reader.at_end() || counters.next_layer == 0 || counters.next_tree == 0)
+    return fail(Errc::corrupt, "the layer counters are malformed");
   std::ranges::copy(uuid, counters.journal.begin());
   return counters;
 }
@@ -86,7 +89,8 @@ Result<void> erase_layer(cas::Database& database, LayerId layer) {
   const std::string first = layer_prefix(layer);
   const std::string end = prefix_end(first);
   for (const cas::Family* family : {&kDirentFamily, &kInodeFamily, &kXattrFamily}) {
-    if (Result<void> erased = database.erase_range(*family, first, end); !erased) return fail(erased.error(), "removing " + layer_text(layer));
+    if (Result<void> erased = database.erase_range(*family, first, end); !erased)
+      return fail(erased.error(), "removing " + layer_text(layer));
   }
   cas::Database::Batch batch;
   batch.erase(kLayerFamily, first);
@@ -109,7 +113,8 @@ Result<std::vector<Image>> read_images(const cas::Database& database) {
     const std::string_view key = cursor->key();
     const std::size_t end = key.find('\0');
     if (end == std::string_view::npos) return fail(Errc::corrupt, "name key is malformed");
-    Result<Image> image = assemble(database, {std::string{key.substr(0, end)}, std::string{key.substr(end + 1)}}, cursor->value());
+    Result<Image> image =
+        assemble(database, {std::string{key.substr(0, end)}, std::string{key.substr(end + 1)}}, cursor->value());
     if (!image) return fail(image.error());
     images.push_back(std::move(*image));
   }
@@ -132,6 +137,8 @@ void put_image_name(cas::Database::Batch& batch, const ImageName& name, const Im
   batch.put(kNameFamily, name_key(name.name, name.tag), encode_name({image.layer, image.created, image.source}));
 }
 
-void erase_image_name(cas::Database::Batch& batch, const ImageName& name) { batch.erase(kNameFamily, name_key(name.name, name.tag)); }
+void erase_image_name(cas::Database::Batch& batch, const ImageName& name) {
+  batch.erase(kNameFamily, name_key(name.name, name.tag));
+}
 
 }  // namespace stellarium::fs

@@ -8,7 +8,8 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::uint64_t kRecordsPerTable = 250'000;  // bounds the filter and index that a table keeps in memory while it grows
+constexpr std::uint64_t kRecordsPerTable =
+    250'000;  // bounds the filter and index that a table keeps in memory while it grows
 
 }  // namespace
 
@@ -37,7 +38,8 @@ Result<void> LayerTables::add(const LayerEntry& entry) {
   if (!entry.first) return {};
   ++inodes_;
   bytes_ += entry.inode.size;
-  if (Result<void> put_it = put(inode_records_, inode_key(layer_, entry.ino), encode_inode(entry.inode)); !put_it) return put_it;
+  if (Result<void> put_it = put(inode_records_, inode_key(layer_, entry.ino), encode_inode(entry.inode)); !put_it)
+    return put_it;
   for (const auto& [name, value] : entry.xattrs) {
     if (Result<void> put_it = put(xattrs_, xattr_key(layer_, entry.ino, name), value); !put_it) return put_it;
   }
@@ -50,8 +52,10 @@ Result<void> LayerTables::put(Family& family, const std::string& key, std::strin
   }
   if (!family.open) {
     const std::string number = std::to_string(family.files.size());
-    family.files.push_back(scratch_ / ("layer-" + std::to_string(layer_) + "-" + family.family->name + "-" + number + ".sst"));
-    Result<std::unique_ptr<cas::Database::TableBuilder>> table = database_.build_table(*family.family, family.files.back());
+    family.files.push_back(scratch_ /
+                           ("layer-" + std::to_string(layer_) + "-" + family.family->name + "-" + number + ".sst"));
+    Result<std::unique_ptr<cas::Database::TableBuilder>> table =
+        database_.build_table(*family.family, family.files.back());
     if (!table) return fail(table.error());
     family.open = std::move(*table);
   }

@@ -11,8 +11,9 @@
 
 namespace stellarium::fs {
 
-/// Turns the entries of a layer, which come in layer order, into sorted tables of the families dirent, inode and xattr, and moves
-/// those into the database. Nothing is visible before `ingest`; after it, the layer is complete but still has to be published.
+/// Turns the entries of a layer, which come in layer order, into sorted tables of the families dirent, inode and xattr,
+/// and moves those into the database. Nothing is visible before `ingest`; after it, the layer is complete but still has
+/// to be published.
 ///
 /// Memory:  the table writers' own (a filter and an index for up to 250,000 records of each family).
 /// Crashes: leaves *.sst files in `scratch` at most, which whoever opens the store removes.

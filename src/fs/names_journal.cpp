@@ -29,7 +29,9 @@ void put_text(std::string& out, std::string_view text) {
   put_varint(out, text.size());
   out += text;
 }
-std::string take_text(ByteReader& reader) { return std::string{reader.text(reader.varint())}; }
+std::string take_text(ByteReader& reader) {
+  return std::string{reader.text(reader.varint())};
+}
 
 void put_name(std::string& out, const ImageName& name) {
   put_text(out, name.name);
@@ -80,8 +82,11 @@ bool decode_payload(std::string_view payload, JournalRecord& record) {
   bool ok = take_name(reader, record.name);
   record.detail = take_text(reader);
   switch (record.kind) {
-    case JournalRecord::Kind::rename: ok = take_name(reader, record.to) && ok; break;
-    case JournalRecord::Kind::remove: break;
+    case JournalRecord::Kind::rename:
+      ok = take_name(reader, record.to) && ok;
+      break;
+    case JournalRecord::Kind::remove:
+      break;
     case JournalRecord::Kind::publish: {
       Image& image = record.image;
       image.name = record.name;
@@ -97,7 +102,8 @@ bool decode_payload(std::string_view payload, JournalRecord& record) {
       ok = ok && valid_time(image.created) && image.layer != 0 && image.tree != 0;
       break;
     }
-    default: return false;
+    default:
+      return false;
   }
   return ok && valid_time(record.when) && reader.at_end();
 }
@@ -120,8 +126,12 @@ ReplayedNames replay(const std::vector<JournalRecord>& records) {
   ReplayedNames names;
   for (const JournalRecord& record : records) {
     switch (record.kind) {
-      case JournalRecord::Kind::publish: names[record.name] = record.image; break;
-      case JournalRecord::Kind::remove: names.erase(record.name); break;
+      case JournalRecord::Kind::publish:
+        names[record.name] = record.image;
+        break;
+      case JournalRecord::Kind::remove:
+        names.erase(record.name);
+        break;
       case JournalRecord::Kind::rename:
         if (auto node = names.extract(record.name); !node.empty()) {
           node.mapped().name = record.to;
@@ -155,7 +165,8 @@ Result<NamesJournal::Parsed> NamesJournal::parse(std::string_view bytes) {
   ByteReader header{as_bytes(bytes)};
   if (header.text(kMagic.size()) != kMagic) return fail(Errc::corrupt, "it is no names journal");
   if (const auto version = header.le<std::uint32_t>(); header.ok() && version != kVersion) {
-    return fail(Errc::version, "names journal of version " + std::to_string(version) + "; this program reads version " + std::to_string(kVersion));
+    return fail(Errc::version, "names journal of version " + std::to_string(version) + "; this program reads version " +
+                                   std::to_string(kVersion));
   }
   if (header.le<std::uint32_t>() != 0) return fail(Errc::corrupt, "reserved bytes of its header are not zero");
   Parsed parsed;
@@ -213,7 +224,8 @@ Result<void> NamesJournal::create() {
   if (Result<void> cut = io_->truncate(fd_.get(), 0); !cut) return cut;
   if (Result<void> written = io_->write_at(fd_.get(), as_bytes(encode_header(uuid_)), 0); !written) return written;
   if (Result<void> synced = io_->sync(fd_.get()); !synced) return synced;
-  const Result<UniqueFd> dir = io_->open(AT_FDCWD, path_.parent_path().empty() ? "." : path_.parent_path().string(), O_RDONLY | O_DIRECTORY, 0);
+  const Result<UniqueFd> dir =
+      io_->open(AT_FDCWD, path_.parent_path().empty() ? "." : path_.parent_path().string(), O_RDONLY | O_DIRECTORY, 0);
   if (!dir) return fail(dir.error());
   end_ = kHeaderSize;
   return io_->sync(dir->get());

@@ -29,10 +29,11 @@ struct JournalRecord {
 using ReplayedNames = std::map<ImageName, Image>;
 ReplayedNames replay(const std::vector<JournalRecord>& records);
 
-/// The append-only file in which every change of names is synced before the database learns of it. It outlives the database:
-/// together with the layer objects it is enough to rebuild every image.
+/// The append-only file in which every change of names is synced before the database learns of it. It outlives the
+/// database: together with the layer objects it is enough to rebuild every image.
 ///
-/// Crashes: a record that was only partly written is cut off at the next open. Damage in the middle costs the records it touches,
+/// Crashes: a record that was only partly written is cut off at the next open. Damage in the middle costs the records
+/// it touches,
 ///          never the ones behind it.
 /// Threads: one at a time.
 class NamesJournal {
@@ -60,7 +61,8 @@ class NamesJournal {
   static std::string encode_record(const Uuid& uuid, const JournalRecord& record);
 
  private:
-  NamesJournal(Io& io, std::filesystem::path path, UniqueFd fd) : io_{&io}, path_{std::move(path)}, fd_{std::move(fd)} {}
+  NamesJournal(Io& io, std::filesystem::path path, UniqueFd fd)
+      : io_{&io}, path_{std::move(path)}, fd_{std::move(fd)} {}
   Result<void> create();
   Result<std::string> contents() const;
 

@@ -27,7 +27,9 @@ std::size_t last_start(std::string_view key) {
 Result<std::string> normal_path(std::string_view path) {
   if (path.empty()) return fail(Errc::invalid_argument, "a member without a name");
   if (path.front() == '/') return fail(Errc::invalid_argument, "the path is absolute");
-  if (path.size() > kMaxPath) return fail(Errc::invalid_argument, "the path is " + std::to_string(path.size()) + " bytes long, at most 4095 are possible");
+  if (path.size() > kMaxPath)
+    return fail(Errc::invalid_argument,
+                "the path is " + std::to_string(path.size()) + " bytes long, at most 4095 are possible");
   std::string normal;
   while (!path.empty()) {
     const std::size_t slash = std::min(path.find('/'), path.size());
@@ -35,7 +37,9 @@ Result<std::string> normal_path(std::string_view path) {
     path.remove_prefix(std::min(slash + 1, path.size()));
     if (name.empty() || name == ".") continue;
     if (name == "..") return fail(Errc::invalid_argument, "the path leaves the tree");
-    if (name.size() > kMaxName) return fail(Errc::invalid_argument, "a name of " + std::to_string(name.size()) + " bytes, at most 255 are possible");
+    if (name.size() > kMaxName)
+      return fail(Errc::invalid_argument,
+                  "a name of " + std::to_string(name.size()) + " bytes, at most 255 are possible");
     if (!valid_name(name)) return fail(Errc::invalid_argument, "a name with a NUL byte");
     if (!normal.empty()) normal += '/';
     normal += name;

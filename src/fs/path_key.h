@@ -5,8 +5,9 @@
 
 #include "base/result.h"
 
-// The order in which a layer is numbered and stored: breadth first, the entries of one directory in cookie order. A path key is a path
-// written so that its byte order is that order: depth (2 bytes), then for each component its hash (7 bytes), the name, NUL.
+// The order in which a layer is numbered and stored: breadth first, the entries of one directory in cookie order. A
+// path key is a path written so that its byte order is that order: depth (2 bytes), then for each component its hash (7
+// bytes), the name, NUL.
 namespace stellarium::fs {
 
 inline constexpr std::size_t kMaxPath = 4095;  ///< bytes, as PATH_MAX without its NUL
@@ -25,6 +26,8 @@ struct LastComponent {
   std::string_view name = {};
 };
 LastComponent last_component(std::string_view key);
-inline bool is_root_key(std::string_view key) { return key.size() == 2; }
+inline bool is_root_key(std::string_view key) {
+  return key.size() == 2;
+}
 
 }  // namespace stellarium::fs

@@ -22,8 +22,9 @@ struct EntryFree {
   void operator()(archive_entry* e) const { archive_entry_free(e); }
 };
 
-// pax wants "-1.25" for a quarter of a second before -1 (sign and magnitude), while libarchive prints seconds and nanoseconds as they
-// are: so it gets -1 and 250,000,000. Times between -1 and 0 cannot be said through it; they become -1.
+// pax wants "-1.25" for a quarter of a second before -1 (sign and magnitude), while libarchive prints seconds and
+// nanoseconds as they are: so it gets -1 and 250,000,000. Times between -1 and 0 cannot be said through it; they become
+// -1.
 void set_mtime(archive_entry* entry, const Timespec& time) {
   if (time.seconds >= 0 || time.nanoseconds == 0) return archive_entry_set_mtime(entry, time.seconds, time.nanoseconds);
   if (time.seconds == -1) return archive_entry_set_mtime(entry, -1, 0);
@@ -72,8 +73,8 @@ PaxWriter::PaxWriter(ByteOutput& out) : impl_{std::make_unique<Impl>(out)} {
 }
 
 PaxWriter::~PaxWriter() {
-  // Without finish() the archive was given up: no end mark must make the cut stream look whole. (archive_write_fail would do that
-  // too, but then libarchive frees the writer without closing it and leaks its block.)
+  // Without finish() the archive was given up: no end mark must make the cut stream look whole. (archive_write_fail
+  // would do that too, but then libarchive frees the writer without closing it and leaks its block.)
   impl_->given_up = true;
 }
 
@@ -105,7 +106,8 @@ Result<void> PaxWriter::begin(const PaxMember& member) {
   }
   if (member.sparse) {
     for (const DataExtent& extent : member.extents) {
-      archive_entry_sparse_add_entry(entry, static_cast<la_int64_t>(extent.offset), static_cast<la_int64_t>(extent.size));
+      archive_entry_sparse_add_entry(entry, static_cast<la_int64_t>(extent.offset),
+                                     static_cast<la_int64_t>(extent.size));
     }
     // A file that is one hole needs an (empty) extent, or libarchive takes it for dense.
     if (member.extents.empty()) archive_entry_sparse_add_entry(entry, static_cast<la_int64_t>(member.size), 0);
@@ -132,6 +134,8 @@ Result<void> PaxWriter::zeros(std::uint64_t count) {
   return {};
 }
 
-Result<void> PaxWriter::finish() { return impl_->check(archive_write_close(impl_->writer.get()), "ending the archive"); }
+Result<void> PaxWriter::finish() {
+  return impl_->check(archive_write_close(impl_->writer.get()), "ending the archive");
+}
 
 }  // namespace stellarium::fs

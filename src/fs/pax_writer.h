@@ -33,10 +33,11 @@ struct PaxMember {
   std::vector<DataExtent> extents;  ///< if sparse: ascending, disjoint, inside `size`
 };
 
-/// Writes a pax archive (POSIX.1-2001, with the SCHILY and LIBARCHIVE attributes and GNU sparse maps 1.0) through libarchive.
+/// Writes a pax archive (POSIX.1-2001, with the SCHILY and LIBARCHIVE attributes and GNU sparse maps 1.0) through
+/// libarchive.
 ///
-/// Order per member: `begin`, then exactly `size` bytes by `data` and `zeros` (holes must be given as zeros), at the end `finish`.
-/// Threads: one at a time. Errors: those of the output; invalid_argument for what the format cannot hold.
+/// Order per member: `begin`, then exactly `size` bytes by `data` and `zeros` (holes must be given as zeros), at the
+/// end `finish`. Threads: one at a time. Errors: those of the output; invalid_argument for what the format cannot hold.
 class PaxWriter {
  public:
   explicit PaxWriter(ByteOutput& out);

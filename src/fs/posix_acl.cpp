@@ -49,10 +49,12 @@ std::optional<std::uint32_t> id_of_name(bool is_user, const std::string& name) {
   char buffer[4096];
   if (is_user) {
     passwd entry{}, *found = nullptr;
-    if (::getpwnam_r(name.c_str(), &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_uid;
+    if (::getpwnam_r(name.c_str(), &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr)
+      return found->pw_uid;
   } else {
     ::group entry{}, *found = nullptr;
-    if (::getgrnam_r(name.c_str(), &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->gr_gid;
+    if (::getgrnam_r(name.c_str(), &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr)
+      return found->gr_gid;
   }
   return {};
 }
@@ -71,7 +73,9 @@ std::optional<std::uint16_t> permissions(std::string_view text) {
 }
 
 Result<Entry> parse_entry(std::string_view line) {
-  const auto bad = [&](const char* what) { return fail(Errc::invalid_argument, "ACL entry '" + std::string{line} + "': " + what); };
+  const auto bad = [&](const char* what) {
+    return fail(Errc::invalid_argument, "ACL entry '" + std::string{line} + "': " + what);
+  };
   const auto fields = split(line, ":");
   if (fields.size() < 3 || fields.size() > 4) return bad("expected type:name:rwx");
   const auto bits = permissions(fields[2]);
@@ -96,9 +100,8 @@ bool complete(const std::vector<Entry>& entries) {
     return std::count_if(entries.begin(), entries.end(), [tag](const Entry& entry) { return entry.tag == tag; });
   };
   const bool named = count(Tag::user) + count(Tag::group) > 0;
-  const auto twice = std::adjacent_find(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return a.tag == b.tag && a.id == b.id;
-  });
+  const auto twice = std::adjacent_find(entries.begin(), entries.end(),
+                                        [](const Entry& a, const Entry& b) { return a.tag == b.tag && a.id == b.id; });
   return count(Tag::user_obj) == 1 && count(Tag::group_obj) == 1 && count(Tag::other) == 1 && count(Tag::mask) <= 1 &&
          (!named || count(Tag::mask) == 1) && twice == entries.end();
 }
@@ -106,12 +109,17 @@ bool complete(const std::vector<Entry>& entries) {
 const char* type_name(std::uint16_t tag) {
   switch (tag) {
     case Tag::user_obj:
-    case Tag::user: return "user";
+    case Tag::user:
+      return "user";
     case Tag::group_obj:
-    case Tag::group: return "group";
-    case Tag::mask: return "mask";
-    case Tag::other: return "other";
-    default: return nullptr;
+    case Tag::group:
+      return "group";
+    case Tag::mask:
+      return "mask";
+    case Tag::other:
+      return "other";
+    default:
+      return nullptr;
   }
 }
 
@@ -130,7 +138,8 @@ Result<std::string> acl_from_text(std::string_view text) {
   }
   std::sort(entries.begin(), entries.end(),
             [](const Entry& a, const Entry& b) { return std::tie(a.tag, a.id) < std::tie(b.tag, b.id); });
-  if (!complete(entries)) return fail(Errc::invalid_argument, "ACL '" + std::string{text.substr(0, 200)} + "' is incomplete");
+  if (!complete(entries))
+    return fail(Errc::invalid_argument, "ACL '" + std::string{text.substr(0, 200)} + "' is incomplete");
 
   std::string binary;
   put_le(binary, kVersion);

@@ -12,8 +12,10 @@
 namespace stellarium::fs {
 namespace {
 
-Result<void> restore_layer(cas::Database& database, cas::ContentStore& contents, const Image& image, const std::filesystem::path& scratch) {
-  if (Result<void> erased = erase_layer(database, image.layer); !erased) return erased;  // what a rebuild that was stopped had done
+Result<void> restore_layer(cas::Database& database, cas::ContentStore& contents, const Image& image,
+                           const std::filesystem::path& scratch) {
+  if (Result<void> erased = erase_layer(database, image.layer); !erased)
+    return erased;  // what a rebuild that was stopped had done
   ContentInput input{contents, image.manifest, image.manifest_size};
   LayerObjectReader object{input};
   LayerTables tables{database, image.layer, scratch};
@@ -27,8 +29,8 @@ Result<void> restore_layer(cas::Database& database, cas::ContentStore& contents,
 
 }  // namespace
 
-Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& contents, Io& io, const std::filesystem::path& journal_file,
-                                    const std::filesystem::path& scratch) {
+Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& contents, Io& io,
+                                    const std::filesystem::path& journal_file, const std::filesystem::path& scratch) {
   const Result<NamesJournal> journal = NamesJournal::open(io, journal_file);
   if (!journal) return fail(journal.error());
   const Result<std::optional<LayerCounters>> done = read_counters(database);
@@ -38,7 +40,8 @@ Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& 
   if (!parsed) return fail(parsed.error());
 
   RebuildReport report;
-  for (const std::string& damage : parsed->damage) report.lost.push_back(journal_file.filename().string() + ": " + damage);
+  for (const std::string& damage : parsed->damage)
+    report.lost.push_back(journal_file.filename().string() + ": " + damage);
   LayerCounters counters;
   counters.journal = journal->uuid();
   for (const JournalRecord& record : parsed->records) {  // numbers of removed images are not given out again either
@@ -58,12 +61,14 @@ Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& 
     }
     cas::Database::Batch batch;
     put_image(batch, image);
-    if (Result<void> written = database.write(std::move(batch), cas::Database::Sync::no); !written) return fail(written.error());
+    if (Result<void> written = database.write(std::move(batch), cas::Database::Sync::no); !written)
+      return fail(written.error());
     ++report.images;
   }
   cas::Database::Batch batch;
   put_counters(batch, counters);
-  if (Result<void> written = database.write(std::move(batch), cas::Database::Sync::yes); !written) return fail(written.error());
+  if (Result<void> written = database.write(std::move(batch), cas::Database::Sync::yes); !written)
+    return fail(written.error());
   return report;
 }
 

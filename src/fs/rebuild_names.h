@@ -16,12 +16,13 @@ struct RebuildReport {
   std::vector<std::string> lost;         ///< one line each: which image, why; damaged stretches of the journal
 };
 
-/// Fills the families of names and layers of an empty database from the names journal and the layer objects, after `contents` was rebuilt
-/// from its segments. Images come back under their numbers, so that node ids of living mounts stay right. Run it before Catalog::open.
-/// An image whose layer object cannot be read is listed as lost and loses its name. A rebuild that was stopped half way can be run again.
+/// Fills the families of names and layers of an empty database from the names journal and the layer objects, after
+/// `contents` was rebuilt from its segments. Images come back under their numbers, so that node ids of living mounts
+/// stay right. Run it before Catalog::open. An image whose layer object cannot be read is listed as lost and loses its
+/// name. A rebuild that was stopped half way can be run again.
 ///
 /// Errors: exists (the database has its names), version, io.
-Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& contents, Io& io, const std::filesystem::path& journal,
-                                    const std::filesystem::path& scratch);
+Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& contents, Io& io,
+                                    const std::filesystem::path& journal, const std::filesystem::path& scratch);
 
 }  // namespace stellarium::fs

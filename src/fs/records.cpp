@@ -33,7 +33,9 @@ std::string key_of(LayerId layer, std::uint64_t number, std::size_t reserve) {
   return key;
 }
 
-bool valid_ino(Ino ino) { return ino != 0 && ino <= kMaxIno; }
+bool valid_ino(Ino ino) {
+  return ino != 0 && ino <= kMaxIno;
+}
 
 std::uint16_t flags_of(const Inode& inode) {
   unsigned flags = static_cast<unsigned>(inode.body);
@@ -76,14 +78,18 @@ std::string layer_prefix(LayerId layer) {
   put_be<std::uint32_t>(key, layer);
   return key;
 }
-std::string dirent_prefix(LayerId layer, Ino parent) { return key_of(layer, parent, 0); }
+std::string dirent_prefix(LayerId layer, Ino parent) {
+  return key_of(layer, parent, 0);
+}
 std::string dirent_key(LayerId layer, Ino parent, DirCookie cookie, std::string_view name) {
   std::string key = key_of(layer, parent, 8 + name.size());
   put_be<std::uint64_t>(key, cookie);
   key += name;
   return key;
 }
-std::string inode_key(LayerId layer, Ino ino) { return key_of(layer, ino, 0); }
+std::string inode_key(LayerId layer, Ino ino) {
+  return key_of(layer, ino, 0);
+}
 std::string xattr_key(LayerId layer, Ino ino, std::string_view name) {
   std::string key = key_of(layer, ino, name.size());
   key += name;
@@ -103,7 +109,8 @@ std::string prefix_end(std::string prefix) {
 
 Result<DirentKey> decode_dirent_key(std::string_view key) {
   ByteReader reader{as_bytes(key)};
-  DirentKey decoded{.layer = reader.be<std::uint32_t>(), .parent = reader.be<std::uint64_t>(), .cookie = reader.be<std::uint64_t>()};
+  DirentKey decoded{
+      .layer = reader.be<std::uint32_t>(), .parent = reader.be<std::uint64_t>(), .cookie = reader.be<std::uint64_t>()};
   if (reader.ok()) decoded.name = reader.text(reader.left());
   if (!reader.ok() || !valid_ino(decoded.parent)) return fail(Errc::corrupt, "directory entry key is malformed");
   if (!valid_name(decoded.name)) return fail(Errc::corrupt, "directory entry key has an impossible name");
@@ -132,14 +139,22 @@ Result<XattrKey> decode_xattr_key(std::string_view key) {
 
 std::uint8_t dirent_type(std::uint32_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFREG: return DT_REG;
-    case S_IFDIR: return DT_DIR;
-    case S_IFLNK: return DT_LNK;
-    case S_IFCHR: return DT_CHR;
-    case S_IFBLK: return DT_BLK;
-    case S_IFIFO: return DT_FIFO;
-    case S_IFSOCK: return DT_SOCK;
-    default: return DT_UNKNOWN;
+    case S_IFREG:
+      return DT_REG;
+    case S_IFDIR:
+      return DT_DIR;
+    case S_IFLNK:
+      return DT_LNK;
+    case S_IFCHR:
+      return DT_CHR;
+    case S_IFBLK:
+      return DT_BLK;
+    case S_IFIFO:
+      return DT_FIFO;
+    case S_IFSOCK:
+      return DT_SOCK;
+    default:
+      return DT_UNKNOWN;
   }
 }
 
@@ -176,16 +191,20 @@ const char* why_invalid(const Inode& inode) {
   if (inode.program && !S_ISREG(inode.mode)) return "a program mark, but is no regular file";
   switch (dirent_type(inode.mode)) {
     case DT_REG:
-      if (inode.size == 0 ? inode.body != Body::none : inode.body == Body::none) return "a size that its body does not have";
+      if (inode.size == 0 ? inode.body != Body::none : inode.body == Body::none)
+        return "a size that its body does not have";
       break;
     case DT_LNK:
-      if (inode.body != Body::inline_ || inode.size > kMaxSymlink || inode.size == 0) return "an impossible symlink target";
+      if (inode.body != Body::inline_ || inode.size > kMaxSymlink || inode.size == 0)
+        return "an impossible symlink target";
       break;
-    case DT_UNKNOWN: return "no file type";
+    case DT_UNKNOWN:
+      return "no file type";
     default:
       if (inode.body != Body::none || inode.size != 0) return "a body, but is neither file nor symlink";
   }
-  if (inode.body == Body::inline_ && inode.inline_bytes.size() != inode.size) return "a size that its body does not have";
+  if (inode.body == Body::inline_ && inode.inline_bytes.size() != inode.size)
+    return "a size that its body does not have";
   return nullptr;
 }
 
@@ -237,7 +256,9 @@ Result<Inode> decode_inode(std::string_view value) {
   inode.program = (flags & kProgram) != 0;
   inode.has_xattrs = (flags & kHasXattrs) != 0;
   switch (flags & kBodyMask) {
-    case 0: inode.body = Body::none; break;
+    case 0:
+      inode.body = Body::none;
+      break;
     case 1:
       inode.body = Body::inline_;
       inode.inline_bytes = reader.text(reader.left());
@@ -248,7 +269,8 @@ Result<Inode> decode_inode(std::string_view value) {
       if (id) inode.content = *id;
       break;
     }
-    default: return fail(Errc::corrupt, "inode record has an unknown kind of body");
+    default:
+      return fail(Errc::corrupt, "inode record has an unknown kind of body");
   }
   if (!reader.at_end() || !ok) return fail(Errc::corrupt, "inode record is malformed");
   if (const char* why = why_invalid(inode)) return fail(Errc::corrupt, std::string{"inode record has "} + why);

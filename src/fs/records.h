@@ -6,22 +6,25 @@
 #include "base/result.h"
 #include "fs/types.h"
 
-// Keys and values of the families in fs/families.h (docs/formats/records.md). Keys are big-endian, so that a scan of one
-// directory, or of one layer's inodes, is in the order that readers want.
+// Keys and values of the families in fs/families.h (docs/formats/records.md). Keys are big-endian, so that a scan of
+// one directory, or of one layer's inodes, is in the order that readers want.
 //
-// Encoding trusts its caller (asserts). Decoding trusts nobody: `corrupt`, saying what is wrong, for every record that no encoder writes.
+// Encoding trusts its caller (asserts). Decoding trusts nobody: `corrupt`, saying what is wrong, for every record that
+// no encoder writes.
 namespace stellarium::fs {
 
-inline constexpr std::size_t kMaxName = 255;         ///< bytes of one path component, as in Linux
-inline constexpr std::size_t kMaxSymlink = 4095;     ///< bytes of a symlink's target
-inline constexpr std::size_t kMaxXattrValue = 65536; ///< bytes, as in Linux
+inline constexpr std::size_t kMaxName = 255;          ///< bytes of one path component, as in Linux
+inline constexpr std::size_t kMaxSymlink = 4095;      ///< bytes of a symlink's target
+inline constexpr std::size_t kMaxXattrValue = 65536;  ///< bytes, as in Linux
 inline constexpr Ino kMaxIno = (Ino{1} << kInoBits) - 1;
 
 /// The 55-bit hash that orders the names of a directory: the first 55 bits of the name's BLAKE3, but never 0.
 /// It is part of keys and of resume cookies and therefore the same for ever.
 std::uint64_t name_hash(std::string_view name);
 /// Names of one directory with equal hashes are told apart by their rank in byte order.
-inline DirCookie make_cookie(std::uint64_t hash, std::uint8_t rank) { return hash << 8 | rank; }
+inline DirCookie make_cookie(std::uint64_t hash, std::uint8_t rank) {
+  return hash << 8 | rank;
+}
 /// Every cookie of a stored entry is larger than this: smaller offsets are free for "." and "..".
 inline constexpr DirCookie kFirstCookie = 256;
 

@@ -45,7 +45,8 @@ Result<void> ScratchFile::flush() {
 Result<void> ScratchFile::read(std::uint64_t offset, char* out, std::size_t size) const {
   if (offset < written_) {
     const std::size_t in_file = static_cast<std::size_t>(std::min<std::uint64_t>(size, written_ - offset));
-    const Result<std::size_t> got = system_io().read_at(fd_.get(), std::as_writable_bytes(std::span{out, in_file}), offset);
+    const Result<std::size_t> got =
+        system_io().read_at(fd_.get(), std::as_writable_bytes(std::span{out, in_file}), offset);
     if (!got) return fail(got.error(), "scratch file in " + dir_.string());
     if (*got != in_file) return fail(Errc::io, "scratch file in " + dir_.string() + " became shorter");
     offset += in_file;
@@ -74,7 +75,8 @@ Result<void> ScratchFile::Reader::fill(std::size_t wanted) {
   buffer_.erase(0, at_);
   at_ = 0;
   const std::uint64_t rest = std::min(end_, file_->size()) - next_;
-  const std::size_t more = static_cast<std::size_t>(std::min<std::uint64_t>(rest, std::max(wanted, buffer_size_) - have));
+  const std::size_t more =
+      static_cast<std::size_t>(std::min<std::uint64_t>(rest, std::max(wanted, buffer_size_) - have));
   buffer_.resize(have + more);
   if (const Result<void> got = file_->read(next_, buffer_.data() + have, more); !got) return got;
   next_ += more;

@@ -10,8 +10,8 @@
 
 namespace stellarium::fs {
 
-/// A sequence of byte records that may outgrow memory: the first `memory` bytes stay there, more goes to a file that never has a name,
-/// so that nothing of it outlives the process. Records may be read while others are still appended.
+/// A sequence of byte records that may outgrow memory: the first `memory` bytes stay there, more goes to a file that
+/// never has a name, so that nothing of it outlives the process. Records may be read while others are still appended.
 ///
 /// Errors:  out_of_space, io.
 /// Threads: one at a time.
@@ -29,7 +29,8 @@ class ScratchFile {
   /// Walks over the records of [begin, end), or to whatever is the end when it gets there.
   class Reader {
    public:
-    explicit Reader(const ScratchFile& file, std::uint64_t begin = 0, std::uint64_t end = ~std::uint64_t{0}, std::size_t buffer = 256u << 10);
+    explicit Reader(const ScratchFile& file, std::uint64_t begin = 0, std::uint64_t end = ~std::uint64_t{0},
+                    std::size_t buffer = 256u << 10);
     /// The next record, valid until the next call; nothing at the end.
     Result<std::optional<std::string_view>> next();
 

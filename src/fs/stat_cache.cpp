@@ -19,7 +19,9 @@ constexpr std::size_t kRecordBytes = 8 + 8 + 8 + 8 + 8 + 32 + 1 + 1;
 constexpr std::uint8_t kMaxUnusedSaves = 8;
 constexpr std::int64_t kRacyNanoseconds = 2'000'000'000;
 
-std::int64_t nanoseconds(const timespec& time) { return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec; }
+std::int64_t nanoseconds(const timespec& time) {
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
 
 }  // namespace
 
@@ -27,7 +29,9 @@ std::size_t StatCache::KeyHash::operator()(const Key& key) const noexcept {
   return static_cast<std::size_t>((key.inode * 0x9e3779b97f4a7c15ull) ^ key.device);
 }
 
-StatCache::StatCache(std::filesystem::path file) : file_{std::move(file)} { load(); }
+StatCache::StatCache(std::filesystem::path file) : file_{std::move(file)} {
+  load();
+}
 
 void StatCache::load() {
   std::ifstream in{file_, std::ios::binary};

@@ -20,9 +20,10 @@ struct KnownContent {
 
 /// What the command process remembers of files that it sent before: so that a second import of a tree reads no content.
 ///
-/// A file is taken for unchanged if device, inode, size, mtime and ctime (nanoseconds) are. A file that changed within two seconds of
-/// being read is not remembered, because a later change could leave the same times (git calls such entries racy).
-/// The cache is a hint: the store still has to hold the content. Losing the file costs time only, so damage empties it silently.
+/// A file is taken for unchanged if device, inode, size, mtime and ctime (nanoseconds) are. A file that changed within
+/// two seconds of being read is not remembered, because a later change could leave the same times (git calls such
+/// entries racy). The cache is a hint: the store still has to hold the content. Losing the file costs time only, so
+/// damage empties it silently.
 ///
 /// Threads: one at a time. Two commands at once: the last `save` wins.
 class StatCache {
@@ -32,7 +33,8 @@ class StatCache {
 
   std::optional<KnownContent> find(const struct stat& status);
   void remember(const struct stat& status, const KnownContent& content, const timespec& read_at);
-  /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8 saves are dropped.
+  /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8
+  /// saves are dropped.
   [[nodiscard]] Result<void> save();
   std::size_t size() const { return entries_.size(); }
 

@@ -18,13 +18,20 @@ constexpr std::size_t kReadBytes = 1 << 20;
 constexpr std::size_t kHoleBytes = 4096;  // runs of zero blocks of this size become holes of sparse files
 
 bool all_zero(ByteSpan bytes) {
-  return bytes.empty() || (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 class Exporter {
  public:
-  Exporter(const LayerReader& layer, tier::Tier& tier, ByteOutput& out, const std::function<bool(std::uint64_t)>& progress)
-      : layer_{layer}, tier_{tier}, progress_{progress}, inodes_{layer.scan_inodes()}, writer_{out}, buffer_(kReadBytes) {}
+  Exporter(const LayerReader& layer, tier::Tier& tier, ByteOutput& out,
+           const std::function<bool(std::uint64_t)>& progress)
+      : layer_{layer},
+        tier_{tier},
+        progress_{progress},
+        inodes_{layer.scan_inodes()},
+        writer_{out},
+        buffer_(kReadBytes) {}
 
   Result<void> run() {
     if (const auto done = member(".", kRootIno); !done) return done;
@@ -86,7 +93,8 @@ class Exporter {
       }
     }
     if (inode.has_xattrs) {
-      if (const auto added = add_xattrs(ino, member); !added) return fail(added.error(), "reading attributes of /" + path);
+      if (const auto added = add_xattrs(ino, member); !added)
+        return fail(added.error(), "reading attributes of /" + path);
     }
     if (S_ISLNK(inode.mode)) member.symlink = inode.inline_bytes;
     if (!S_ISREG(inode.mode)) return writer_.begin(member);
@@ -126,7 +134,8 @@ class Exporter {
     return each_block(content, [&](std::uint64_t, ByteSpan block) { return writer_.data(block); });
   }
 
-  /// Where a sparse file has bytes other than zero. The map stands before the data in a tar, so the content is read once more for it.
+  /// Where a sparse file has bytes other than zero. The map stands before the data in a tar, so the content is read
+  /// once more for it.
   Result<std::vector<DataExtent>> data_extents(const tier::ContentRef& content) {
     std::vector<DataExtent> extents;
     const auto scanned = each_block(content, [&](std::uint64_t offset, ByteSpan block) -> Result<void> {
@@ -150,7 +159,8 @@ class Exporter {
     for (std::uint64_t at = 0; at < content.size;) {
       const auto read = tier_.read(content, at, buffer_);
       if (!read) return fail(read.error());
-      if (*read == 0) return fail(Errc::corrupt, "content ends at " + std::to_string(at) + " of " + std::to_string(content.size));
+      if (*read == 0)
+        return fail(Errc::corrupt, "content ends at " + std::to_string(at) + " of " + std::to_string(content.size));
       if (const auto used = use(at, ByteSpan{buffer_}.first(*read)); !used) return used;
       at += *read;
       done_ += *read;
@@ -172,7 +182,8 @@ class Exporter {
 
 }  // namespace
 
-Result<void> export_tar(const LayerReader& layer, tier::Tier& tier, ByteOutput& out, const std::function<bool(std::uint64_t)>& progress) {
+Result<void> export_tar(const LayerReader& layer, tier::Tier& tier, ByteOutput& out,
+                        const std::function<bool(std::uint64_t)>& progress) {
   return Exporter{layer, tier, out, progress}.run();
 }
 

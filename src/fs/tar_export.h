@@ -9,8 +9,10 @@
 
 namespace stellarium::fs {
 
-/// Writes a layer as an uncompressed pax archive in directory order: hard links, devices, sparse files, xattrs, ACLs (SCHILY.acl.*,
-/// SCHILY.xattr.*), nanosecond times, any bytes in names. `progress` gets content bytes done; returning false cancels.
-Result<void> export_tar(const LayerReader& layer, tier::Tier& tier, ByteOutput& out, const std::function<bool(std::uint64_t)>& progress);
+/// Writes a layer as an uncompressed pax archive in directory order: hard links, devices, sparse files, xattrs, ACLs
+/// (SCHILY.acl.*, SCHILY.xattr.*), nanosecond times, any bytes in names. `progress` gets content bytes done; returning
+/// false cancels.
+Result<void> export_tar(const LayerReader& layer, tier::Tier& tier, ByteOutput& out,
+                        const std::function<bool(std::uint64_t)>& progress);
 
 }  // namespace stellarium::fs

@@ -69,7 +69,8 @@ class TarImport {
     const Result<std::string> target = normal_path(*member.hard_link);
     if (!target) return fail(target.error(), "a hard link to " + *member.hard_link);
     if (member.size == 0) return builder_.add_link(path, *target);
-    // Some archivers (star) put the data beside the last name. Then that name is the file, and the one before it the link.
+    // Some archivers (star) put the data beside the last name. Then that name is the file, and the one before it the
+    // link.
     if (!S_ISREG(member.mode)) return fail(Errc::invalid_argument, "a hard link with data, but no regular file");
     Result<Inode> inode = inode_of(member);
     if (!inode) return fail(inode.error());
@@ -96,7 +97,8 @@ class TarImport {
     if (inode.size == 0) return {};
     const Result<void> taken = inode.size <= kMaxInlineContent ? take_inline(inode) : take_content(inode);
     if (!taken) return taken;
-    observer_.content(path, inode.body == Body::content ? inode.content : cas::hash_of(as_bytes(inode.inline_bytes)), inode.size);
+    observer_.content(path, inode.body == Body::content ? inode.content : cas::hash_of(as_bytes(inode.inline_bytes)),
+                      inode.size);
     return {};
   }
 
@@ -106,7 +108,8 @@ class TarImport {
     if (!block || !*block) return block;
     const std::uint64_t offset = (*block)->offset;
     if (offset < position) return fail(Errc::invalid_argument, "a sparse map that goes backwards");
-    if (offset > size || (*block)->bytes.size() > size - offset) return fail(Errc::invalid_argument, "more data than its size says");
+    if (offset > size || (*block)->bytes.size() > size - offset)
+      return fail(Errc::invalid_argument, "more data than its size says");
     if (Result<void> going = report_progress(); !going) return fail(going.error());
     return block;
   }
@@ -173,8 +176,8 @@ class TarImport {
 };
 
 // The order makes it safe: records and contents are durable before the one small batch that makes them an image.
-Result<void> seal_and_publish(cas::Database& database, Catalog& catalog, const Catalog::NewLayer& layer, LayerBuilder& builder, cas::WriteSession& session,
-                              ImportReport& report) {
+Result<void> seal_and_publish(cas::Database& database, Catalog& catalog, const Catalog::NewLayer& layer,
+                              LayerBuilder& builder, cas::WriteSession& session, ImportReport& report) {
   const Result<LayerBuilder::Sealed> sealed = builder.seal(database, layer.layer, session);
   if (!sealed) return fail(sealed.error());
   if (Result<void> committed = session.commit(); !committed) return committed;
@@ -194,8 +197,9 @@ Result<void> seal_and_publish(cas::Database& database, Catalog& catalog, const C
 
 }  // namespace
 
-Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& contents, Catalog& catalog, const std::filesystem::path& scratch,
-                                ByteInput& stream, const ImageName& name, const std::string& source, ImportObserver& observer) {
+Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& contents, Catalog& catalog,
+                                const std::filesystem::path& scratch, ByteInput& stream, const ImageName& name,
+                                const std::string& source, ImportObserver& observer) {
   const std::unique_ptr<cas::WriteSession> session = contents.begin_session();
   LayerBuilder builder{scratch, {}};
   TarImport import{*session, builder, stream, observer};

@@ -29,14 +29,17 @@ struct ImportReport {
   cas::WriteSession::Totals totals;
 };
 
-/// Reads one tar stream (pax, GNU, ustar; any compression that libarchive decodes itself) into a new sealed layer and publishes it as `name`.
+/// Reads one tar stream (pax, GNU, ustar; any compression that libarchive decodes itself) into a new sealed layer and
+/// publishes it as `name`.
 ///
-/// Members may come in any order; parents that are missing are made. A member whose content is already known may carry only its id, in the
-/// pax attribute STELLARIUM.content (docs/formats/import-stream.md): the command process uses that for files that its stat cache knows.
-/// Refused with one line that names the member: paths that leave the tree or pass through a symlink, hard links to nothing,
-/// a file where a directory is, names over 255 bytes, malformed or cut archives. Nothing of a refused import stays visible.
-/// Memory: bounded (entries beyond 48 MiB are sorted in files under `scratch`). The result does not depend on threads or on earlier imports.
-Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& contents, Catalog& catalog, const std::filesystem::path& scratch,
-                                ByteInput& stream, const ImageName& name, const std::string& source, ImportObserver& observer);
+/// Members may come in any order; parents that are missing are made. A member whose content is already known may carry
+/// only its id, in the pax attribute STELLARIUM.content (docs/formats/import-stream.md): the command process uses that
+/// for files that its stat cache knows. Refused with one line that names the member: paths that leave the tree or pass
+/// through a symlink, hard links to nothing, a file where a directory is, names over 255 bytes, malformed or cut
+/// archives. Nothing of a refused import stays visible. Memory: bounded (entries beyond 48 MiB are sorted in files
+/// under `scratch`). The result does not depend on threads or on earlier imports.
+Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& contents, Catalog& catalog,
+                                const std::filesystem::path& scratch, ByteInput& stream, const ImageName& name,
+                                const std::string& source, ImportObserver& observer);
 
 }  // namespace stellarium::fs

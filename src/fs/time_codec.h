@@ -27,6 +27,8 @@ inline Timespec take_time(ByteReader& reader) {
   const std::uint64_t nanoseconds = reader.varint();
   return {seconds, nanoseconds > 0xffffffff ? 0xffffffff : static_cast<std::uint32_t>(nanoseconds)};
 }
-inline bool valid_time(const Timespec& time) { return time.nanoseconds < 1'000'000'000; }
+inline bool valid_time(const Timespec& time) {
+  return time.nanoseconds < 1'000'000'000;
+}
 
 }  // namespace stellarium::fs

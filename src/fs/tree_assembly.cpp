@@ -92,13 +92,13 @@ std::string TreeAssembly::encode_member(MemberKind kind, std::uint64_t number, s
 
 struct TreeAssembly::Group {
   std::string key;
-  bool directory = false;       // something makes it one
-  bool member = false;          // some member describes it
+  bool directory = false;                     // something makes it one
+  bool member = false;                        // some member describes it
   MemberKind kind = MemberKind::made_parent;  // of the last one
   std::uint64_t first_number = 0, number = 0;
-  std::string payload;          // of the last one
+  std::string payload;              // of the last one
   std::size_t first_reference = 0;  // index into references_
-  std::string referrer;         // path of one of those who link here
+  std::string referrer;             // path of one of those who link here
 
   std::uint8_t type() const {
     return kind == MemberKind::link ? std::uint8_t{DT_UNKNOWN} : static_cast<std::uint8_t>(payload.front());
@@ -106,7 +106,10 @@ struct TreeAssembly::Group {
 };
 
 TreeAssembly::TreeAssembly(std::filesystem::path scratch)
-    : nodes_{scratch, kNodeMemory}, directory_keys_{std::move(scratch), kDirectoryMemory}, parents_{directory_keys_}, emitted_{nodes_} {}
+    : nodes_{scratch, kNodeMemory},
+      directory_keys_{std::move(scratch), kDirectoryMemory},
+      parents_{directory_keys_},
+      emitted_{nodes_} {}
 
 Result<void> TreeAssembly::take(EntrySorter& members) {
   Group group;
@@ -130,7 +133,9 @@ Result<void> TreeAssembly::take(EntrySorter& members) {
     const std::uint64_t number = reader.varint();
     const std::string_view payload = reader.text(reader.left());
     switch (kind) {
-      case MemberKind::made_parent: group.directory = true; break;
+      case MemberKind::made_parent:
+        group.directory = true;
+        break;
       case MemberKind::reference:
         references_.push_back({number, static_cast<Rank>(names_)});
         group.referrer = payload;
@@ -151,7 +156,8 @@ Result<void> TreeAssembly::take(EntrySorter& members) {
 Result<void> TreeAssembly::finish_group(Group& group) {
   if (names_ >= kNone) return refuse(group.key, "more than 4,294,967,295 names");
   if (!group.member && !group.directory) {
-    return fail(Errc::invalid_argument, group.referrer + ": a hard link to " + path_of_key(group.key) + ", which is not in the archive");
+    return fail(Errc::invalid_argument,
+                group.referrer + ": a hard link to " + path_of_key(group.key) + ", which is not in the archive");
   }
   if (!group.member) {
     group.kind = MemberKind::inode;
@@ -195,11 +201,13 @@ Result<void> TreeAssembly::finish_group(Group& group) {
 }
 
 Result<void> TreeAssembly::check_references(const Group& group, std::uint64_t record) {
-  if (group.type() == DT_DIR) return fail(Errc::invalid_argument, group.referrer + ": a hard link to the directory " + path_of_key(group.key));
+  if (group.type() == DT_DIR)
+    return fail(Errc::invalid_argument, group.referrer + ": a hard link to the directory " + path_of_key(group.key));
   for (std::size_t i = group.first_reference; i < references_.size(); ++i) {
     // An extracting tar would have linked to the file as it was before.
     if (group.first_number < references_[i].number && references_[i].number < group.number) {
-      return fail(Errc::invalid_argument, group.referrer + ": a hard link to " + path_of_key(group.key) + ", which a later member replaces");
+      return fail(Errc::invalid_argument,
+                  group.referrer + ": a hard link to " + path_of_key(group.key) + ", which a later member replaces");
     }
   }
   targets_.push_back({static_cast<Rank>(names_), record});
@@ -220,11 +228,13 @@ Result<std::uint32_t> TreeAssembly::find_parent(std::string_view key) {
   return parent_index_;
 }
 
-// The name that `from`, which may be a link, finally stands for. Links may lead to links; what was found shortens later ways.
+// The name that `from`, which may be a link, finally stands for. Links may lead to links; what was found shortens later
+// ways.
 Result<TreeAssembly::Rank> TreeAssembly::follow(Rank from) {
   const auto link_at = [&](Rank rank) {
     const auto found = std::ranges::lower_bound(links_, rank, {}, &Link::rank);
-    return found != links_.end() && found->rank == rank ? static_cast<std::size_t>(found - links_.begin()) : links_.size();
+    return found != links_.end() && found->rank == rank ? static_cast<std::size_t>(found - links_.begin())
+                                                        : links_.size();
   };
   Rank end = from;
   std::size_t steps = 0;
@@ -296,7 +306,8 @@ Result<std::optional<LayerEntry>> TreeAssembly::next() {
   } else {  // the first of several names, but not the one that carries the attributes
     const Result<std::string> holder = nodes_.record_at(shared->record);
     if (!holder) return fail(holder.error());
-    if (Result<void> taken = take_attributes(entry, decode_node(*holder).attributes); !taken) return fail(taken.error());
+    if (Result<void> taken = take_attributes(entry, decode_node(*holder).attributes); !taken)
+      return fail(taken.error());
   }
   if (shared != nullptr) {
     entry.inode.nlink = shared->nlink;

@@ -25,10 +25,11 @@ enum class MemberKind : std::uint8_t {
 /// The payload of a member with attributes; `nlink` and `parent` are left open.
 std::string encode_attributes(const Inode& inode, const Xattrs& xattrs);
 
-/// Makes one tree out of sorted members: decides which member a path finally is, checks that the tree can be, resolves hard links,
-/// and then hands out its entries in layer order.
+/// Makes one tree out of sorted members: decides which member a path finally is, checks that the tree can be, resolves
+/// hard links, and then hands out its entries in layer order.
 ///
-/// Passes:  one over the sorted members, which leaves one record a name in a scratch file; links are resolved in memory, by rank
+/// Passes:  one over the sorted members, which leaves one record a name in a scratch file; links are resolved in
+/// memory, by rank
 ///          (the position of a name in layer order); one over the scratch file.
 class TreeAssembly {
  public:
@@ -46,8 +47,8 @@ class TreeAssembly {
 
  private:
   using Rank = std::uint32_t;
-  struct Group;  // all members of one path
-  struct Link {  // a name that is a hard link
+  struct Group;            // all members of one path
+  struct Link {            // a name that is a hard link
     std::uint64_t number;  // of the member
     Rank rank;
   };
@@ -73,13 +74,13 @@ class TreeAssembly {
   Result<void> take_attributes(LayerEntry& entry, std::string_view attributes);
 
   std::uint64_t names_ = 0, later_names_ = 0;
-  ScratchFile nodes_;             // one record a name, in layer order
-  ScratchFile directory_keys_;    // path keys of directories, in layer order
-  ScratchFile::Reader parents_;   // walks over directory_keys_ behind the names
-  std::string parent_key_;        // what parents_ stands at
+  ScratchFile nodes_;            // one record a name, in layer order
+  ScratchFile directory_keys_;   // path keys of directories, in layer order
+  ScratchFile::Reader parents_;  // walks over directory_keys_ behind the names
+  std::string parent_key_;       // what parents_ stands at
   std::uint32_t parent_index_ = 0;
   bool parent_known_ = false;
-  std::uint64_t last_hash_ = 0;   // of the name before, in the same directory
+  std::uint64_t last_hash_ = 0;  // of the name before, in the same directory
   std::uint32_t last_parent_ = 0;
   unsigned rank_in_hash_ = 0;
   std::vector<std::uint32_t> children_, subdirectories_;  // by directory

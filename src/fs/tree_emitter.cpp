@@ -56,7 +56,10 @@ std::vector<DataExtent> extents_of(int fd, std::uint64_t size) {
 
 bool is_elf(int fd) {
   char magic[4];
-  return ::pread(fd, magic, sizeof magic, 0) == sizeof magic && std::memcmp(magic, "\x7f" "ELF", sizeof magic) == 0;
+  return ::pread(fd, magic, sizeof magic, 0) == sizeof magic && std::memcmp(magic,
+                                                                            "\x7f"
+                                                                            "ELF",
+                                                                            sizeof magic) == 0;
 }
 
 class TreeWalk {
@@ -110,7 +113,8 @@ class TreeWalk {
 
   bool excluded(const std::string& path, const std::string& name) const {
     return std::any_of(options_.exclude.begin(), options_.exclude.end(), [&](const std::string& pattern) {
-      return ::fnmatch(pattern.c_str(), path.c_str(), FNM_PATHNAME) == 0 || ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+      return ::fnmatch(pattern.c_str(), path.c_str(), FNM_PATHNAME) == 0 ||
+             ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
     });
   }
 
@@ -181,7 +185,8 @@ class TreeWalk {
     if (known && !maybe_sparse) return reference(member, *known, member.size);
 
     UniqueFd file{::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME)};
-    if (!file && errno == EPERM) file.reset(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!file && errno == EPERM)
+      file.reset(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!file) return fail_errno("opening " + member.path);
     std::vector<DataExtent> extents{{0, member.size}};
     if (maybe_sparse) {
@@ -223,7 +228,8 @@ class TreeWalk {
         observer_.note(path + ": became shorter while it was read, filled with zeros");
         return writer_.zeros(extent.size - done);
       }
-      if (const auto written = writer_.data(ByteSpan{buffer_}.first(static_cast<std::size_t>(n))); !written) return written;
+      if (const auto written = writer_.data(ByteSpan{buffer_}.first(static_cast<std::size_t>(n))); !written)
+        return written;
       done += static_cast<std::uint64_t>(n);
       bytes_ += static_cast<std::uint64_t>(n);
       if (!observer_.progress(files_, bytes_)) return fail(Errc::cancelled, "stopped");

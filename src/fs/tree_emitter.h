@@ -22,21 +22,24 @@ class EmitObserver {
   /// The data of this regular file was sent; the store will answer with its content id, in the same order.
   virtual void data_sent(std::string_view /*path*/, const struct stat& /*status*/, bool /*elf*/) {}
   virtual void note(const std::string& /*line*/) {}  ///< a socket was skipped, a file shrank while it was read
-  virtual bool progress(std::uint64_t /*files*/, std::uint64_t /*bytes*/) { return true; }  ///< false: stop, `cancelled`
+  virtual bool progress(std::uint64_t /*files*/, std::uint64_t /*bytes*/) {
+    return true;
+  }  ///< false: stop, `cancelled`
 };
 
 struct EmitOptions {
-  bool one_file_system = true;       ///< do not descend into other mounts (the mount point itself is emitted)
-  std::vector<std::string> exclude;  ///< fnmatch(3) patterns, tried against the path below the root and against the last name
+  bool one_file_system = true;  ///< do not descend into other mounts (the mount point itself is emitted)
+  std::vector<std::string>
+      exclude;  ///< fnmatch(3) patterns, tried against the path below the root and against the last name
 };
 
 /// Writes the tree below the directory `root` as a pax stream (docs/formats/import-stream.md).
 ///
-/// Everything is emitted in byte order of names, parents first, never following a symlink: hard links as links to their first name, holes as
-/// sparse maps, all extended attributes in raw form (file capabilities, POSIX ACLs), nanosecond times, names as the bytes they are.
-/// Runs in the command process with the user's rights. A file that changes while it is read is padded or cut to the size first seen, and noted.
-/// Errors: permission and io name the path; a vanished entry is noted and skipped.
-/// Cost:   about 10 µs a file, and one read of the data that is not `known`.
+/// Everything is emitted in byte order of names, parents first, never following a symlink: hard links as links to their
+/// first name, holes as sparse maps, all extended attributes in raw form (file capabilities, POSIX ACLs), nanosecond
+/// times, names as the bytes they are. Runs in the command process with the user's rights. A file that changes while it
+/// is read is padded or cut to the size first seen, and noted. Errors: permission and io name the path; a vanished
+/// entry is noted and skipped. Cost:   about 10 µs a file, and one read of the data that is not `known`.
 Result<void> emit_tree(int root, ByteOutput& out, const EmitOptions& options, EmitObserver& observer);
 
 /// The reserved attribute by which a member names its content instead of carrying it: "HEX SIZE ALLOCATED ELF",

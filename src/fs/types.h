@@ -40,16 +40,16 @@ enum class Body : std::uint8_t {
 struct Inode {
   std::uint32_t mode = 0;  ///< type and permission bits as in st_mode
   std::uint32_t uid = 0, gid = 0, nlink = 1;
-  std::uint64_t size = 0;   ///< bytes of content, or of the symlink target
-  std::uint64_t rdev = 0;   ///< of devices, as makedev(3) packs it
+  std::uint64_t size = 0;  ///< bytes of content, or of the symlink target
+  std::uint64_t rdev = 0;  ///< of devices, as makedev(3) packs it
   Timespec atime, mtime, ctime, btime;
-  Ino parent = 0;           ///< of directories: where ".." leads
+  Ino parent = 0;  ///< of directories: where ".." leads
   Body body = Body::none;
-  std::string inline_bytes;          ///< body inline_
-  cas::ContentId content;            ///< body content
-  std::uint64_t allocated = 0;       ///< bytes that are not holes; equal to `size` unless the file is sparse
-  bool program = false;              ///< executable bit or ELF: worth a hot file of any size
-  bool has_xattrs = false;           ///< saves a look-up for the many that have none
+  std::string inline_bytes;     ///< body inline_
+  cas::ContentId content;       ///< body content
+  std::uint64_t allocated = 0;  ///< bytes that are not holes; equal to `size` unless the file is sparse
+  bool program = false;         ///< executable bit or ELF: worth a hot file of any size
+  bool has_xattrs = false;      ///< saves a look-up for the many that have none
   bool operator==(const Inode&) const = default;
 };
 

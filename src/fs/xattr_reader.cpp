@@ -18,7 +18,9 @@ constexpr long kGetxattrat = 464, kListxattrat = 465;
 
 constexpr std::size_t kMaxValue = 64 << 10;  // the kernel's XATTR_SIZE_MAX
 
-std::string through_proc(int dir, const std::string& name) { return "/proc/self/fd/" + std::to_string(dir) + "/" + name; }
+std::string through_proc(int dir, const std::string& name) {
+  return "/proc/self/fd/" + std::to_string(dir) + "/" + name;
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// A layer object that nobody vouches for. What is read whole must be a tree; writing it again must give an object that reads the same.
+// A layer object that nobody vouches for. What is read whole must be a tree; writing it again must give an object that
+// reads the same.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -62,7 +63,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::vector<LayerEntry> again;
   if (!read_all(output.bytes, again) || again.size() != entries.size()) std::abort();
   for (std::size_t i = 0; i < again.size(); ++i) {
-    if (again[i].inode != entries[i].inode || again[i].name != entries[i].name || again[i].ino != entries[i].ino) std::abort();
+    if (again[i].inode != entries[i].inode || again[i].name != entries[i].name || again[i].ino != entries[i].ino)
+      std::abort();
   }
   return 0;
 }

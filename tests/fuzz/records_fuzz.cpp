@@ -15,7 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (const auto inode = decode_inode(bytes); inode && *decode_inode(encode_inode(*inode)) != *inode) std::abort();
       break;
     case 1:
-      if (const auto entry = decode_dirent(bytes); entry && *decode_dirent(encode_dirent(*entry)) != *entry) std::abort();
+      if (const auto entry = decode_dirent(bytes); entry && *decode_dirent(encode_dirent(*entry)) != *entry)
+        std::abort();
       break;
     case 2:
       if (const auto layer = decode_layer(bytes); layer && *decode_layer(encode_layer(*layer)) != *layer) std::abort();
@@ -24,13 +25,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (const auto name = decode_name(bytes); name && *decode_name(encode_name(*name)) != *name) std::abort();
       break;
     case 4:
-      if (const auto key = decode_dirent_key(bytes); key && dirent_key(key->layer, key->parent, key->cookie, key->name) != bytes) std::abort();
+      if (const auto key = decode_dirent_key(bytes);
+          key && dirent_key(key->layer, key->parent, key->cookie, key->name) != bytes)
+        std::abort();
       break;
     case 5:
       if (const auto key = decode_inode_key(bytes); key && inode_key(key->layer, key->ino) != bytes) std::abort();
       break;
     default:
-      if (const auto key = decode_xattr_key(bytes); key && xattr_key(key->layer, key->ino, key->name) != bytes) std::abort();
+      if (const auto key = decode_xattr_key(bytes); key && xattr_key(key->layer, key->ino, key->name) != bytes)
+        std::abort();
   }
   return 0;
 }

@@ -85,7 +85,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!inode) break;
     inode->parent = S_ISDIR(inode->mode) ? kRootIno : 0;
     if (why_invalid(*inode) != nullptr) break;
-    if (!sorter.add(key, TreeAssembly::encode_member(MemberKind::inode, number, encode_attributes(*inode, {})))) return 0;
+    if (!sorter.add(key, TreeAssembly::encode_member(MemberKind::inode, number, encode_attributes(*inode, {}))))
+      return 0;
   }
   check_tree(sorter);
   return 0;

@@ -25,15 +25,16 @@ inline std::unique_ptr<cas::Database> open_database(const std::filesystem::path&
 }
 
 /// Writes one inode and the entry that leads to it; the root is its own parent and has no entry.
-inline void put_inode(cas::Database& database, fs::LayerId layer, fs::Ino parent, const std::string& name, fs::Ino ino, const fs::Inode& inode,
-                      std::uint8_t rank = 0) {
+inline void put_inode(cas::Database& database, fs::LayerId layer, fs::Ino parent, const std::string& name, fs::Ino ino,
+                      const fs::Inode& inode, std::uint8_t rank = 0) {
   cas::Database::Batch batch;
   batch.put(fs::kInodeFamily, fs::inode_key(layer, ino), fs::encode_inode(inode));
   if (ino != fs::kRootIno) {
     batch.put(fs::kDirentFamily, fs::dirent_key(layer, parent, fs::make_cookie(fs::name_hash(name), rank), name),
               fs::encode_dirent({.ino = ino, .type = fs::dirent_type(inode.mode)}));
   }
-  if (auto written = database.write(std::move(batch), cas::Database::Sync::no); !written) throw std::runtime_error(to_string(written.error()));
+  if (auto written = database.write(std::move(batch), cas::Database::Sync::no); !written)
+    throw std::runtime_error(to_string(written.error()));
 }
 
 inline fs::Inode make_directory(fs::Ino parent) {

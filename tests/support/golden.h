@@ -8,13 +8,15 @@
 
 namespace stellarium::test {
 
-/// The bytes of a file of tests/golden: an example of a released format version, which every later version must still read.
+/// The bytes of a file of tests/golden: an example of a released format version, which every later version must still
+/// read.
 inline std::string golden(const std::string& name) {
   std::ifstream in{std::filesystem::path{STELLARIUM_GOLDEN_DIR} / name, std::ios::binary};
   return {std::istreambuf_iterator<char>{in}, {}};
 }
 
-/// What a test should compare with the file `name`: its bytes, or, where STELLARIUM_WRITE_GOLDEN is set, `made` after writing it there.
+/// What a test should compare with the file `name`: its bytes, or, where STELLARIUM_WRITE_GOLDEN is set, `made` after
+/// writing it there.
 inline std::string golden_or_write(const std::string& name, std::string_view made) {
   if (std::getenv("STELLARIUM_WRITE_GOLDEN") != nullptr) {
     std::ofstream{std::filesystem::path{STELLARIUM_GOLDEN_DIR} / name, std::ios::binary} << made;

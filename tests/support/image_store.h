@@ -39,7 +39,9 @@ class TextInput final : public fs::ByteInput {
 class ImportNotes : public fs::ImportObserver {
  public:
   void note(const std::string& line) override { notes.push_back(line); }
-  void content(std::string_view path, const cas::ContentId& id, std::uint64_t) override { contents[std::string{path}] = id; }
+  void content(std::string_view path, const cas::ContentId& id, std::uint64_t) override {
+    contents[std::string{path}] = id;
+  }
   std::vector<std::string> notes;
   std::map<std::string, cas::ContentId> contents;
 };
@@ -50,7 +52,8 @@ T must(Result<T> result) {
   if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
-/// A whole store in a folder of its own: database, contents, catalog. It can be closed and opened again, with the database lost if need be.
+/// A whole store in a folder of its own: database, contents, catalog. It can be closed and opened again, with the
+/// database lost if need be.
 class ImageStore {
  public:
   ImageStore() { open(); }
@@ -58,7 +61,8 @@ class ImageStore {
   void open() {
     std::filesystem::create_directories(scratch());
     database = open_database(dir_ / "db");
-    contents = must(cas::ContentStore::open(*database, system_io(), dir_ / "segments", {.workers = 1, .segment_bytes = 1u << 20, .store = {}}));
+    contents = must(cas::ContentStore::open(*database, system_io(), dir_ / "segments",
+                                            {.workers = 1, .segment_bytes = 1u << 20, .store = {}}));
     catalog = must(fs::Catalog::open(*database, system_io(), journal()));
   }
   void close() {
@@ -74,12 +78,15 @@ class ImageStore {
 
   Result<fs::ImportReport> import(const std::string& name, const std::string& tar) {
     TextInput input{tar};
-    return fs::import_tar(*database, *contents, *catalog, scratch(), input, must(fs::ImageName::parse(name)), "test.tar", notes);
+    return fs::import_tar(*database, *contents, *catalog, scratch(), input, must(fs::ImageName::parse(name)),
+                          "test.tar", notes);
   }
   fs::LayerReader reader(const std::string& name) const {
     return fs::LayerReader{*database, must(catalog->find(must(fs::ImageName::parse(name)))).layer};
   }
-  fs::Inode stat(const std::string& name, const std::string& path) const { return must(reader(name).resolve(path, false)).inode; }
+  fs::Inode stat(const std::string& name, const std::string& path) const {
+    return must(reader(name).resolve(path, false)).inode;
+  }
   std::string content(const fs::Inode& inode) const {
     if (inode.body != fs::Body::content) return inode.inline_bytes;
     fs::ContentInput input{*contents, inode.content, inode.size};

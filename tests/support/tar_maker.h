@@ -9,7 +9,8 @@
 
 namespace stellarium::test {
 
-/// Writes tar archives byte by byte, wrong ones too: what libarchive would refuse to write, an import must still survive reading.
+/// Writes tar archives byte by byte, wrong ones too: what libarchive would refuse to write, an import must still
+/// survive reading.
 class TarMaker {
  public:
   struct Header {
@@ -35,7 +36,9 @@ class TarMaker {
     put(148, "        ");
     block[156] = header.type;
     put(157, std::string_view{header.link}.substr(0, 100));
-    put(257, std::string_view{"ustar\0" "00", 8});
+    put(257, std::string_view{"ustar\0"
+                              "00",
+                              8});
     put(329, octal(header.major, 7));
     put(337, octal(header.minor, 7));
     unsigned sum = 0;
@@ -53,9 +56,15 @@ class TarMaker {
   TarMaker& file(const std::string& name, std::string_view content, std::uint32_t mode = 0644) {
     return header({.name = name, .mode = mode, .size = content.size()}).data(content);
   }
-  TarMaker& directory(const std::string& name, std::uint32_t mode = 0755) { return header({.name = name, .type = '5', .mode = mode}); }
-  TarMaker& symlink(const std::string& name, const std::string& target) { return header({.name = name, .type = '2', .mode = 0777, .link = target}); }
-  TarMaker& link(const std::string& name, const std::string& target) { return header({.name = name, .type = '1', .link = target}); }
+  TarMaker& directory(const std::string& name, std::uint32_t mode = 0755) {
+    return header({.name = name, .type = '5', .mode = mode});
+  }
+  TarMaker& symlink(const std::string& name, const std::string& target) {
+    return header({.name = name, .type = '2', .mode = 0777, .link = target});
+  }
+  TarMaker& link(const std::string& name, const std::string& target) {
+    return header({.name = name, .type = '1', .link = target});
+  }
   /// Pax attributes of the next member.
   TarMaker& pax(const std::vector<std::pair<std::string, std::string>>& attributes) {
     std::string text;
@@ -66,9 +75,11 @@ class TarMaker {
     }
     return raw_pax(text);
   }
-  TarMaker& raw_pax(std::string_view text) { return header({.name = "PaxHeaders/x", .type = 'x', .size = text.size()}).data(text); }
+  TarMaker& raw_pax(std::string_view text) {
+    return header({.name = "PaxHeaders/x", .type = 'x', .size = text.size()}).data(text);
+  }
 
-  const std::string& cut() const { return bytes_; }                             ///< without the end mark
+  const std::string& cut() const { return bytes_; }  ///< without the end mark
   std::string whole() const { return bytes_ + std::string(1024, '\0'); }
 
  private:

@@ -13,10 +13,16 @@
 namespace stellarium::fs {
 namespace {
 
-ImageName named(const std::string& text) { return test::must(ImageName::parse(text)); }
+ImageName named(const std::string& text) {
+  return test::must(ImageName::parse(text));
+}
 
 std::string tar_of(const std::string& content) {
-  return test::TarMaker{}.directory("etc").file("etc/motd", content).file("etc/issue", std::string(70'000, 'i')).whole();
+  return test::TarMaker{}
+      .directory("etc")
+      .file("etc/motd", content)
+      .file("etc/issue", std::string(70'000, 'i'))
+      .whole();
 }
 
 class CatalogTest : public testing::Test {
@@ -181,7 +187,8 @@ TEST_F(CatalogTest, ImagesComeBackEqualAfterTheDatabaseWasLost) {
   store_.database = test::open_database(store_.path() / "db");
   store_.contents = test::must(cas::ContentStore::open(*store_.database, system_io(), store_.path() / "segments", {}));
   test::must(store_.contents->rebuild([](std::uint64_t, std::uint64_t) { return true; }));
-  const RebuildReport report = test::must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
+  const RebuildReport report =
+      test::must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
   EXPECT_EQ(report.images, 1u);
   EXPECT_TRUE(report.lost.empty()) << report.lost.front();
   store_.catalog = test::must(Catalog::open(*store_.database, system_io(), store_.journal()));
@@ -201,7 +208,8 @@ TEST_F(CatalogTest, ARebuildListsImagesWhoseLayerObjectIsLost) {
   std::filesystem::remove_all(store_.path() / "segments");
   store_.database = test::open_database(store_.path() / "db");
   store_.contents = test::must(cas::ContentStore::open(*store_.database, system_io(), store_.path() / "segments", {}));
-  const RebuildReport report = test::must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
+  const RebuildReport report =
+      test::must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
   EXPECT_EQ(report.images, 0u);
   ASSERT_EQ(report.lost.size(), 1u);
   EXPECT_TRUE(report.lost[0].starts_with("web:latest: "));

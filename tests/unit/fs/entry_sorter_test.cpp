@@ -15,7 +15,8 @@ using Pairs = std::vector<std::pair<std::string, std::string>>;
 Pairs random_pairs(std::size_t count) {
   std::mt19937_64 random{7};
   Pairs pairs;
-  for (std::size_t i = 0; i < count; ++i) pairs.emplace_back(std::string(random() % 20, 'p') + std::to_string(random() % 500), std::to_string(i));
+  for (std::size_t i = 0; i < count; ++i)
+    pairs.emplace_back(std::string(random() % 20, 'p') + std::to_string(random() % 500), std::to_string(i));
   return pairs;
 }
 
@@ -60,7 +61,9 @@ TEST(EntrySorter, ReportsAScratchFolderThatIsNotThere) {
   EXPECT_EQ(added.error().code, Errc::not_found);
 }
 
-TEST(EntrySorter, OfNothingIsEmpty) { EXPECT_TRUE(sorted("/nonexistent", 1024, {}).empty()); }
+TEST(EntrySorter, OfNothingIsEmpty) {
+  EXPECT_TRUE(sorted("/nonexistent", 1024, {}).empty());
+}
 
 }  // namespace
 }  // namespace stellarium::fs

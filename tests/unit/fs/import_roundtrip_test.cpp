@@ -51,7 +51,10 @@ class ImportRoundtrip : public testing::Test {
  protected:
   ImportRoundtrip() {
     write("text", std::string(70'000, 't'));
-    write("lib.so", "\x7f" "ELF" + std::string(30'000, 'l'));
+    write("lib.so",
+          "\x7f"
+          "ELF" +
+              std::string(30'000, 'l'));
     write("tiny", "tiny");
     write("empty", "");
     std::filesystem::create_directories(root() / "a" / "b");
@@ -72,7 +75,9 @@ class ImportRoundtrip : public testing::Test {
   ~ImportRoundtrip() override { ::close(sparse_); }
 
   std::filesystem::path root() const { return dir_.path(); }
-  void write(const std::string& name, const std::string& content) { std::ofstream{root() / name, std::ios::binary} << content; }
+  void write(const std::string& name, const std::string& content) {
+    std::ofstream{root() / name, std::ios::binary} << content;
+  }
   std::string emitted(EmitObserver& observer) {
     Collected out;
     const UniqueFd dir{::open(root().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
@@ -108,7 +113,8 @@ TEST_F(ImportRoundtrip, EveryAttributeArrives) {
   }
   EXPECT_EQ(store_.stat("tree", "caf\xc3\xa9").inline_bytes, "composed");
   EXPECT_EQ(store_.stat("tree", "cafe\xcc\x81").inline_bytes, "decomposed");
-  EXPECT_EQ(store_.reader("tree").resolve("a/b/run", false)->ino, store_.reader("tree").resolve("a/also run", false)->ino);
+  EXPECT_EQ(store_.reader("tree").resolve("a/b/run", false)->ino,
+            store_.reader("tree").resolve("a/also run", false)->ino);
 }
 
 TEST_F(ImportRoundtrip, ContentsByReferenceGiveTheSameTreeWithoutBeingRead) {

@@ -13,7 +13,9 @@ namespace {
 
 class LayerBuilderTest : public testing::Test {
  protected:
-  LayerBuilder builder(std::size_t memory = 1u << 20) { return LayerBuilder{store_.scratch(), {.sort_memory = memory}}; }
+  LayerBuilder builder(std::size_t memory = 1u << 20) {
+    return LayerBuilder{store_.scratch(), {.sort_memory = memory}};
+  }
 
   Result<LayerBuilder::Sealed> seal(LayerBuilder& builder) {
     const auto session = store_.contents->begin_session();
@@ -77,7 +79,8 @@ TEST_F(LayerBuilderTest, HardLinksShareOneInodeWhicheverNameComesFirst) {
 
 TEST_F(LayerBuilderTest, TheSameTreeGivesTheSameManifestInWhateverOrderItComes) {
   std::vector<std::string> paths;
-  for (int i = 0; i < 300; ++i) paths.push_back("d" + std::to_string(i % 17) + "/e" + std::to_string(i % 5) + "/f" + std::to_string(i));
+  for (int i = 0; i < 300; ++i)
+    paths.push_back("d" + std::to_string(i % 17) + "/e" + std::to_string(i % 5) + "/f" + std::to_string(i));
   std::vector<cas::ContentId> manifests;
   for (const std::size_t memory : {1u << 20, 4096u, 8192u}) {
     std::mt19937_64 random{memory};
@@ -103,18 +106,29 @@ TEST_F(LayerBuilderTest, TreesThatCannotBeAreRefusedWithTheMemberNamed) {
     EXPECT_EQ(sealed.error().code, Errc::invalid_argument);
     EXPECT_EQ(sealed.error().context, why);
   };
-  refused([](LayerBuilder& b) { (void)b.add_link("l", "gone"); }, "l: a hard link to gone, which is not in the archive");
+  refused([](LayerBuilder& b) { (void)b.add_link("l", "gone"); },
+          "l: a hard link to gone, which is not in the archive");
   refused([](LayerBuilder& b) { (void)b.add_link("l", "l"); }, "l: a hard link to l, which is not in the archive");
-  refused([](LayerBuilder& b) { (void)b.add("d", test::make_directory(1), {}), (void)b.add_link("l", "d"); }, "l: a hard link to the directory d");
-  refused([](LayerBuilder& b) { (void)b.add_link("a", "b"), (void)b.add_link("b", "a"); }, "hard links that lead to each other in a circle");
-  refused([](LayerBuilder& b) { (void)b.add("s", test::make_symlink("/etc"), {}), (void)b.add("s/passwd", test::make_file("x"), {}); },
-          "s: a symlink where other members need a directory");
-  refused([](LayerBuilder& b) { (void)b.add("f", test::make_file("x"), {}), (void)b.add("f/g", test::make_file("x"), {}); },
-          "f: no directory, but other members need one there");
-  refused([](LayerBuilder& b) { (void)b.add("", test::make_file("x"), {}); }, "/: no directory, but other members need one there");
-  refused([](LayerBuilder& b) {
-    (void)b.add("f", test::make_file("1"), {}), (void)b.add_link("l", "f"), (void)b.add("f", test::make_file("2"), {});
-  }, "l: a hard link to f, which a later member replaces");
+  refused([](LayerBuilder& b) { (void)b.add("d", test::make_directory(1), {}), (void)b.add_link("l", "d"); },
+          "l: a hard link to the directory d");
+  refused([](LayerBuilder& b) { (void)b.add_link("a", "b"), (void)b.add_link("b", "a"); },
+          "hard links that lead to each other in a circle");
+  refused(
+      [](LayerBuilder& b) {
+        (void)b.add("s", test::make_symlink("/etc"), {}), (void)b.add("s/passwd", test::make_file("x"), {});
+      },
+      "s: a symlink where other members need a directory");
+  refused(
+      [](LayerBuilder& b) { (void)b.add("f", test::make_file("x"), {}), (void)b.add("f/g", test::make_file("x"), {}); },
+      "f: no directory, but other members need one there");
+  refused([](LayerBuilder& b) { (void)b.add("", test::make_file("x"), {}); },
+          "/: no directory, but other members need one there");
+  refused(
+      [](LayerBuilder& b) {
+        (void)b.add("f", test::make_file("1"), {}), (void)b.add_link("l", "f"),
+            (void)b.add("f", test::make_file("2"), {});
+      },
+      "l: a hard link to f, which a later member replaces");
 }
 
 TEST_F(LayerBuilderTest, ImpossibleAttributesAreRefusedAtOnce) {

@@ -19,8 +19,15 @@ JournalRecord published(std::uint64_t sequence, const std::string& name) {
   record.kind = JournalRecord::Kind::publish;
   record.when = {1'700'000'000, 5};
   record.name = {name, "latest"};
-  record.image = Image{.name = record.name, .layer = static_cast<LayerId>(sequence), .tree = 7, .manifest = cas::hash_of(as_bytes(name)), .manifest_size = 100,
-                       .files = 10, .bytes = 1000, .created = {1'700'000'000, 1}, .source = "web.tar"};
+  record.image = Image{.name = record.name,
+                       .layer = static_cast<LayerId>(sequence),
+                       .tree = 7,
+                       .manifest = cas::hash_of(as_bytes(name)),
+                       .manifest_size = 100,
+                       .files = 10,
+                       .bytes = 1000,
+                       .created = {1'700'000'000, 1},
+                       .source = "web.tar"};
   record.detail = "web.tar";
   return record;
 }
@@ -42,7 +49,8 @@ JournalRecord removed(std::uint64_t sequence, const std::string& name) {
 
 std::string example() {
   return NamesJournal::encode_header(kUuid) + NamesJournal::encode_record(kUuid, published(1, "web")) +
-         NamesJournal::encode_record(kUuid, published(2, "db")) + NamesJournal::encode_record(kUuid, renamed(3, "web", "www")) +
+         NamesJournal::encode_record(kUuid, published(2, "db")) +
+         NamesJournal::encode_record(kUuid, renamed(3, "web", "www")) +
          NamesJournal::encode_record(kUuid, removed(4, "db"));
 }
 
@@ -84,7 +92,8 @@ TEST(NamesJournal, AFlippedBitCostsOneRecordAndIsReported) {
 }
 
 TEST(NamesJournal, RecordsOfAnotherJournalOrFromThePastAreNotTaken) {
-  const std::string foreign = NamesJournal::encode_header(NamesJournal::Uuid{}) + example().substr(NamesJournal::kHeaderSize);
+  const std::string foreign =
+      NamesJournal::encode_header(NamesJournal::Uuid{}) + example().substr(NamesJournal::kHeaderSize);
   EXPECT_TRUE(NamesJournal::parse(foreign)->records.empty());
   const std::string repeated = example() + NamesJournal::encode_record(kUuid, published(2, "db"));
   const auto parsed = NamesJournal::parse(repeated);
@@ -115,7 +124,9 @@ TEST(NamesJournal, AppendsBehindATailThatACrashLeft) {
   EXPECT_EQ(parsed.records[1].sequence, 2u);
 }
 
-TEST(NamesJournal, IsWrittenAsInVersionOne) { EXPECT_EQ(example(), test::golden_or_write("names-journal-v1.bin", example())); }
+TEST(NamesJournal, IsWrittenAsInVersionOne) {
+  EXPECT_EQ(example(), test::golden_or_write("names-journal-v1.bin", example()));
+}
 
 }  // namespace
 }  // namespace stellarium::fs

@@ -12,12 +12,13 @@ TEST(PathKey, NormalPathsLoseWhatSaysNothing) {
   EXPECT_EQ(*normal_path("usr/"), "usr");
   EXPECT_EQ(*normal_path("."), "");
   EXPECT_EQ(*normal_path("./"), "");
-  EXPECT_EQ(*normal_path("..a/...") , "..a/...");
+  EXPECT_EQ(*normal_path("..a/..."), "..a/...");
 }
 
 TEST(PathKey, PathsThatLeaveTheTreeOrCannotBeAreRefused) {
-  for (const std::string& bad : {std::string{}, std::string{"/etc"}, std::string{"../x"}, std::string{"a/../b"}, std::string{"a/.."},
-                                 std::string(256, 'n'), std::string(5000, 'a'), std::string{"a\0b", 3}}) {
+  for (const std::string& bad :
+       {std::string{}, std::string{"/etc"}, std::string{"../x"}, std::string{"a/../b"}, std::string{"a/.."},
+        std::string(256, 'n'), std::string(5000, 'a'), std::string{"a\0b", 3}}) {
     const auto path = normal_path(bad);
     ASSERT_FALSE(path) << bad;
     EXPECT_EQ(path.error().code, Errc::invalid_argument);

@@ -27,9 +27,11 @@ TEST(PosixAcl, PrefersTheNumberInTheFourthField) {
 }
 
 TEST(PosixAcl, RefusesWhatIsNotAnAcl) {
-  for (const char* bad : {"", "user::rwx", "user::rwx,group::r--", "user::rwx,group::r--,other::r--,other::r--", "user::rwz,group::r--,other::r--",
-                          "user::rwx,user:1:r--,group::r--,other::r--", "what::rwx,user::rwx,group::r--,other::r--",
-                          "user::rwx,user:no-such-user-here:r--,group::r--,mask::r--,other::r--", "user::rwx,user:1:r--,user:1:rw-,group::r--,mask::r--,other::---"}) {
+  for (const char* bad : {"", "user::rwx", "user::rwx,group::r--", "user::rwx,group::r--,other::r--,other::r--",
+                          "user::rwz,group::r--,other::r--", "user::rwx,user:1:r--,group::r--,other::r--",
+                          "what::rwx,user::rwx,group::r--,other::r--",
+                          "user::rwx,user:no-such-user-here:r--,group::r--,mask::r--,other::r--",
+                          "user::rwx,user:1:r--,user:1:rw-,group::r--,mask::r--,other::---"}) {
     EXPECT_FALSE(acl_from_text(bad)) << bad;
   }
 }

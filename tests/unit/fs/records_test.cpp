@@ -115,7 +115,8 @@ TEST(Records, ADirentKeyWithTheCookieOfAnotherNameIsRefused) {
 TEST(Records, NamesThatCannotBePathComponentsAreInvalid) {
   EXPECT_TRUE(valid_name(std::string(255, 'n')));
   EXPECT_TRUE(valid_name("\xff\xfe"));
-  for (const std::string& bad : {std::string{}, std::string{"."}, std::string{".."}, std::string{"a/b"}, std::string{"a\0b", 3}, std::string(256, 'n')}) {
+  for (const std::string& bad : {std::string{}, std::string{"."}, std::string{".."}, std::string{"a/b"},
+                                 std::string{"a\0b", 3}, std::string(256, 'n')}) {
     EXPECT_FALSE(valid_name(bad));
   }
 }
@@ -128,7 +129,12 @@ TEST(Records, TheNameHashOrdersLikeTheDocumentedBytes) {
 
 TEST(Records, LayersAndNamesComeBackAsTheyWere) {
   const LayerRecord building{.state = LayerRecord::State::building, .tree = 7, .manifest = {}};
-  const LayerRecord sealed{.state = LayerRecord::State::sealed, .tree = 9, .manifest = cas::hash_of(as_bytes("m")), .manifest_size = 10, .files = 300, .bytes = 1u << 30};
+  const LayerRecord sealed{.state = LayerRecord::State::sealed,
+                           .tree = 9,
+                           .manifest = cas::hash_of(as_bytes("m")),
+                           .manifest_size = 10,
+                           .files = 300,
+                           .bytes = 1u << 30};
   for (const LayerRecord& record : {building, sealed}) {
     const Result<LayerRecord> back = decode_layer(encode_layer(record));
     ASSERT_TRUE(back);
@@ -157,7 +163,12 @@ TEST(Records, AreWrittenAsInVersionOne) {
   add("inode-everything", encode_inode(everything()));
   add("xattr-key", xattr_key(1, 300, "user.note"));
   add("layer-building", encode_layer({.state = LayerRecord::State::building, .tree = 7, .manifest = {}}));
-  add("layer-sealed", encode_layer({.state = LayerRecord::State::sealed, .tree = 9, .manifest = cas::hash_of(as_bytes("m")), .manifest_size = 10, .files = 300, .bytes = 70'000}));
+  add("layer-sealed", encode_layer({.state = LayerRecord::State::sealed,
+                                    .tree = 9,
+                                    .manifest = cas::hash_of(as_bytes("m")),
+                                    .manifest_size = 10,
+                                    .files = 300,
+                                    .bytes = 70'000}));
   add("name-key", name_key("web", "latest"));
   add("name", encode_name({.layer = 3, .created = {1'700'000'000, 5}, .source = "web.tar"}));
   EXPECT_EQ(text, test::golden_or_write("fs-records-v1.txt", text));

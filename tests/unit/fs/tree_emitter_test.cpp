@@ -63,7 +63,8 @@ std::map<std::string, Member> members_of(const std::string& stream) {
       member.data.resize(static_cast<std::size_t>(offset), '\0');
       member.data.append(static_cast<const char*>(block), size);
     }
-    member.data.resize(std::max<std::size_t>(member.data.size(), static_cast<std::size_t>(archive_entry_size(entry))), '\0');
+    member.data.resize(std::max<std::size_t>(member.data.size(), static_cast<std::size_t>(archive_entry_size(entry))),
+                       '\0');
     members[archive_entry_pathname(entry)] = std::move(member);
   }
   archive_read_free(reader);
@@ -78,7 +79,9 @@ class TreeEmitterTest : public testing::Test {
   }
   ~TreeEmitterTest() override { std::filesystem::remove_all(root_); }
 
-  void write(const std::string& name, const std::string& text) { std::ofstream{root_ / name, std::ios::binary} << text; }
+  void write(const std::string& name, const std::string& text) {
+    std::ofstream{root_ / name, std::ios::binary} << text;
+  }
 
   std::map<std::string, Member> emit(EmitObserver& observer, const EmitOptions& options = {}) {
     StringOutput out;
@@ -111,18 +114,26 @@ TEST_F(TreeEmitterTest, KeepsNamesThatAreNotText) {
   const std::string raw = "caf\xe9\x01\xff", longest(255, 'n');
   write(raw, "1");
   write(longest, "2");
-  write("gr\xc3\xbc\xc3\x9f" "e", "3");
+  write(
+      "gr\xc3\xbc\xc3\x9f"
+      "e",
+      "3");
   const auto members = emit();
   EXPECT_EQ(members.at(raw).data, "1");
   EXPECT_EQ(members.at(longest).data, "2");
-  EXPECT_EQ(members.at("gr\xc3\xbc\xc3\x9f" "e").data, "3");
+  EXPECT_EQ(members
+                .at("gr\xc3\xbc\xc3\x9f"
+                    "e")
+                .data,
+            "3");
 }
 
 TEST_F(TreeEmitterTest, KeepsNanosecondsAndAttributes) {
   write("file", "x");
   const timespec times[2] = {{5, 0}, {1'600'000'000, 123'456'789}};
   ::utimensat(AT_FDCWD, (root_ / "file").c_str(), times, 0);
-  if (::setxattr((root_ / "file").c_str(), "user.note", "a\0b", 3, 0) != 0) GTEST_SKIP() << "no user attributes in /tmp here";
+  if (::setxattr((root_ / "file").c_str(), "user.note", "a\0b", 3, 0) != 0)
+    GTEST_SKIP() << "no user attributes in /tmp here";
   const auto members = emit();
   EXPECT_EQ(members.at("file").nanoseconds, 123'456'789);
   EXPECT_EQ(members.at("file").xattrs.at("user.note"), (std::string{"a\0b", 3}));
@@ -154,7 +165,9 @@ TEST_F(TreeEmitterTest, NamesKnownContentsInsteadOfReadingThem) {
     std::vector<std::pair<std::string, bool>> sent;
   } observer;
   write("big", std::string(1000, 'b'));
-  write("program", "\x7f" "ELF and so on, long enough to be no inline content at all, for sure");
+  write("program",
+        "\x7f"
+        "ELF and so on, long enough to be no inline content at all, for sure");
   const auto members = emit(observer);
   EXPECT_EQ(members.at("big").data, "");
   EXPECT_EQ(members.at("big").xattrs.at(kContentAttribute), cas::hash_of(as_bytes("anything")).hex() + " 1000 1000 1");
