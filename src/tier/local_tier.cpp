@@ -85,17 +85,20 @@ std::optional<std::size_t> LocalTier::read_hot(const ContentRef& content, std::u
   return filler_.read_filled(content, offset, out);
 }
 
+void LocalTier::decode_ahead(const ContentRef& content, std::uint64_t begin, std::uint64_t end) {
+  if (content.size <= cas::kMaxChunk) return;
+  const auto ahead = readahead_.note(content, begin, end);
+  if (!ahead) return;
+  pool_.submit(WorkerPool::Priority::fill,
+               [this, content, ahead = *ahead] { reader_.prefetch(content, ahead.begin, ahead.end); });
+}
+
 Result<std::size_t> LocalTier::read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) {
   if (offset >= content.size) return 0;
   out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
   if (const auto size = read_hot(content, offset, out)) return *size;
   if (auto done = reader_.read(content, offset, out); !done) return fail(done.error());
-  if (content.size > cas::kMaxChunk) {
-    if (const auto ahead = readahead_.note(content, offset, offset + out.size())) {
-      pool_.submit(WorkerPool::Priority::fill,
-                   [this, content, ahead = *ahead] { reader_.prefetch(content, ahead.begin, ahead.end); });
-    }
-  }
+  decode_ahead(content, offset, offset + out.size());
   return out.size();
 }
 
@@ -105,6 +108,7 @@ std::optional<std::size_t> LocalTier::read_if_present(const ContentRef& content,
   out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
   if (const auto size = read_hot(content, offset, out)) return size;
   if (!reader_.read_if_present(content, offset, out)) return std::nullopt;
+  decode_ahead(content, offset, offset + out.size());  // a reader whose window was decoded in time stays ahead
   return out.size();
 }
 

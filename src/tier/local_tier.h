@@ -35,6 +35,7 @@ class LocalTier final : public Tier {
  private:
   /// From a hot file, finished or being filled.
   std::optional<std::size_t> read_hot(const ContentRef& content, std::uint64_t offset, MutableByteSpan out);
+  void decode_ahead(const ContentRef& content, std::uint64_t begin, std::uint64_t end);
   void refill_pins();
 
   std::unique_ptr<HotStore> hot_;
