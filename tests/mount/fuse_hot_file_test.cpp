@@ -4,10 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
-#include <fstream>
+#include <future>
 
 #include "fs/fuse/dev_fuse.h"
 #include "fuse_mount.h"
@@ -155,6 +155,27 @@ TEST(HotFile, IsLetGoWhenNobodyHasItOpenAndNotBefore) {
   EXPECT_TRUE(image.tier.ask_to_let_go(content));
   EXPECT_EQ((*server)->stats().at(0).backing_ids, 0u);
   EXPECT_EQ(test::slurp(mount / "program"), bytes);
+}
+
+TEST(HotFile, AServerEndsOnlyWhenTheOpensThatWaitForOneAreAnswered) {
+  const test::TempDir dir;
+  test::FuseImage image{dir.path(), /*private_mount=*/true};
+  image.begin();
+  const std::string bytes = test::random_text(4, 50'000);
+  image.add_file(kRootIno, "program", bytes, true);
+  auto server = FuseServer::create({*image.database, image.catalog, *image.contents, image.tier}, {.workers = 2});
+  ASSERT_TRUE(server);
+  const test::MountPoint mount{dir / "mnt"};
+  ASSERT_TRUE((*server)->attach({1, mount.path(), test::image_spec()}, test::duplicate(mount.device),
+                                test::duplicate(mount.table), false));
+  image.tier.fills_wait = true;
+  std::future<std::string> read = std::async(std::launch::async, [&mount] { return test::slurp(mount / "program"); });
+  while (image.tier.waiting() == 0) ::sched_yield();
+  std::future<void> ended = std::async(std::launch::async, [&server] { server->reset(); });
+  EXPECT_EQ(ended.wait_for(std::chrono::milliseconds{50}), std::future_status::timeout);
+  image.tier.run_waiting();
+  ended.get();
+  EXPECT_EQ(read.get(), bytes) << "opened by a server that is gone, read without one";
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ void answer(Reply& reply, const tier::ContentRef& content, MutableByteSpan wante
 }
 
 struct Parked {
-  Reply reply;
-  ReplyBuffer buffer;
+  Reply reply;         // keeps the server, and with it the pool,
+  ReplyBuffer buffer;  // until the buffer is back: members end in reverse order
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <map>
+#include <thread>
 
 #include "base/mutex.h"
 #include "fs/fuse/content_reader.h"
@@ -32,15 +33,26 @@ class Server final : public FuseServer {
 
   Result<void> start(unsigned workers) {
     Result<std::unique_ptr<DevFuseWorkers>> started =
-        DevFuseWorkers::start(std::max(workers, 1u), [this](std::uint64_t id) { detach(id); });
+        DevFuseWorkers::start(workers != 0 ? workers : std::max(std::thread::hardware_concurrency(), 2u), [this](std::uint64_t id) { detach(id); });
     if (!started) return fail(started.error());
     workers_ = std::move(*started);
-    backing_.tier.set_release_hook([this](const cas::ContentId& content) { return let_go(content); });
+    {
+      const MutexLock lock{gate_->mutex};
+      gate_->server = this;
+    }
+    backing_.tier.set_release_hook([gate = gate_](const cas::ContentId& content) {
+      const MutexLock lock{gate->mutex};
+      return gate->server != nullptr && gate->server->let_go(content);
+    });
     return {};
   }
 
   ~Server() override {
     backing_.tier.set_release_hook(nullptr);
+    {
+      const MutexLock lock{gate_->mutex};  // the tier may be calling the hook just now
+      gate_->server = nullptr;
+    }
     workers_.reset();
     std::map<std::uint64_t, Mount> ended;
     {
@@ -55,12 +67,17 @@ class Server final : public FuseServer {
 
   Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) override;
   void set_on_detached(std::function<void(std::uint64_t)> hook) override {
-    const MutexLock lock{mutex_};
+    const MutexLock lock{hook_mutex_};
     on_detached_ = std::move(hook);
   }
   std::vector<MountStats> stats() const override;
 
  private:
+  /// What the tier's hook holds: it may be called a last time while this server ends.
+  struct Gate {
+    Mutex mutex;
+    Server* server GUARDED_BY(mutex) = nullptr;
+  };
   struct Mount {
     MountSpec spec;
     std::shared_ptr<DevFuseConnection> connection;
@@ -77,12 +94,15 @@ class Server final : public FuseServer {
   const bool passthrough_;
   ContentReader reader_;
   std::unique_ptr<DevFuseWorkers> workers_;
+  const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
+
+  Mutex hook_mutex_;  // held while the hook runs, so that set_on_detached can promise that an old one does not run any more
+  std::function<void(std::uint64_t)> on_detached_ GUARDED_BY(hook_mutex_);
 
   mutable Mutex mutex_;
   std::condition_variable connection_ended_;
   std::size_t connections_ GUARDED_BY(mutex_) = 0;
   std::map<std::uint64_t, Mount> mounts_ GUARDED_BY(mutex_);
-  std::function<void(std::uint64_t)> on_detached_ GUARDED_BY(mutex_);
 };
 
 std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
@@ -163,7 +183,6 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
 }
 
 void Server::detach(std::uint64_t id) {
-  std::function<void(std::uint64_t)> hook;
   Mount ended;
   {
     const MutexLock lock{mutex_};
@@ -171,10 +190,10 @@ void Server::detach(std::uint64_t id) {
     if (found == mounts_.end()) return;
     ended = std::move(found->second);
     mounts_.erase(found);
-    hook = on_detached_;
   }
   spdlog::info("{} was unmounted", ended.spec.mountpoint);
-  if (hook) hook(id);
+  const MutexLock lock{hook_mutex_};
+  if (on_detached_) on_detached_(id);
 }
 
 bool Server::let_go(const cas::ContentId& content) {

@@ -32,7 +32,7 @@ struct ViewSpec {
 class FuseServer {
  public:
   struct Options {
-    unsigned workers = 4;
+    unsigned workers = 0;     ///< 0: one per CPU, at least 2; more only cost wake-ups, since no worker ever waits
     bool passthrough = true;  ///< false: cached reads everywhere, as on kernels without it
   };
   /// The reader of images and contents that all views share; borrowed for the server's lifetime.
@@ -55,7 +55,8 @@ class FuseServer {
   [[nodiscard]] virtual Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) = 0;
   /// Makes the memfd for a new mount.
   static Result<UniqueFd> make_table();
-  /// Called (on a worker) after a mount was unmounted by somebody.
+  /// Called (on a worker) after a mount was unmounted by somebody. When this returns, an earlier hook does not run any more;
+  /// a hook must not set another.
   virtual void set_on_detached(std::function<void(std::uint64_t mount_id)> hook) = 0;
 
   struct MountStats {

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -80,7 +81,7 @@ class ReadOnlyView final : public Filesystem {
   std::shared_ptr<OpenFiles> open_files_;
   const std::optional<TreeId> root_;
   const bool want_passthrough_;
-  std::uint64_t features_ = 0;  ///< set before the first request
+  std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
   SparseMaps sparse_;
 };
 

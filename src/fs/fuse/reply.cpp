@@ -6,19 +6,20 @@
 namespace stellarium::fs::fuse {
 
 Reply::~Reply() {
-  if (sink_) error(EIO);
+  if (sink_ && !answered_) error(EIO);
+}
+
+int Reply::send(int error, ByteSpan payload) {
+  assert(sink_ && !answered_);
+  answered_ = true;
+  return sink_->send(unique_, error, payload);
 }
 
 int Reply::error(int sys_errno) {
-  assert(sink_ && sys_errno > 0);
-  const auto sink = std::move(sink_);
-  return sink->send(unique_, sys_errno, {});
+  assert(sys_errno > 0);
+  return send(sys_errno, {});
 }
 
-int Reply::bytes(ByteSpan payload) {
-  assert(sink_);
-  const auto sink = std::move(sink_);
-  return sink->send(unique_, 0, payload);
-}
+int Reply::bytes(ByteSpan payload) { return send(0, payload); }
 
 }  // namespace stellarium::fs::fuse

@@ -22,6 +22,9 @@ class ReplySink {
 
 /// The duty to answer one request, exactly once. Movable, so that a request that has to wait (a cold miss) is parked
 /// with whoever answers it and no worker waits along. One that is dropped unanswered answers EIO: nothing hangs.
+///
+/// Keeps the sink, and what belongs to it (connection, view, handle table), alive until it is destroyed, not only until it
+/// is answered: who answers a parked request may still have to note that it was.
 class Reply {
  public:
   /// `scratch` is resident memory of the receiving worker: room for a payload until the call of the operation returns.
@@ -45,11 +48,14 @@ class Reply {
     return bytes(std::as_bytes(std::span{&payload, 1}));
   }
   /// For requests that take no answer (FORGET): gives up the duty.
-  void none() { sink_.reset(); }
+  void none() { answered_ = true; }
 
  private:
-  std::shared_ptr<ReplySink> sink_;  ///< empty once answered
+  int send(int error, ByteSpan payload);
+
+  std::shared_ptr<ReplySink> sink_;  ///< empty after a move
   std::uint64_t unique_;
+  bool answered_ = false;
   MutableByteSpan scratch_;
 };
 
