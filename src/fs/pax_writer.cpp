@@ -67,6 +67,8 @@ PaxWriter::PaxWriter(ByteOutput& out) : impl_{std::make_unique<Impl>(out)} {
   impl_->writer.reset(archive_write_new());
   archive* const writer = impl_->writer.get();
   archive_write_set_format_pax(writer);
+  // Every attribute once: GNU tar knows the SCHILY form only, and warns about the other one.
+  archive_write_set_format_option(writer, "pax", "xattrheader", "SCHILY");
   archive_write_set_bytes_per_block(writer, kBlockBytes);
   archive_write_set_bytes_in_last_block(writer, 1);
   archive_write_open(writer, impl_.get(), nullptr, &Impl::write, nullptr);

@@ -33,7 +33,7 @@ struct PaxMember {
   std::vector<DataExtent> extents;  ///< if sparse: ascending, disjoint, inside `size`
 };
 
-/// Writes a pax archive (POSIX.1-2001, with the SCHILY and LIBARCHIVE attributes and GNU sparse maps 1.0) through
+/// Writes a pax archive (POSIX.1-2001, with the SCHILY attributes and GNU sparse maps 1.0) through
 /// libarchive.
 ///
 /// Order per member: `begin`, then exactly `size` bytes by `data` and `zeros` (holes must be given as zeros), at the
