@@ -1,6 +1,7 @@
 #include "tier/fill_job.h"
 
-#include <spdlog/spdlog.h>
+#include "base/log.h"
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,7 +39,7 @@ void FillJob::check_old_file() {
   if (context_.stopping) return finish(fail(Errc::cancelled, "the tier is closing"));
   old_file_.reset();
   if (digest && **digest == content_.id) return finish(context_.hot.accept(content_));
-  spdlog::warn("hot file {}: not what an earlier boot was to write, filled again", content_.id.hex());
+  log::warn("hot file {}: not what an earlier boot was to write, filled again", content_.id.hex());
   context_.hot.drop(content_.id);
   begin_fill();
 }

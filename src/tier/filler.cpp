@@ -1,6 +1,6 @@
 #include "tier/filler.h"
 
-#include <spdlog/spdlog.h>
+#include "base/log.h"
 
 #include <utility>
 
@@ -19,14 +19,14 @@ void Filler::fill(const ContentRef& content, FillJob::Done done) {
 void Filler::landed(const ContentRef& content, const Result<HotFilePtr>& result) {
   if (result) {
     fills_.fetch_add(1, std::memory_order_relaxed);
-    if (lacks_space_.exchange(false)) spdlog::info("there is room for hot files again");
+    if (lacks_space_.exchange(false)) log::info("there is room for hot files again");
   } else if (result.error().code != Errc::cancelled) {
     failures_.fetch_add(1, std::memory_order_relaxed);
     const bool space = result.error().code == Errc::out_of_space;
     if (!space) {
-      spdlog::error("{}", to_string(result.error()));
+      log::error("{}", to_string(result.error()));
     } else if (!lacks_space_.exchange(true)) {
-      spdlog::warn("no room for hot files, reading from compressed frames instead: {}", to_string(result.error()));
+      log::warn("no room for hot files, reading from compressed frames instead: {}", to_string(result.error()));
     }
   }
   Flight flight;

@@ -2,12 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 
 #include <array>
 #include <cerrno>
 #include <memory>
 
+#include "base/log.h"
 #include "tier/hot_mount.h"
 #include "tier/verity.h"
 
@@ -51,7 +51,7 @@ Result<HotFolder> HotFolder::open(Io& io, const std::filesystem::path& folder, b
     if (mount) {
       hot.mount_ = std::move(*mount);
     } else {
-      spdlog::warn("hot files are opened without a private read-only mount: {}", to_string(mount.error()));
+      log::warn("hot files are opened without a private read-only mount: {}", to_string(mount.error()));
     }
   }
   return hot;
@@ -131,7 +131,7 @@ Result<void> HotFolder::list_folder(int folder, bool verified, std::vector<Liste
     const auto id = cas::Hash::from_hex(name);
     struct stat st {};
     if (!id || ::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
-      spdlog::warn("hot folder: ignoring {}, which is not a hot file", name);
+      log::warn("hot folder: ignoring {}, which is not a hot file", name);
       continue;
     }
     out.push_back(

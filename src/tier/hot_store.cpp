@@ -1,7 +1,6 @@
 #include "tier/hot_store.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <csignal>
 #include <utility>
 
+#include "base/log.h"
 #include "tier/verity.h"
 
 namespace stellarium::tier {
@@ -72,7 +72,7 @@ HotStore::~HotStore() {
     }
   }
   if (auto marked = folder_.mark_synced(unsynced); !marked) {
-    spdlog::warn("hot files are hashed again after the next reboot: {}", to_string(marked.error()));
+    log::warn("hot files are hashed again after the next reboot: {}", to_string(marked.error()));
   }
 }
 
@@ -132,7 +132,7 @@ std::optional<std::size_t> HotStore::read(const ContentRef& content, std::uint64
     const ssize_t n = ::pread(file->fd(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {  // the disk cannot deliver it, or it is shorter than when it was checked
-      spdlog::error("hot file {}: cannot be read at {}, dropped", content.id.hex(), offset + done);
+      log::error("hot file {}: cannot be read at {}, dropped", content.id.hex(), offset + done);
       drop(content.id);
       return std::nullopt;
     }
@@ -273,7 +273,7 @@ Result<HotFilePtr> HotStore::accept(const ContentRef& content) {
 void HotStore::protect(const HotFile& file) {
   if (!verity_) return;
   if (auto done = folder_.protect(file.content().id); !done) {
-    spdlog::warn("hot file {} is left to scrub: {}", file.content().id.hex(), to_string(done.error()));
+    log::warn("hot file {} is left to scrub: {}", file.content().id.hex(), to_string(done.error()));
   }
 }
 
@@ -283,7 +283,7 @@ void HotStore::drop(const cas::ContentId& id) {
   if (record == records_.end()) return;
   // If it cannot be removed now, the next fill's publish() replaces it; only a restart in between would find it again.
   if (auto removed = folder_.remove(id, record->second.verified); !removed && removed.error().code != Errc::not_found) {
-    spdlog::error("hot file {} is wrong and cannot be removed: {}", id.hex(), to_string(removed.error()));
+    log::error("hot file {} is wrong and cannot be removed: {}", id.hex(), to_string(removed.error()));
   }
   erase(record);
 }
@@ -316,7 +316,7 @@ void HotStore::unpin(const cas::ContentId& id) {
   const MutexLock lock{mutex_};
   if (!pins_.contains(id)) return;
   if (auto removed = pins_.remove(folder_, id); !removed)
-    spdlog::error("unpinning {}: {}", id.hex(), to_string(removed.error()));
+    log::error("unpinning {}: {}", id.hex(), to_string(removed.error()));
   const auto record = records_.find(id);
   if (pins_.contains(id) || record == records_.end() || !record->second.pinned) return;
   record->second.pinned = false;

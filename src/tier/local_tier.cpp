@@ -1,7 +1,6 @@
 #include "tier/local_tier.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "tier/pin_list.h"
 
-#include <spdlog/spdlog.h>
+#include "base/log.h"
 
 #include <charconv>
 #include <string_view>
@@ -36,7 +36,7 @@ Result<PinList> PinList::load(const HotFolder& folder) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     const bool good = first ? line == kHeader : parse_pin(line, list.pins_);
-    if (!good) spdlog::warn("pins of the hot folder: skipping the line '{}'", line);
+    if (!good) log::warn("pins of the hot folder: skipping the line '{}'", line);
     first = false;
   }
   return list;

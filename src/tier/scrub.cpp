@@ -1,7 +1,8 @@
 #include "tier/scrub.h"
 
+#include "base/log.h"
+
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,7 +64,7 @@ Result<Tier::ScrubReport> scrub_hot_files(HotStore& hot, const cas::ContentStore
     hot.drop(file.id);
     if (!hot.release(file.id) || inspected->in_use)
       line += "; still open, its readers keep the damaged bytes until they close it";
-    spdlog::error("{}", line);
+    log::error("{}", line);
     report.damaged.push_back(std::move(line));
   }
   return report;

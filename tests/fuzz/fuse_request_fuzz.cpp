@@ -1,4 +1,3 @@
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -7,6 +6,7 @@
 #include <span>
 
 #include "support/fuse_view.h"
+#include "base/log.h"
 #include "support/temp_dir.h"
 
 // Any bytes as a sequence of FUSE requests (u16 length, then that many bytes) to the views of a small image. Whatever
@@ -50,7 +50,7 @@ void run(test::FuseView& view, ByteSpan data) {
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  spdlog::set_level(spdlog::level::off);
+  stellarium::log::set_level(stellarium::log::Level::off);
   return 0;
 }
 

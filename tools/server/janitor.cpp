@@ -1,6 +1,6 @@
 #include "tools/server/janitor.h"
 
-#include <spdlog/spdlog.h>
+#include "base/log.h"
 
 namespace stellarium::server {
 
@@ -32,7 +32,7 @@ void Janitor::work() {
       pending_ = false;
     }
     // What it cannot remove now stays for gc.
-    if (auto swept = catalog_.sweep(); !swept) spdlog::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
+    if (auto swept = catalog_.sweep(); !swept) log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
   }
 }
 

@@ -1,8 +1,6 @@
 // stellarium-server: one process per store that owns the database and answers every mount and every command. Started by the keeper.
 #include <fcntl.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -12,6 +10,7 @@
 #include <string_view>
 
 #include "tools/keeper/process.h"
+#include "base/log.h"
 #include "tools/protocol/build_info.h"
 #include "tools/server/commands.h"
 #include "tools/server/repair.h"
@@ -56,8 +55,8 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link, kee
       return server::run_any(invocation.command, context);
     };
     server::Server server{{store.uuid(), std::move(inheritance.listener), signals, run}};
-    if (auto told = link.ready(); !told) spdlog::warn("{}", to_string(told.error()));
-    spdlog::info("stellarium {} serves {}", protocol::build_id(), store.dir().string());
+    if (auto told = link.ready(); !told) log::warn("{}", to_string(told.error()));
+    log::info("stellarium {} serves {}", protocol::build_id(), store.dir().string());
     ending = server.serve();
   }
   if (auto closed = store.close(); !closed) return fail(closed.error(), "closing the store");
@@ -78,7 +77,7 @@ Result<keeper::Ending> serve_broken(const std::filesystem::path& dir, const Erro
   };
   server::Server server{{folder->uuid, std::move(inheritance.listener), signals, run}};
   if (auto told = link.ready(); !told) return fail(told.error());
-  spdlog::error("only fsck --repair can be served: {}", to_string(why));
+  log::error("only fsck --repair can be served: {}", to_string(why));
   return server.serve();
 }
 
@@ -87,7 +86,7 @@ int run(const std::filesystem::path& dir) {
   keeper::KeeperLink link{protocol::Channel{UniqueFd{keeper::kLinkDescriptor}}};
   auto inheritance = link.receive_inheritance();
   if (!inheritance) {
-    spdlog::error("{}", to_string(inheritance.error()));
+    log::error("{}", to_string(inheritance.error()));
     return 1;
   }
   Result<keeper::Ending> ending = keeper::Ending::stop;
@@ -102,7 +101,7 @@ int run(const std::filesystem::path& dir) {
     }
   }
   if (!ending) {
-    spdlog::error("{}", to_string(ending.error()));
+    log::error("{}", to_string(ending.error()));
     link.failed(to_string(ending.error()));
     return 1;
   }
@@ -122,13 +121,11 @@ int main(int argc, char** argv) {
   ::umask(077);
   raise_limits();
   // stderr is STORE/run/server.log
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("server"));
-  spdlog::set_pattern("[%Y-%m-%d %H:%M:%S] [%n] %l: %v");
-  spdlog::flush_on(spdlog::level::info);
+  log::start("server");
   try {
     return run(argv[2]);
   } catch (const std::exception& thrown) {
-    spdlog::critical("ended by an exception: {}", thrown.what());
+    log::critical("ended by an exception: {}", thrown.what());
     return 1;
   }
 }

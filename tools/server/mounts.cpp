@@ -1,9 +1,8 @@
 #include "tools/server/mounts.h"
+#include "base/log.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/random.h>
-
 
 namespace stellarium::server {
 namespace {
@@ -72,7 +71,7 @@ void Mounts::forget(std::uint64_t id) {
     if (mounts_.erase(id) == 0) return;
   }
   janitor_.wake();
-  if (auto removed = keeper_.remove(record_name(id)); !removed) spdlog::warn("mount {}: {}", id, to_string(removed.error()));
+  if (auto removed = keeper_.remove(record_name(id)); !removed) log::warn("mount {}: {}", id, to_string(removed.error()));
 }
 
 Result<void> Mounts::resume_one(const keeper::Record& record) {
@@ -96,10 +95,10 @@ void Mounts::resume(std::vector<keeper::Record> records) {
   for (const keeper::Record& record : records) {
     auto resumed = resume_one(record);
     if (resumed) continue;
-    spdlog::error("{}: cannot take over: {}", record.name, to_string(resumed.error()));
-    if (auto removed = keeper_.remove(record.name); !removed) spdlog::error("{}: {}", record.name, to_string(removed.error()));
+    log::error("{}: cannot take over: {}", record.name, to_string(resumed.error()));
+    if (auto removed = keeper_.remove(record.name); !removed) log::error("{}: {}", record.name, to_string(removed.error()));
   }
-  if (!records.empty()) spdlog::info("took over {} mounts", list().size());
+  if (!records.empty()) log::info("took over {} mounts", list().size());
 }
 
 Result<void> Mounts::add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device) {

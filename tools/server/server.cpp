@@ -1,7 +1,6 @@
 #include "tools/server/server.h"
 
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/log.h"
 #include "tools/protocol/address.h"
 #include "tools/protocol/build_info.h"
 
@@ -96,7 +96,7 @@ void Server::accept_one() {
   try {
     session.thread = std::thread{[this, &session] { talk(session); }};
   } catch (const std::system_error& thrown) {  // no more threads: this command is hung up on, the others go on
-    spdlog::error("a command cannot be run: {}", thrown.what());
+    log::error("a command cannot be run: {}", thrown.what());
     sessions_.pop_back();
   }
 }
@@ -105,7 +105,7 @@ void Server::talk(Session& session) {
   try {
     converse(session);
   } catch (const std::exception& thrown) {  // out of memory, mostly: ends the command, not the server
-    spdlog::error("a command ended with an exception: {}", thrown.what());
+    log::error("a command ended with an exception: {}", thrown.what());
   }
   linger(session.channel);
   session.ended = true;

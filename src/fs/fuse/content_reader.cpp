@@ -1,12 +1,11 @@
 #include "fs/fuse/content_reader.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <utility>
 
+#include "base/log.h"
 #include "fs/fuse/session.h"
 
 namespace stellarium::fs::fuse {
@@ -20,7 +19,7 @@ void answer(Reply& reply, const tier::ContentRef& content, MutableByteSpan wante
     reply.bytes(wanted);
     return;
   }
-  spdlog::error("content {} cannot be read: {}", content.id.hex(),
+  log::error("content {} cannot be read: {}", content.id.hex(),
                 got ? "it ends after " + std::to_string(*got) + " of " + std::to_string(wanted.size()) + " bytes"
                     : to_string(got.error()));
   reply.error(got ? EIO : errno_of(got.error()));

@@ -1,8 +1,9 @@
 #include "fs/fuse/dev_fuse.h"
 
+#include "base/log.h"
+
 #include <fcntl.h>
 #include <pthread.h>
-#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -33,7 +34,7 @@ int DevFuseConnection::send(std::uint64_t unique, int error, ByteSpan payload) {
     const int failed = errno;
     // ENOENT: the program was killed while it waited. ENODEV: unmounted. Both are everyday events.
     if (failed != ENOENT && failed != ENODEV) {
-      spdlog::error("answering request {:#x} with {} bytes: {}", unique, payload.size(),
+      log::error("answering request {:#x} with {} bytes: {}", unique, payload.size(),
                     to_string(Error{Errc::io, "writev", failed}));
     }
     return failed;
@@ -117,7 +118,7 @@ void DevFuseWorkers::run(const LockedMemory& message, const LockedMemory& scratc
     epoll_event event;
     const int ready = ::epoll_wait(epoll_.get(), &event, 1, -1);
     if (ready < 0 && errno != EINTR) {
-      spdlog::critical("a FUSE worker stops: {}", to_string(Error{Errc::io, "epoll_wait", errno}));
+      log::critical("a FUSE worker stops: {}", to_string(Error{Errc::io, "epoll_wait", errno}));
       return;
     }
     if (ready != 1) continue;
@@ -163,7 +164,7 @@ DevFuseWorkers::Received DevFuseWorkers::receive(const std::shared_ptr<DevFuseCo
       case ENODEV:
       case ECONNABORTED: return Received::gone;
       default:
-        spdlog::error("reading requests: {}", to_string(Error{Errc::io, "read", errno}));
+        log::error("reading requests: {}", to_string(Error{Errc::io, "read", errno}));
         return Received::gone;
     }
   }

@@ -1,7 +1,6 @@
 #include "fs/fuse/fuse_server.h"
 
 #include <poll.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +8,7 @@
 #include <map>
 #include <thread>
 
+#include "base/log.h"
 #include "base/mutex.h"
 #include "fs/fuse/content_reader.h"
 #include "fs/fuse/dev_fuse.h"
@@ -27,7 +27,7 @@ class Server final : public FuseServer {
   Server(const Backing& backing, const Options& options)
       : backing_{backing}, passthrough_{options.passthrough && may_pass_through()}, reader_{backing.tier} {
     if (options.passthrough && !passthrough_) {
-      spdlog::warn("no passthrough: CAP_SYS_ADMIN in the initial user namespace is missing; files are read through the page cache");
+      log::warn("no passthrough: CAP_SYS_ADMIN in the initial user namespace is missing; files are read through the page cache");
     }
   }
 
@@ -160,7 +160,7 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
   if (const auto features = open_files->inherited_features(); resumed && features) {
     connection->session().resume(*features);
     if ((*features & abi::feature::kHasResend) == 0) {
-      spdlog::warn("{}: this kernel cannot resend requests; programs that were waiting when the server died wait on",
+      log::warn("{}: this kernel cannot resend requests; programs that were waiting when the server died wait on",
                    mount.mountpoint);
     } else if (const Result<void> asked = connection->ask_to_resend(); !asked) {
       return fail(asked.error(), doing);
@@ -191,7 +191,7 @@ void Server::detach(std::uint64_t id) {
     ended = std::move(found->second);
     mounts_.erase(found);
   }
-  spdlog::info("{} was unmounted", ended.spec.mountpoint);
+  log::info("{} was unmounted", ended.spec.mountpoint);
   const MutexLock lock{hook_mutex_};
   if (on_detached_) on_detached_(id);
 }

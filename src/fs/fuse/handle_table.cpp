@@ -1,7 +1,8 @@
 #include "fs/fuse/handle_table.h"
 
+#include "base/log.h"
+
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -158,7 +159,7 @@ void HandleTable::load() {
     Record& entry = record(slot);
     const std::uint64_t word = entry.word.load(std::memory_order_acquire);
     if (state_of(word) != State::free && !intact(entry)) {
-      spdlog::error("mount {}: record {} of the handle table is damaged and dropped", mount_, slot);
+      log::error("mount {}: record {} of the handle table is damaged and dropped", mount_, slot);
       entry.word.store(word_of(State::free, generation_of(word) + 1), std::memory_order_release);
     }
     switch (state_of(entry.word.load(std::memory_order_relaxed))) {

@@ -1,6 +1,6 @@
 #include "fs/fuse/open_files.h"
 
-#include <spdlog/spdlog.h>
+#include "base/log.h"
 
 #include <cerrno>
 #include <memory>
@@ -87,7 +87,7 @@ void OpenFiles::finish(std::uint64_t unique, const OpenTarget& target, const tie
     return begin(unique, target, hot);
   }();
   if (!begun) {
-    spdlog::error("opening node {:#x}: {}", target.node.value(), to_string(begun.error()));
+    log::error("opening node {:#x}: {}", target.node.value(), to_string(begun.error()));
     reply.error(ENFILE);
     return;
   }
@@ -145,7 +145,7 @@ bool OpenFiles::let_go(const cas::ContentId& content) {
 void OpenFiles::note_failure(const Error& error) {
   if (failure_noted_) return;
   failure_noted_ = true;
-  spdlog::warn("passthrough is not possible, files are read through the page cache instead: {}", to_string(error));
+  log::warn("passthrough is not possible, files are read through the page cache instead: {}", to_string(error));
 }
 
 OpenFiles::Counts OpenFiles::counts() const {

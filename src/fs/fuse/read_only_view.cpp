@@ -1,7 +1,6 @@
 #include "fs/fuse/read_only_view.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/log.h"
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/dirent_writer.h"
 
@@ -18,7 +18,7 @@ namespace {
 tl::unexpected<Error> stale() { return fail(Error{Errc::invalid_argument, "no such node", ESTALE}); }
 
 void refuse(Reply& reply, const Error& error) {
-  if (error.code == Errc::corrupt || error.code == Errc::io) spdlog::error("{}", to_string(error));
+  if (error.code == Errc::corrupt || error.code == Errc::io) log::error("{}", to_string(error));
   reply.error(errno_of(error));
 }
 

@@ -1,6 +1,6 @@
 #include "fs/fuse/session.h"
 
-#include <spdlog/spdlog.h>
+#include "base/log.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -61,7 +61,7 @@ void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, M
   const Result<Request> request = Request::parse(message);
   if (!request) {
     counts_[0].fetch_add(1, std::memory_order_relaxed);
-    spdlog::warn("refused: {}", to_string(request.error()));
+    log::warn("refused: {}", to_string(request.error()));
     abi::InHeader header;
     if (Request::read_header(message, header)) sink->send(header.unique, EINVAL, {});
     return;
@@ -70,7 +70,7 @@ void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, M
   try {
     run(*request, Reply{sink, request->header().unique, scratch});
   } catch (const std::exception& error) {
-    spdlog::error("request {} of opcode {}: {}", request->id(), request->header().opcode, error.what());
+    log::error("request {} of opcode {}: {}", request->id(), request->header().opcode, error.what());
   }
 }
 
@@ -111,7 +111,7 @@ void Session::init(const Request& request, Reply reply) {
   if (sent.size() < sizeof in) in.flags &= ~static_cast<std::uint32_t>(abi::feature::kInitExt);
   const Result<abi::InitOut> out = negotiate(in, filesystem_->features());
   if (!out) {
-    spdlog::error("{}", to_string(out.error()));
+    log::error("{}", to_string(out.error()));
     reply.error(EPROTO);
     return;
   }

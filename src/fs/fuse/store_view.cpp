@@ -2,12 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "base/log.h"
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/dirent_writer.h"
 #include "fs/records.h"
@@ -55,7 +55,7 @@ Result<StoreView::Directory> StoreView::directory(NodeId node) const {
     const std::uint64_t offset = offset_of_name(child.name);
     const auto [at, added] = found.children.try_emplace(offset, child);
     if (at->second.name != child.name) {
-      spdlog::error("the name {} is not shown: its hash is that of {}", child.name, at->second.name);
+      log::error("the name {} is not shown: its hash is that of {}", child.name, at->second.name);
     } else if (!added) {
       at->second.changed = std::max(at->second.changed, child.changed);
     }
