@@ -65,11 +65,17 @@ void Mounts::remember(const MountSpec& spec) {
   mounts_.insert_or_assign(spec.id, std::move(mount));
 }
 
-void Mounts::forget(std::uint64_t id) {
+bool Mounts::unlist(std::uint64_t id) {
+  std::map<std::uint64_t, Mount>::node_type ended;  // its pin goes when no lock is held
   {
     MutexLock lock{mutex_};
-    if (mounts_.erase(id) == 0) return;
+    ended = mounts_.extract(id);
   }
+  return !ended.empty();
+}
+
+void Mounts::forget(std::uint64_t id) {
+  if (!unlist(id)) return;
   janitor_.wake();
   if (auto removed = keeper_.remove(record_name(id)); !removed) log::warn("mount {}: {}", id, to_string(removed.error()));
 }
@@ -84,8 +90,7 @@ Result<void> Mounts::resume_one(const keeper::Record& record) {
   if (!table) return fail(table.error());
   remember(*spec);  // first: the mount may end while it is being attached
   if (auto attached = store_.fuse().attach(*spec, std::move(*device), std::move(*table), true); !attached) {
-    MutexLock lock{mutex_};
-    mounts_.erase(spec->id);
+    unlist(spec->id);
     return attached;
   }
   return {};

@@ -33,6 +33,7 @@ class Mounts {
   };
   Result<void> resume_one(const keeper::Record& record);
   void remember(const fs::fuse::FuseServer::MountSpec& spec) EXCLUDES(mutex_);
+  bool unlist(std::uint64_t id) EXCLUDES(mutex_);  ///< false if it was not listed
   void forget(std::uint64_t id) EXCLUDES(mutex_);
 
   Store& store_;
