@@ -51,15 +51,15 @@ TEST(Request, RefusesExtensionsThatExceedTheBody) {
 }
 
 TEST(Arguments, FailOnceAndForAllWhereAStructureDoesNotFit) {
-  Arguments arguments = arguments_of(std::string(sizeof(abi::OpenIn) - 1, '\0') + std::string(100, 'x'));
-  const std::string only = std::string(sizeof(abi::OpenIn) - 1, '\0');
-  Arguments cut = arguments_of(only);
+  const std::string enough(sizeof(abi::OpenIn) + 100, '\0'), too_short(sizeof(abi::OpenIn) - 1, '\0');
+  Arguments cut = arguments_of(too_short);
   cut.fixed<abi::OpenIn>();
   EXPECT_EQ(cut.error(), EINVAL);
   EXPECT_EQ(cut.name(), "");
   EXPECT_EQ(cut.error(), EINVAL);
-  arguments.fixed<abi::OpenIn>();
-  EXPECT_EQ(arguments.error(), 0);
+  Arguments whole = arguments_of(enough);
+  whole.fixed<abi::OpenIn>();
+  EXPECT_EQ(whole.error(), 0);
 }
 
 TEST(Arguments, NamesEndWithNulAndAreOneComponent) {
