@@ -100,6 +100,7 @@ class Bench:
         self.workload = ""
         self.inputs = [Input(tar, scratch / "trees") for tar in tars]
         self._shared: Store | None = None
+        self._stores: list[Store] = []
 
     def add(self, what: str, unit: str, ours: float, **rest) -> None:
         self.figures.append(Figure(self.workload, what, unit, ours, **rest))
@@ -118,20 +119,24 @@ class Bench:
         return path
 
     def fresh_store(self, name: str) -> Store:
-        return Store(self.program, self.folder(name))
+        self._stores.append(Store(self.program, self.folder(name)))
+        return self._stores[-1]
 
     @property
     def shared(self) -> Store:
         """A store that holds every input (from its tree), for the workloads that only read."""
         if self._shared is None:
             self._shared = Store(self.program, self.scratch / "work" / "shared")
+            self._stores.append(self._shared)
             for source in self.inputs:
                 self._shared.run("import", source.tree, source.name)
         return self._shared
 
     def close(self) -> None:
-        if self._shared:
-            self._shared.stop()
+        """Leaves no daemon and no mount behind, whatever went wrong."""
+        for store in self._stores:
+            if store.find_daemon():
+                subprocess.run(store.command("daemon", "stop", "--unmount"), env=store.environment, stdin=subprocess.DEVNULL)
 
     # Inputs made from the inputs
 

@@ -45,6 +45,7 @@ def run(bench: Bench) -> None:
     store.stop()
 
     fresh = bench.fresh_store("written")
+    fresh.daemon()
     empty = fresh.stored()
     written = measure.total([fresh.run("import", source.tree, source.name) for source in bench.inputs]).written
     bench.add("bytes written ÷ bytes newly stored", "", written / (fresh.stored() - empty), at_most=1.06,
