@@ -8,11 +8,16 @@ namespace {
 
 spdlog::level::level_enum level_of(Level level) {
   switch (level) {
-    case Level::info: return spdlog::level::info;
-    case Level::warn: return spdlog::level::warn;
-    case Level::error: return spdlog::level::err;
-    case Level::critical: return spdlog::level::critical;
-    case Level::off: return spdlog::level::off;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::warn:
+      return spdlog::level::warn;
+    case Level::error:
+      return spdlog::level::err;
+    case Level::critical:
+      return spdlog::level::critical;
+    case Level::off:
+      return spdlog::level::off;
   }
   return spdlog::level::critical;
 }
@@ -25,7 +30,9 @@ void start(const char* program) {
   spdlog::flush_on(spdlog::level::info);
 }
 
-void set_level(Level level) { spdlog::set_level(level_of(level)); }
+void set_level(Level level) {
+  spdlog::set_level(level_of(level));
+}
 
 void write(Level level, std::string_view line) {
   spdlog::default_logger_raw()->log(level_of(level), spdlog::string_view_t{line.data(), line.size()});

@@ -6,9 +6,9 @@
 
 /// The server's log: one line an event, to standard error until `start` says otherwise.
 ///
-/// It stands before spdlog, whose headers cost five seconds a source file, and it is in base because every component has something
-/// to say once ("no passthrough: …"). Libraries log what no caller can be told; everything else is an Error.
-/// Threads: all functions may be called concurrently.
+/// It stands before spdlog, whose headers cost five seconds a source file, and it is in base because every component
+/// has something to say once ("no passthrough: …"). Libraries log what no caller can be told; everything else is an
+/// Error. Threads: all functions may be called concurrently.
 namespace stellarium::log {
 
 enum class Level : unsigned char { info, warn, error, critical, off };

@@ -24,7 +24,9 @@ using Result = tl::expected<T, Error>;
 }
 
 /// Passes an error on as it is.
-[[nodiscard]] inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
+[[nodiscard]] inline tl::unexpected<Error> fail(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
 
 /// The failure of the system call that has just set errno.
 [[nodiscard]] inline tl::unexpected<Error> fail_errno(std::string doing, int sys_errno = errno) {

@@ -6,9 +6,9 @@
 
 namespace stellarium::cas {
 
-/// Many ids in 8 to 16 bytes each, however often each is added: `add` all, `seal` once, then ask. Two ids with the same first 8 bytes are taken for one,
-/// so the answer "no" is always right and "yes" almost always, which is what gc needs: it may keep too much, never too
-/// little.
+/// Many ids in 8 to 16 bytes each, however often each is added: `add` all, `seal` once, then ask. Two ids with the same
+/// first 8 bytes are taken for one, so the answer "no" is always right and "yes" almost always, which is what gc needs:
+/// it may keep too much, never too little.
 class LiveSet {
  public:
   void add(const Hash& id);

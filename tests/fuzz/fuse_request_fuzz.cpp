@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <span>
 
-#include "support/fuse_view.h"
 #include "base/log.h"
+#include "support/fuse_view.h"
 #include "support/temp_dir.h"
 
 // Any bytes as a sequence of FUSE requests (u16 length, then that many bytes) to the views of a small image. Whatever

@@ -1,4 +1,5 @@
-// Every message that command, server and keeper take from one another; what decodes must encode to something that decodes to the same.
+// Every message that command, server and keeper take from one another; what decodes must encode to something that
+// decodes to the same.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -62,9 +62,12 @@ class MountPoint {
   std::filesystem::path dir_;
 };
 
-inline UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)}; }
+inline UniqueFd duplicate(const UniqueFd& fd) {
+  return UniqueFd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)};
+}
 
-/// All bytes of a file. Opened with O_CLOEXEC: a server that is started meanwhile must not inherit files of its own mount.
+/// All bytes of a file. Opened with O_CLOEXEC: a server that is started meanwhile must not inherit files of its own
+/// mount.
 inline std::string slurp(const std::filesystem::path& path) {
   const UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!file) throw std::runtime_error("cannot open " + path.string() + ": " + std::strerror(errno));

@@ -41,8 +41,8 @@ class FuseMountTest : public testing::TestWithParam<bool> {
     auto made = FuseServer::create(backing, {.workers = 2, .passthrough = GetParam()});
     ASSERT_TRUE(made) << to_string(made.error());
     server_ = std::move(*made);
-    const auto attached = server_->attach({1, mount_.path(), view}, test::duplicate(mount_.device),
-                                          test::duplicate(mount_.table), false);
+    const auto attached =
+        server_->attach({1, mount_.path(), view}, test::duplicate(mount_.device), test::duplicate(mount_.table), false);
     ASSERT_TRUE(attached) << to_string(attached.error());
   }
   std::uint64_t count(const std::string& opcode) const {
@@ -190,8 +190,7 @@ TEST_P(FuseMountTest, GivesExtendedAttributesAndIntrospection) {
   EXPECT_EQ(errno, ENODATA);
   const ssize_t listed = ::listxattr(path.c_str(), value, sizeof value);
   ASSERT_GT(listed, 0);
-  EXPECT_EQ(std::string(value, static_cast<std::size_t>(listed)),
-            std::string("security.capability\0user.one\0", 29));
+  EXPECT_EQ(std::string(value, static_cast<std::size_t>(listed)), std::string("security.capability\0user.one\0", 29));
   const ssize_t id = ::getxattr(path.c_str(), "user.stellarium.content", value, sizeof value);
   ASSERT_EQ(id, 64);
   EXPECT_EQ(std::string(value, 64), inode.content.hex());
@@ -269,13 +268,15 @@ TEST_P(FuseMountTest, ABusyMountSaysWhoHoldsIt) {
   const auto busy = fs::fuse::unmount(mount_.path(), false);
   ASSERT_FALSE(busy);
   EXPECT_EQ(busy.error().code, Errc::busy);
-  EXPECT_NE(busy.error().context.find("(" + std::to_string(::getpid()) + ")"), std::string::npos) << busy.error().context;
+  EXPECT_NE(busy.error().context.find("(" + std::to_string(::getpid()) + ")"), std::string::npos)
+      << busy.error().context;
 }
 
 TEST_P(FuseMountTest, NoHandleIsLeftWhenAllFilesAreClosed) {
   start();
   std::vector<UniqueFd> files;
-  for (int i = 0; i < 3'000; ++i) files.emplace_back(::open((mount_ / (i % 2 == 0 ? "program" : "large")).c_str(), O_RDONLY));
+  for (int i = 0; i < 3'000; ++i)
+    files.emplace_back(::open((mount_ / (i % 2 == 0 ? "program" : "large")).c_str(), O_RDONLY));
   EXPECT_EQ(server_->stats().at(0).open_handles, GetParam() ? 3'000u : 0u);
   files.clear();
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{10};
@@ -289,9 +290,11 @@ TEST_P(FuseMountTest, TheWholeStoreShowsImagesByNameAndTag) {
   EXPECT_EQ(slurp(mount_ / "images/debian/latest/etc/hosts"), kSmall);
   EXPECT_EQ(slurp(mount_ / "images/debian/12/program"), program_bytes_);
   std::set<std::string> tags;
-  for (const auto& entry : std::filesystem::directory_iterator{mount_ / "images/debian"}) tags.insert(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator{mount_ / "images/debian"})
+    tags.insert(entry.path().filename());
   EXPECT_EQ(tags, (std::set<std::string>{"12", "latest"}));
-  struct stat one {}, other {};
+  struct stat one {
+  }, other{};
   ASSERT_EQ(::stat((mount_ / "images/debian/latest/data").c_str(), &one), 0);
   ASSERT_EQ(::stat((mount_ / "images/debian/12/data").c_str(), &other), 0);
   EXPECT_NE(one.st_ino, other.st_ino);

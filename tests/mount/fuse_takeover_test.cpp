@@ -62,7 +62,8 @@ class FuseTakeoverTest : public testing::Test {
     ASSERT_GE(child_, 0);
     if (child_ == 0) {
       // dup() drops O_CLOEXEC: these three reach the new program.
-      const std::string device = std::to_string(::dup(mount_.device.get())), table = std::to_string(::dup(mount_.table.get()));
+      const std::string device = std::to_string(::dup(mount_.device.get())),
+                        table = std::to_string(::dup(mount_.table.get()));
       const std::string pipe = std::to_string(ready[1]);
       ::execl(self_path, self_path, "--serve", dir_.path().c_str(), device.c_str(), table.c_str(), pipe.c_str(),
               resumed ? "1" : "0", static_cast<char*>(nullptr));
@@ -89,7 +90,9 @@ class FuseTakeoverTest : public testing::Test {
       ::sched_yield();
     }
   }
-  static std::string small_file(int i) { return "small file " + std::to_string(i) + std::string(static_cast<std::size_t>(i), 'x'); }
+  static std::string small_file(int i) {
+    return "small file " + std::to_string(i) + std::string(static_cast<std::size_t>(i), 'x');
+  }
 
   static constexpr int kSmallFiles = 300;
   const std::string program_ = test::random_text(1, 3'000'000);
@@ -172,10 +175,12 @@ TEST_F(FuseTakeoverTest, ProgramsDoNotNoticeThatTheServerIsKilledAgainAndAgain) 
 TEST_F(FuseTakeoverTest, NoHandleLeaksAcrossAKill) {
   start(false);
   std::vector<UniqueFd> files;
-  for (int i = 0; i < 100; ++i) files.emplace_back(::open((mount_ / (i % 2 == 0 ? "program" : "large")).c_str(), O_RDONLY | O_CLOEXEC));
+  for (int i = 0; i < 100; ++i)
+    files.emplace_back(::open((mount_ / (i % 2 == 0 ? "program" : "large")).c_str(), O_RDONLY | O_CLOEXEC));
   stop();
   start(true);
-  for (int i = 0; i < 100; ++i) files.emplace_back(::open((mount_ / (i % 2 == 0 ? "program" : "large")).c_str(), O_RDONLY | O_CLOEXEC));
+  for (int i = 0; i < 100; ++i)
+    files.emplace_back(::open((mount_ / (i % 2 == 0 ? "program" : "large")).c_str(), O_RDONLY | O_CLOEXEC));
   for (const UniqueFd& file : files) ASSERT_TRUE(file);
   files.clear();
   EXPECT_EQ(handles_left(0), 0u);
@@ -205,7 +210,8 @@ TEST_F(FuseTakeoverTest, RequestsThatWaitWhileThereIsNoServerAreAnswered) {
   std::atomic<int> right = 0;
   std::vector<std::jthread> readers;
   for (int i = 0; i < 8; ++i) {
-    readers.emplace_back([&, i] { right += test::slurp(mount_ / ("small/" + std::to_string(i))) == small_file(i) ? 1 : 0; });
+    readers.emplace_back(
+        [&, i] { right += test::slurp(mount_ / ("small/" + std::to_string(i))) == small_file(i) ? 1 : 0; });
   }
   start(true);
   readers.clear();

@@ -31,8 +31,12 @@ class FakeTier final : public tier::Tier {
     if (private_mount) {
       const auto fd = ::syscall(SYS_open_tree, AT_FDCWD, hot_dir_.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
       mount_ = UniqueFd{static_cast<int>(fd)};
-      mount_attr attributes{.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME, .attr_clr = MOUNT_ATTR__ATIME, .propagation = 0, .userns_fd = 0};
-      if (fd < 0 || ::syscall(SYS_mount_setattr, mount_.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+      mount_attr attributes{.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME,
+                            .attr_clr = MOUNT_ATTR__ATIME,
+                            .propagation = 0,
+                            .userns_fd = 0};
+      if (fd < 0 ||
+          ::syscall(SYS_mount_setattr, mount_.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
         throw std::runtime_error("no private mount");
       }
     } else {
@@ -46,9 +50,9 @@ class FakeTier final : public tier::Tier {
     return {id, bytes.size()};
   }
 
-  bool fills_wait = false;   ///< make_hot answers at run_waiting()
-  bool fills_fail = false;   ///< make_hot answers out_of_space
-  bool reads_wait = false;   ///< read_if_present finds nothing, read_async answers at run_waiting()
+  bool fills_wait = false;  ///< make_hot answers at run_waiting()
+  bool fills_fail = false;  ///< make_hot answers out_of_space
+  bool reads_wait = false;  ///< read_if_present finds nothing, read_async answers at run_waiting()
   void run_waiting() {
     while (true) {
       std::function<void()> next;
@@ -74,7 +78,8 @@ class FakeTier final : public tier::Tier {
     if (!file) return fail_errno("content " + content.id.hex());
     return system_io().read_at(file.get(), out, offset);
   }
-  std::optional<std::size_t> read_if_present(const tier::ContentRef& content, std::uint64_t offset, MutableByteSpan out) override {
+  std::optional<std::size_t> read_if_present(const tier::ContentRef& content, std::uint64_t offset,
+                                             MutableByteSpan out) override {
     if (reads_wait) return std::nullopt;
     const auto got = read(content, offset, out);
     return got ? std::optional{*got} : std::nullopt;

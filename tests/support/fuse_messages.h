@@ -28,7 +28,9 @@ inline std::string make_request(fs::fuse::abi::Opcode opcode, std::uint64_t node
   return bytes_of(header) + arguments;
 }
 
-inline std::string make_name(const std::string& name) { return name + '\0'; }
+inline std::string make_name(const std::string& name) {
+  return name + '\0';
+}
 
 struct Answer {
   std::uint64_t unique = 0;

@@ -28,7 +28,8 @@ std::variant<Invocation, Answer> CommandLine::parse(const std::vector<std::strin
   }
   if (std::find(words.begin(), options_end, "--man") != options_end) {
     for (const CLI::App* command : app_->get_subcommands([](const CLI::App*) { return true; })) {
-      if (std::find(words.begin(), options_end, command->get_name()) != options_end) return Answer{man_page(*app_, command), 0};
+      if (std::find(words.begin(), options_end, command->get_name()) != options_end)
+        return Answer{man_page(*app_, command), 0};
     }
     return Answer{man_page(*app_, nullptr), 0};
   }
@@ -45,7 +46,8 @@ std::variant<Invocation, Answer> CommandLine::parse(const std::vector<std::strin
     return Answer{"stellarium: " + what + ": see 'stellarium " + command + "--help'\n", 2};
   }
   const auto used = app_->get_subcommands();
-  Invocation invocation{storage_->definitions.global, storage_->definitions.chosen(used.front()->get_name()), used.front()->get_name(), words};
+  Invocation invocation{storage_->definitions.global, storage_->definitions.chosen(used.front()->get_name()),
+                        used.front()->get_name(), words};
   return invocation;
 }
 

@@ -26,8 +26,8 @@ struct Answer {
   int exit_code = 0;  ///< 0: `text` goes to stdout; 2: to stderr
 };
 
-/// The one definition of the command line: parsing, help, man pages and completion all come from it, and the command process and
-/// the server read the same words with it.
+/// The one definition of the command line: parsing, help, man pages and completion all come from it, and the command
+/// process and the server read the same words with it.
 ///
 /// Cost: about 1 ms to build and parse. Threads: one at a time.
 class CommandLine {

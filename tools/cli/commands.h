@@ -3,8 +3,8 @@
 
 #include "tools/cli/command_line.h"
 
-// The part of each subcommand that runs in the command process, because it touches the user's files, mounts or terminal. Every function returns
-// the exit code. Subcommands that are not here are all the server's (run_remotely).
+// The part of each subcommand that runs in the command process, because it touches the user's files, mounts or
+// terminal. Every function returns the exit code. Subcommands that are not here are all the server's (run_remotely).
 namespace stellarium::cli {
 
 int run_import(const Invocation& invocation, const std::filesystem::path& store);

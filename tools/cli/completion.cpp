@@ -3,7 +3,8 @@
 
 #include "tools/cli/man_page.h"
 
-// Completion scripts. Each is generated whole from the definitions; nothing in them calls the program, because completing a word must never start a daemon.
+// Completion scripts. Each is generated whole from the definitions; nothing in them calls the program, because
+// completing a word must never start a daemon.
 namespace stellarium::cli {
 namespace {
 
@@ -20,10 +21,13 @@ std::string flags_of(const CLI::App& app) {
   return out;
 }
 
-/// The fixed words that the command's first argument can be: "start|stop|…" of `daemon`; empty if it is a name or a path.
+/// The fixed words that the command's first argument can be: "start|stop|…" of `daemon`; empty if it is a name or a
+/// path.
 std::string choices_of(const CLI::App& command) {
   for (const CLI::Option* option : command.get_options()) {
-    std::string choices = option->get_name() == "SHELL" ? "bash|zsh|fish" : option->get_name() == "ACTION" ? option->get_type_name() : "";
+    std::string choices = option->get_name() == "SHELL"    ? "bash|zsh|fish"
+                          : option->get_name() == "ACTION" ? option->get_type_name()
+                                                           : "";
     for (char& c : choices) c = c == '|' ? ' ' : c;
     if (!choices.empty()) return choices;
   }
@@ -38,7 +42,8 @@ std::string single_quoted(std::string text) {
 std::string bash(const CLI::App& program) {
   std::ostringstream out;
   out << "_stellarium() {\n  local word=${COMP_WORDS[COMP_CWORD]} command= i\n"
-         "  for ((i = 1; i < COMP_CWORD; i++)); do\n    case ${COMP_WORDS[i]} in\n      --store|--progress) ((i++)) ;;\n      -*) ;;\n"
+         "  for ((i = 1; i < COMP_CWORD; i++)); do\n    case ${COMP_WORDS[i]} in\n      --store|--progress) ((i++)) "
+         ";;\n      -*) ;;\n"
          "      *) command=${COMP_WORDS[i]}; break ;;\n    esac\n  done\n  local flags="
       << single_quoted(flags_of(program)) << " words=\n  case $command in\n    '') words='";
   for (const CLI::App* command : commands_of(program)) out << command->get_name() << " ";
@@ -49,7 +54,8 @@ std::string bash(const CLI::App& program) {
     out << " ;;\n";
   }
   out << "  esac\n  if [[ $word == -* ]]; then\n    COMPREPLY=($(compgen -W \"$flags\" -- \"$word\"))\n  else\n"
-         "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n  fi\n}\ncomplete -o bashdefault -o default -F _stellarium stellarium\n";
+         "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n  fi\n}\ncomplete -o bashdefault -o default -F "
+         "_stellarium stellarium\n";
   return out.str();
 }
 
@@ -60,12 +66,15 @@ std::string zsh(const CLI::App& program) {
     out << "    " << single_quoted(command->get_name() + ":" + command->get_description()) << "\n";
   }
   out << "  )\n  flags=(" << flags_of(program)
-      << ")\n  for ((i = 2; i < CURRENT; i++)); do\n    case $words[i] in\n      --store|--progress) ((i++)) ;;\n      -*) ;;\n"
+      << ")\n  for ((i = 2; i < CURRENT; i++)); do\n    case $words[i] in\n      --store|--progress) ((i++)) ;;\n      "
+         "-*) ;;\n"
          "      *) name=$words[i]; break ;;\n    esac\n  done\n  case $name in\n";
   for (const CLI::App* command : commands_of(program)) {
-    out << "    " << command->get_name() << ") flags+=(" << flags_of(*command) << "); choices=(" << choices_of(*command) << ") ;;\n";
+    out << "    " << command->get_name() << ") flags+=(" << flags_of(*command) << "); choices=(" << choices_of(*command)
+        << ") ;;\n";
   }
-  out << "  esac\n  if [[ $PREFIX == -* ]]; then\n    compadd -- $flags\n  elif [[ -z $name ]]; then\n    _describe command commands\n"
+  out << "  esac\n  if [[ $PREFIX == -* ]]; then\n    compadd -- $flags\n  elif [[ -z $name ]]; then\n    _describe "
+         "command commands\n"
          "  elif (( $#choices )); then\n    compadd -- $choices\n  else\n    _files\n  fi\n}\n_stellarium \"$@\"\n";
   return out.str();
 }

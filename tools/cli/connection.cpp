@@ -19,33 +19,40 @@ namespace {
 
 using protocol::MessageType;
 
-std::uint16_t wire(MessageType type) { return static_cast<std::uint16_t>(type); }
+std::uint16_t wire(MessageType type) {
+  return static_cast<std::uint16_t>(type);
+}
 
 constexpr int kSilenceBeforeNote = 3000;  // milliseconds
 constexpr int kAttempts = 5;              // a daemon that is just stopping hangs up on us
 
-Result<protocol::Frame> receive_within(const protocol::Channel& channel, const std::filesystem::path& store, double patience) {
+Result<protocol::Frame> receive_within(const protocol::Channel& channel, const std::filesystem::path& store,
+                                       double patience) {
   const int wait = patience > 0 ? static_cast<int>(patience * 1000) : kSilenceBeforeNote;
   auto ready = channel.readable(wait);
   if (!ready) return fail(ready.error());
-  if (!*ready && patience > 0) return fail(Errc::unavailable, "the daemon of " + store.string() + " does not answer: see run/server.log there");
+  if (!*ready && patience > 0)
+    return fail(Errc::unavailable, "the daemon of " + store.string() + " does not answer: see run/server.log there");
   if (!*ready) {
-    std::fprintf(stderr, "stellarium: waiting for the daemon of %s (its log: run/server.log there)\n", text::escape(store.string()).c_str());
+    std::fprintf(stderr, "stellarium: waiting for the daemon of %s (its log: run/server.log there)\n",
+                 text::escape(store.string()).c_str());
   }
   return channel.receive();
 }
 
-Result<protocol::Welcome> shake_hands(const protocol::Channel& channel, const std::filesystem::path& store, bool any_build, double patience) {
+Result<protocol::Welcome> shake_hands(const protocol::Channel& channel, const std::filesystem::path& store,
+                                      bool any_build, double patience) {
   const protocol::Hello hello{.build = protocol::build_id()};
   if (auto sent = channel.send(wire(MessageType::hello), hello.encode()); !sent) return fail(sent.error());
   auto frame = receive_within(channel, store, patience);
   if (!frame) return fail(frame.error());
   if (frame->type == wire(MessageType::refused)) return fail(Errc::permission, "the daemon refused: " + frame->payload);
-  if (frame->type != wire(MessageType::welcome)) return fail(Errc::invalid_argument, "the daemon sent an unknown message");
+  if (frame->type != wire(MessageType::welcome))
+    return fail(Errc::invalid_argument, "the daemon sent an unknown message");
   auto welcome = protocol::Welcome::decode(frame->payload);
   if (welcome && !any_build && welcome->build != protocol::build_id()) {
-    return fail(Errc::version, "the daemon is stellarium " + welcome->build + ", this command is " + protocol::build_id() +
-                                   ": 'stellarium daemon upgrade' replaces it, mounts stay");
+    return fail(Errc::version, "the daemon is stellarium " + welcome->build + ", this command is " +
+                                   protocol::build_id() + ": 'stellarium daemon upgrade' replaces it, mounts stay");
   }
   return welcome;
 }
@@ -100,16 +107,24 @@ Result<Connection> Connection::open(const std::filesystem::path& store, Start st
   }
 }
 
-Result<void> Connection::request(const std::vector<std::string>& words, bool wants_progress, std::span<const int> descriptors) const {
+Result<void> Connection::request(const std::vector<std::string>& words, bool wants_progress,
+                                 std::span<const int> descriptors) const {
   const protocol::Request request{words, wants_progress};
   const std::string payload = request.encode();
-  if (payload.size() > protocol::kMaxPayload) return fail(Errc::invalid_argument, "the command line is longer than 64 KiB");
+  if (payload.size() > protocol::kMaxPayload)
+    return fail(Errc::invalid_argument, "the command line is longer than 64 KiB");
   return channel_.send(wire(MessageType::request), payload, descriptors);
 }
 
-void Connection::cancel() const { (void)channel_.send(wire(MessageType::cancel), {}); }  // a server that is gone cancelled it already
-void Connection::end_stream() const { (void)channel_.send(wire(MessageType::stream_end), {}); }
-Result<void> Connection::send_device(int fd) const { return channel_.send(wire(MessageType::device), {}, {&fd, 1}); }
+void Connection::cancel() const {
+  (void)channel_.send(wire(MessageType::cancel), {});
+}  // a server that is gone cancelled it already
+void Connection::end_stream() const {
+  (void)channel_.send(wire(MessageType::stream_end), {});
+}
+Result<void> Connection::send_device(int fd) const {
+  return channel_.send(wire(MessageType::device), {}, {&fd, 1});
+}
 
 int follow(const Connection& connection, const GlobalOptions& options, const Handlers& handlers) {
   const Interrupts interrupts;
@@ -129,7 +144,8 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
     if (!frame) {
       display.clear();
       if (interrupted != 0) return 128 + interrupted;
-      return complain(Error{Errc::unavailable, "the server ended in the middle of the command: see run/server.log in the store", 0});
+      return complain(Error{Errc::unavailable,
+                            "the server ended in the middle of the command: see run/server.log in the store", 0});
     }
     switch (static_cast<MessageType>(frame->type)) {
       case MessageType::output:
@@ -151,7 +167,8 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
         }
         break;
       case MessageType::contents:
-        if (auto list = protocol::ContentList::decode(frame->payload); list && handlers.contents) handlers.contents(*list);
+        if (auto list = protocol::ContentList::decode(frame->payload); list && handlers.contents)
+          handlers.contents(*list);
         break;
       case MessageType::proceed:
         if (auto done = handlers.proceed ? handlers.proceed() : Result<void>{}; !done) {
@@ -164,7 +181,8 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
         display.clear();
         if (interrupted != 0) return 128 + interrupted;
         return frame->payload.size() == 1 ? static_cast<std::uint8_t>(frame->payload[0]) : 1;
-      default: return complain(Error{Errc::invalid_argument, "the server sent an unknown message", 0});
+      default:
+        return complain(Error{Errc::invalid_argument, "the server sent an unknown message", 0});
     }
   }
 }

@@ -17,19 +17,23 @@ namespace stellarium::cli {
 /// Threads: `cancel`, `end_stream` and `send_device` may be called from any thread; the rest from one.
 class Connection {
  public:
-  /// Connects and shakes hands. A server of another build is refused, naming both builds, unless `any_build` (the daemon command must be able to
-  /// stop it). `patience`: seconds to wait for an answer; 0: for ever, with a note on stderr that it waits.
-  static Result<Connection> open(const std::filesystem::path& store, Start start, bool any_build = false, double patience = 0);
+  /// Connects and shakes hands. A server of another build is refused, naming both builds, unless `any_build` (the
+  /// daemon command must be able to stop it). `patience`: seconds to wait for an answer; 0: for ever, with a note on
+  /// stderr that it waits.
+  static Result<Connection> open(const std::filesystem::path& store, Start start, bool any_build = false,
+                                 double patience = 0);
 
   const protocol::Welcome& server() const { return server_; }
-  [[nodiscard]] Result<void> request(const std::vector<std::string>& words, bool wants_progress, std::span<const int> descriptors = {}) const;
+  [[nodiscard]] Result<void> request(const std::vector<std::string>& words, bool wants_progress,
+                                     std::span<const int> descriptors = {}) const;
   void cancel() const;
   void end_stream() const;  ///< "the pipe now holds everything"
   [[nodiscard]] Result<void> send_device(int fd) const;
   const protocol::Channel& channel() const { return channel_; }
 
  private:
-  Connection(protocol::Channel channel, protocol::Welcome server) : channel_{std::move(channel)}, server_{std::move(server)} {}
+  Connection(protocol::Channel channel, protocol::Welcome server)
+      : channel_{std::move(channel)}, server_{std::move(server)} {}
   protocol::Channel channel_;
   protocol::Welcome server_;
 };
@@ -39,12 +43,12 @@ struct Handlers {
   std::function<void(const protocol::ContentList&)> contents;
   std::function<Result<void>()> proceed;
   std::function<void(protocol::Progress&)> progress;  ///< fills in what only the command knows: the total
-  std::function<bool()> hide_complaints;  ///< the command knows better what went wrong
-  std::string* capture_output = nullptr;  ///< instead of stdout
+  std::function<bool()> hide_complaints;              ///< the command knows better what went wrong
+  std::string* capture_output = nullptr;              ///< instead of stdout
 };
 
-/// Shows output, complaints and progress until the server says how the command ended. An interrupt (Ctrl-C, SIGTERM) cancels the
-/// command, a second one ends this process at once. Returns the exit code; 128 + the signal if interrupted.
+/// Shows output, complaints and progress until the server says how the command ended. An interrupt (Ctrl-C, SIGTERM)
+/// cancels the command, a second one ends this process at once. Returns the exit code; 128 + the signal if interrupted.
 int follow(const Connection& connection, const GlobalOptions& options, const Handlers& handlers);
 
 /// The words that make the server see the same flags as this command.

@@ -12,8 +12,10 @@ namespace {
 
 constexpr double kStopSeconds = 60;
 
-int ask(const Connection& connection, const Invocation& invocation, std::vector<std::string> arguments, std::string* captured = nullptr) {
-  if (auto sent = connection.request(words_for(invocation, std::move(arguments)), false); !sent) return complain(sent.error());
+int ask(const Connection& connection, const Invocation& invocation, std::vector<std::string> arguments,
+        std::string* captured = nullptr) {
+  if (auto sent = connection.request(words_for(invocation, std::move(arguments)), false); !sent)
+    return complain(sent.error());
   Handlers handlers;
   handlers.capture_output = captured;
   return follow(connection, invocation.global, handlers);
@@ -44,7 +46,8 @@ int unmount_all(const Invocation& invocation, const std::filesystem::path& store
   std::string answer;
   if (const int code = ask(*connection, listing, {"mounts"}, &answer); code != 0) return code;
   const auto mounts = nlohmann::json::parse(answer, nullptr, false);
-  if (!mounts.is_object() || !mounts.contains("mounts")) return complain(Error{Errc::invalid_argument, "the server sent a malformed list of mounts", 0});
+  if (!mounts.is_object() || !mounts.contains("mounts"))
+    return complain(Error{Errc::invalid_argument, "the server sent a malformed list of mounts", 0});
   for (const auto& mount : mounts["mounts"]) {
     const std::string where = mount.value("mountpoint", "");
     if (auto done = fs::fuse::unmount(where, true); !done) complain(done.error());
@@ -67,12 +70,14 @@ int stop(const Invocation& invocation, const std::filesystem::path& store) {
     if (const int code = ask(*connection, invocation, arguments); code != 0) return code;
   }
   if (!wait_until_stopped(store, kStopSeconds)) {
-    return complain(Error{Errc::busy, "the daemon is closing the store but has not ended: see run/server.log in " + store.string(), 0});
+    return complain(Error{
+        Errc::busy, "the daemon is closing the store but has not ended: see run/server.log in " + store.string(), 0});
   }
   return 0;
 }
 
-/// Asks for a new server (or also keeper) and returns when it answers. The old one may take a last connection before it ends.
+/// Asks for a new server (or also keeper) and returns when it answers. The old one may take a last connection before it
+/// ends.
 int replace(const Invocation& invocation, const std::filesystem::path& store, const char* action) {
   std::uint32_t old_server = 0;
   {
@@ -93,12 +98,17 @@ int replace(const Invocation& invocation, const std::filesystem::path& store, co
 int run_daemon(const Invocation& invocation, const std::filesystem::path& store) {
   using Action = DaemonOptions::Action;
   switch (std::get<DaemonOptions>(invocation.command).action) {
-    case Action::start: return start(invocation, store);
-    case Action::stop: return stop(invocation, store);
-    case Action::restart: return replace(invocation, store, "restart");
-    case Action::upgrade: return replace(invocation, store, "upgrade");
+    case Action::start:
+      return start(invocation, store);
+    case Action::stop:
+      return stop(invocation, store);
+    case Action::restart:
+      return replace(invocation, store, "restart");
+    case Action::upgrade:
+      return replace(invocation, store, "upgrade");
     case Action::status:
-    case Action::mounts: break;
+    case Action::mounts:
+      break;
   }
   auto connection = Connection::open(store, Start::never, true);
   if (!connection && connection.error().code == Errc::not_found) return not_running(invocation, store);

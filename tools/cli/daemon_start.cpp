@@ -56,7 +56,8 @@ Result<void> spawn_keeper(const std::filesystem::path& store, int starter) {
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     ::posix_spawn_file_actions_addopen(&files, standard, "/dev/null", O_RDWR, 0);
   }
-  ::posix_spawn_file_actions_adddup2(&files, starter, kStarterDescriptor);  // also where they are equal: that clears close-on-exec
+  ::posix_spawn_file_actions_adddup2(&files, starter,
+                                     kStarterDescriptor);  // also where they are equal: that clears close-on-exec
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
   sigset_t none, all;
@@ -91,7 +92,8 @@ Result<void> wait_for_keeper(int pipe, const std::filesystem::path& run) {
 Result<void> start_daemon(const std::filesystem::path& store, const std::filesystem::path& run) {
   struct stat owner {};
   if (::stat(store.c_str(), &owner) == 0 && owner.st_uid != ::geteuid()) {
-    return fail(Errc::permission, "the store " + store.string() + " belongs to user " + std::to_string(owner.st_uid) + ": only that user starts its daemon");
+    return fail(Errc::permission, "the store " + store.string() + " belongs to user " + std::to_string(owner.st_uid) +
+                                      ": only that user starts its daemon");
   }
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe");

@@ -31,28 +31,39 @@ void Definitions::define(CLI::App& app) {
 }
 
 void Definitions::define_globals(CLI::App& app) {
-  const std::map<std::string, ProgressStyle> styles{
-      {"auto", ProgressStyle::automatic}, {"plain", ProgressStyle::plain}, {"json", ProgressStyle::json}, {"none", ProgressStyle::none}};
+  const std::map<std::string, ProgressStyle> styles{{"auto", ProgressStyle::automatic},
+                                                    {"plain", ProgressStyle::plain},
+                                                    {"json", ProgressStyle::json},
+                                                    {"none", ProgressStyle::none}};
   app.add_option("--store", global.store,
-                 "folder of the store; else $STELLARIUM_STORE, else /var/lib/stellarium for root and $XDG_DATA_HOME/stellarium for others")
+                 "folder of the store; else $STELLARIUM_STORE, else /var/lib/stellarium for root and "
+                 "$XDG_DATA_HOME/stellarium for others")
       ->type_name("DIR");
   app.add_flag("--json", global.json, "print one JSON object instead of text");
-  app.add_option("--progress", global.progress, "auto: a bar on a terminal; plain: a line a second; json: an object a second; none")
+  app.add_option("--progress", global.progress,
+                 "auto: a bar on a terminal; plain: a line a second; json: an object a second; none")
       ->type_name("auto|plain|json|none")
       ->transform(CLI::CheckedTransformer(styles).description(""));
   app.add_flag("-q,--quiet", global.quiet, "print results and errors only; for 'images', names only");
   app.add_flag("-v,--verbose", global.verbose, "say more");
-  app.add_flag_callback("--version", [] {}, "show version and exit");
-  app.add_flag_callback("--man", [] {}, "show the manual page of the program or of one command, for man(1)");
+  app.add_flag_callback(
+      "--version", [] {}, "show version and exit");
+  app.add_flag_callback(
+      "--man", [] {}, "show the manual page of the program or of one command, for man(1)");
 }
 
 void Definitions::define_images(CLI::App& app) {
   constexpr const char* kGroup = "Images";
   CLI::App& i = command(app, kGroup, "import", "Take a directory tree or a tar archive into the store");
-  i.add_option("SOURCE", import.source, "directory, tar archive of any usual compression, or '-' for a tar on standard input")->required();
-  i.add_option("NAME", import.name, "name of the new image, as NAME[:TAG]; a taken name moves to the new image")->required();
-  i.add_flag("--rehash", import.rehash, "read every file, also those that have not changed since they were last imported");
-  i.add_option("--exclude", import.excludes, "leave out paths that match this shell pattern; may be given several times")
+  i.add_option("SOURCE", import.source,
+               "directory, tar archive of any usual compression, or '-' for a tar on standard input")
+      ->required();
+  i.add_option("NAME", import.name, "name of the new image, as NAME[:TAG]; a taken name moves to the new image")
+      ->required();
+  i.add_flag("--rehash", import.rehash,
+             "read every file, also those that have not changed since they were last imported");
+  i.add_option("--exclude", import.excludes,
+               "leave out paths that match this shell pattern; may be given several times")
       ->type_name("PATTERN")
       ->allow_extra_args(false);  // one each time it is given
 
@@ -102,11 +113,13 @@ void Definitions::define_looking(CLI::App& app) {
 void Definitions::define_mounts(CLI::App& app) {
   constexpr const char* kGroup = "Mounts";
   CLI::App& m = command(app, kGroup, "mount", "Show an image, or the whole store, as files");
-  m.add_option("WORDS", mount.words, "[REF] DIR: an image and the directory to mount it on; without REF the whole store, as images/NAME/TAG")
+  m.add_option("WORDS", mount.words,
+               "[REF] DIR: an image and the directory to mount it on; without REF the whole store, as images/NAME/TAG")
       ->required()
       ->expected(1, 2)
       ->type_name("[REF] DIR");
-  m.add_option("-o,--options", mount.options, "comma-separated mount options: ro, nodev, nosuid, noexec, noatime, source=NAME, allow_other")
+  m.add_option("-o,--options", mount.options,
+               "comma-separated mount options: ro, nodev, nosuid, noexec, noatime, source=NAME, allow_other")
       ->type_name("OPTIONS");
 
   CLI::App& u = command(app, kGroup, "umount", "Undo a mount");
@@ -119,9 +132,11 @@ void Definitions::define_store(CLI::App& app) {
   CLI::App& g = command(app, kGroup, "gc", "Free the space of what no image needs");
   g.add_flag("-n,--dry-run", gc.dry_run, "only say how much that is");
   g.add_flag("--allow-empty", gc.allow_empty, "go on even if there is no image left, so that everything is freed");
-  g.add_flag("--recompress{19}", gc.level, "also compress everything anew, at zstd level LEVEL (--recompress=LEVEL, 1 to 22)");
+  g.add_flag("--recompress{19}", gc.level,
+             "also compress everything anew, at zstd level LEVEL (--recompress=LEVEL, 1 to 22)");
 
-  CLI::App& f = command(app, kGroup, "fsck", "Check the store; exit code 0: sound, 1: repaired, 4: damaged, 8: could not check");
+  CLI::App& f =
+      command(app, kGroup, "fsck", "Check the store; exit code 0: sound, 1: repaired, 4: damaged, 8: could not check");
   f.add_flag("--deep", fsck.deep, "also read everything and compare it with its hash");
   f.add_flag("--repair", fsck.repair, "rebuild a lost or damaged database from the segments and the names journal");
 
@@ -150,28 +165,50 @@ void Definitions::define_program(CLI::App& app) {
   command(app, kGroup, "doctor", "Check kernel, permissions, space and the daemon; touches no mount");
 
   const std::map<std::string, DaemonOptions::Action> actions{
-      {"start", DaemonOptions::Action::start},     {"stop", DaemonOptions::Action::stop},       {"status", DaemonOptions::Action::status},
-      {"restart", DaemonOptions::Action::restart}, {"upgrade", DaemonOptions::Action::upgrade}, {"mounts", DaemonOptions::Action::mounts}};
-  CLI::App& d = command(app, kGroup, "daemon", "Start, stop or replace the daemon; commands start it when they need it");
+      {"start", DaemonOptions::Action::start},     {"stop", DaemonOptions::Action::stop},
+      {"status", DaemonOptions::Action::status},   {"restart", DaemonOptions::Action::restart},
+      {"upgrade", DaemonOptions::Action::upgrade}, {"mounts", DaemonOptions::Action::mounts}};
+  CLI::App& d =
+      command(app, kGroup, "daemon", "Start, stop or replace the daemon; commands start it when they need it");
   d.add_option("ACTION", daemon.action,
-               "start; stop; status; restart (a new server takes over the mounts); upgrade (the keeper too); mounts (list them)")
+               "start; stop; status; restart (a new server takes over the mounts); upgrade (the keeper too); mounts "
+               "(list them)")
       ->required()
       ->type_name("start|stop|status|restart|upgrade|mounts")
       ->transform(CLI::CheckedTransformer(actions).description(""));
   CLI::Option* unmount = d.add_flag("--unmount", daemon.unmount, "stop: unmount everything first, lazily");
-  d.add_flag("--force", daemon.force, "stop: even if there are mounts, which then fail with ENOTCONN")->excludes(unmount);
+  d.add_flag("--force", daemon.force, "stop: even if there are mounts, which then fail with ENOTCONN")
+      ->excludes(unmount);
 
   CLI::App& c = command(app, kGroup, "completion", "Print a completion script for a shell");
-  c.add_option("SHELL", completion.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}).description(""));
+  c.add_option("SHELL", completion.shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}).description(""));
 }
 
 CommandOptions Definitions::chosen(std::string_view name) const {
-  const std::map<std::string_view, CommandOptions> options{
-      {"import", import}, {"export", export_},        {"rename", rename}, {"rm", rm},           {"images", ImagesOptions{}},
-      {"info", info},     {"ls", ls},                 {"cat", cat},       {"stat", stat},       {"diff", diff},
-      {"history", history}, {"mount", mount},         {"umount", umount}, {"gc", gc},           {"fsck", fsck},
-      {"scrub", ScrubOptions{}}, {"stats", StatsOptions{}}, {"tier", tier}, {"top", top},       {"doctor", DoctorOptions{}},
-      {"daemon", daemon}, {"completion", completion}};
+  const std::map<std::string_view, CommandOptions> options{{"import", import},
+                                                           {"export", export_},
+                                                           {"rename", rename},
+                                                           {"rm", rm},
+                                                           {"images", ImagesOptions{}},
+                                                           {"info", info},
+                                                           {"ls", ls},
+                                                           {"cat", cat},
+                                                           {"stat", stat},
+                                                           {"diff", diff},
+                                                           {"history", history},
+                                                           {"mount", mount},
+                                                           {"umount", umount},
+                                                           {"gc", gc},
+                                                           {"fsck", fsck},
+                                                           {"scrub", ScrubOptions{}},
+                                                           {"stats", StatsOptions{}},
+                                                           {"tier", tier},
+                                                           {"top", top},
+                                                           {"doctor", DoctorOptions{}},
+                                                           {"daemon", daemon},
+                                                           {"completion", completion}};
   return options.at(name);
 }
 

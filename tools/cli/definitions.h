@@ -10,7 +10,8 @@ class App;
 
 namespace stellarium::cli {
 
-/// Every option's name, meaning and place, bound to the structs of options.h. Address-stable while an App that was defined on it lives.
+/// Every option's name, meaning and place, bound to the structs of options.h. Address-stable while an App that was
+/// defined on it lives.
 struct Definitions {
   GlobalOptions global;
   ImportOptions import;

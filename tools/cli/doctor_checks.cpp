@@ -46,28 +46,44 @@ bool has_capability(unsigned capability) {
 void check_request_timeout(std::vector<Finding>& out, const char* name) {
   const std::string value = first_line(std::filesystem::path{"/proc/sys/fs/fuse"} / name);
   if (value.empty() || value == "0") return;
-  out.push_back({"fuse limits", State::bad, fmt::format("fs.fuse.{} is {} s: the kernel aborts mounts whose server restarts slower than that", name, value),
-                 fmt::format("sysctl fs.fuse.{}=0", name)});
+  out.push_back(
+      {"fuse limits", State::bad,
+       fmt::format("fs.fuse.{} is {} s: the kernel aborts mounts whose server restarts slower than that", name, value),
+       fmt::format("sysctl fs.fuse.{}=0", name)});
 }
 
 std::string file_system_of(const struct statfs& info) {
   switch (static_cast<unsigned long>(info.f_type)) {
-    case EXT4_SUPER_MAGIC: return "ext4";
-    case XFS_SUPER_MAGIC: return "xfs";
-    case BTRFS_SUPER_MAGIC: return "btrfs";
-    case TMPFS_MAGIC: return "tmpfs";
-    case OVERLAYFS_SUPER_MAGIC: return "overlayfs";
-    case FUSE_SUPER_MAGIC: return "fuse";
-    case NFS_SUPER_MAGIC: return "nfs";
-    default: return fmt::format("type {:#x}", static_cast<unsigned long>(info.f_type));
+    case EXT4_SUPER_MAGIC:
+      return "ext4";
+    case XFS_SUPER_MAGIC:
+      return "xfs";
+    case BTRFS_SUPER_MAGIC:
+      return "btrfs";
+    case TMPFS_MAGIC:
+      return "tmpfs";
+    case OVERLAYFS_SUPER_MAGIC:
+      return "overlayfs";
+    case FUSE_SUPER_MAGIC:
+      return "fuse";
+    case NFS_SUPER_MAGIC:
+      return "nfs";
+    default:
+      return fmt::format("type {:#x}", static_cast<unsigned long>(info.f_type));
   }
 }
 
 }  // namespace
 
 KernelFeatures features_of_kernel(unsigned major, unsigned minor) {
-  const auto since = [&](unsigned want_major, unsigned want_minor) { return major > want_major || (major == want_major && minor >= want_minor); };
-  return {.passthrough = since(6, 9), .resend = since(6, 9), .idmapped_mounts = since(6, 12), .fuse_over_io_uring = since(6, 14), .large_copies = since(6, 18)};
+  const auto since = [&](unsigned want_major, unsigned want_minor) {
+    return major > want_major || (major == want_major && minor >= want_minor);
+  };
+  return {.passthrough = since(6, 9),
+          .resend = since(6, 9),
+          .idmapped_mounts = since(6, 12),
+          .fuse_over_io_uring = since(6, 14),
+          .large_copies = since(6, 18)};
 }
 
 std::vector<Finding> check_kernel() {
@@ -84,7 +100,8 @@ std::vector<Finding> check_kernel() {
   feature(features.passthrough, "passthrough", "files are read at the speed of the file system below (Linux 6.9)",
           "this kernel cannot pass reads through: every file is read through the server", "Linux 6.9 or later");
   feature(features.resend, "restart", "a killed server's requests are answered by the next one (Linux 6.9)",
-          "after kill -9 of the server, requests that it had read are lost and their callers hang", "Linux 6.9 or later; stop the server with 'daemon restart' only");
+          "after kill -9 of the server, requests that it had read are lost and their callers hang",
+          "Linux 6.9 or later; stop the server with 'daemon restart' only");
   feature(features.idmapped_mounts, "idmapped", "idmapped mounts work (systemd-nspawn -U; Linux 6.12)",
           "no idmapped mounts: systemd-nspawn -U has to shift owners itself", "Linux 6.12 or later");
   check_request_timeout(out, "default_request_timeout");
@@ -107,18 +124,23 @@ std::vector<Finding> check_permissions() {
     out.push_back({"/dev/fuse", State::bad, "cannot be opened by this user", "ask for rw permission on /dev/fuse"});
   }
   if (::geteuid() != 0 && ::access("/usr/bin/fusermount3", X_OK) != 0 && ::access("/bin/fusermount3", X_OK) != 0) {
-    out.push_back({"mounting", State::bad, "users mount through fusermount3, which is not installed", "apt install fuse3"});
+    out.push_back(
+        {"mounting", State::bad, "users mount through fusermount3, which is not installed", "apt install fuse3"});
   }
   if (has_capability(kCapSysAdmin)) {
-    out.push_back({"privilege", State::good, "CAP_SYS_ADMIN: passthrough and the private read-only mount of hot files are possible", ""});
+    out.push_back({"privilege", State::good,
+                   "CAP_SYS_ADMIN: passthrough and the private read-only mount of hot files are possible", ""});
   } else {
-    out.push_back({"privilege", State::limited, "without CAP_SYS_ADMIN every file is read through the server", "run the daemon as root for full speed"});
+    out.push_back({"privilege", State::limited, "without CAP_SYS_ADMIN every file is read through the server",
+                   "run the daemon as root for full speed"});
   }
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
     const bool enough = files.rlim_max >= kFewDescriptors;
-    out.push_back({"descriptors", enough ? State::good : State::limited, fmt::format("at most {} open files a process", files.rlim_max),
-                   enough ? "" : fmt::format("raise the hard limit to {} or more (ulimit -Hn, LimitNOFILE=)", kFewDescriptors)});
+    out.push_back(
+        {"descriptors", enough ? State::good : State::limited,
+         fmt::format("at most {} open files a process", files.rlim_max),
+         enough ? "" : fmt::format("raise the hard limit to {} or more (ulimit -Hn, LimitNOFILE=)", kFewDescriptors)});
   }
   return out;
 }
@@ -137,11 +159,13 @@ std::vector<Finding> check_store(const std::filesystem::path& store) {
     return {{"store", State::bad, store.string() + " cannot be looked at", "check its permissions"}};
   }
   const bool closed = (status.st_mode & 077) == 0;
-  out.push_back({"store", closed ? State::good : State::bad, fmt::format("{}, owner {}, mode {:o}", store.string(), status.st_uid, status.st_mode & 07777),
+  out.push_back({"store", closed ? State::good : State::bad,
+                 fmt::format("{}, owner {}, mode {:o}", store.string(), status.st_uid, status.st_mode & 07777),
                  closed ? "" : "chmod 700: whoever may read segments and hot files reads every image"});
   const std::string type = file_system_of(info);
   if (type == "overlayfs" || type == "fuse") {
-    out.push_back({"file system", type == "fuse" ? State::bad : State::limited, "the store is on " + type + ", below which the kernel passes nothing through",
+    out.push_back({"file system", type == "fuse" ? State::bad : State::limited,
+                   "the store is on " + type + ", below which the kernel passes nothing through",
                    "move the store to ext4, xfs or btrfs"});
   } else {
     out.push_back({"file system", State::good, type, ""});
@@ -155,11 +179,13 @@ std::vector<Finding> check_store(const std::filesystem::path& store) {
 
 std::vector<Finding> check_daemon(const std::filesystem::path& store) {
   auto connection = Connection::open(store, Start::never, true, kDaemonPatience);
-  if (!connection && connection.error().code == Errc::not_found) return {{"daemon", State::good, "not running: the first command starts it", ""}};
+  if (!connection && connection.error().code == Errc::not_found)
+    return {{"daemon", State::good, "not running: the first command starts it", ""}};
   if (!connection) return {{"daemon", State::bad, to_string(connection.error()), "see run/server.log in the store"}};
   const auto& server = connection->server();
   const bool same = server.build == protocol::build_id();
-  return {{"daemon", same ? State::good : State::limited, fmt::format("answers, pid {}, build {}", server.server_pid, server.build),
+  return {{"daemon", same ? State::good : State::limited,
+           fmt::format("answers, pid {}, build {}", server.server_pid, server.build),
            same ? "" : "'stellarium daemon upgrade' replaces it with build " + std::string{protocol::build_id()}}};
 }
 

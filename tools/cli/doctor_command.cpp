@@ -6,15 +6,19 @@
 #include "tools/cli/doctor_checks.h"
 #include "tools/text/escape.h"
 
-// `stellarium doctor`: looks, and changes nothing. It opens no path that could lie on a mount of ours, because such a mount may hang, and that may be why it was called.
+// `stellarium doctor`: looks, and changes nothing. It opens no path that could lie on a mount of ours, because such a
+// mount may hang, and that may be why it was called.
 namespace stellarium::cli {
 namespace {
 
 const char* name_of(Finding::State state) {
   switch (state) {
-    case Finding::State::good: return "ok";
-    case Finding::State::limited: return "limited";
-    case Finding::State::bad: return "bad";
+    case Finding::State::good:
+      return "ok";
+    case Finding::State::limited:
+      return "limited";
+    case Finding::State::bad:
+      return "bad";
   }
   return "";
 }
@@ -30,7 +34,10 @@ int run_doctor(const Invocation& invocation, const std::filesystem::path& store)
   nlohmann::ordered_json checks = nlohmann::json::array();
   for (const Finding& finding : findings) {
     sound = sound && finding.state != Finding::State::bad;
-    checks.push_back({{"what", finding.what}, {"state", name_of(finding.state)}, {"detail", finding.detail}, {"advice", finding.advice}});
+    checks.push_back({{"what", finding.what},
+                      {"state", name_of(finding.state)},
+                      {"detail", finding.detail},
+                      {"advice", finding.advice}});
     if (invocation.global.json || (invocation.global.quiet && finding.state == Finding::State::good)) continue;
     std::printf("%-8s %-14s %s\n", name_of(finding.state), finding.what.c_str(), text::escape(finding.detail).c_str());
     if (!finding.advice.empty()) std::printf("%-8s %-14s -> %s\n", "", "", text::escape(finding.advice).c_str());

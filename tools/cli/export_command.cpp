@@ -10,7 +10,8 @@
 #include "tools/cli/progress_display.h"
 #include "tools/cli/stream.h"
 
-// `stellarium export`: the server writes the archive into a pipe, this process writes the user's file. The file gets its name when it is complete.
+// `stellarium export`: the server writes the archive into a pipe, this process writes the user's file. The file gets
+// its name when it is complete.
 namespace stellarium::cli {
 namespace {
 
@@ -19,14 +20,16 @@ class Target {
   static Result<Target> open(const std::string& name) {
     Target target;
     if (name == "-") {
-      if (::isatty(STDOUT_FILENO) == 1) return fail(Errc::invalid_argument, "a tar archive is not for a terminal: redirect the output or name a file");
+      if (::isatty(STDOUT_FILENO) == 1)
+        return fail(Errc::invalid_argument, "a tar archive is not for a terminal: redirect the output or name a file");
       target.fd_ = UniqueFd{::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)};
       if (!target.fd_) return fail_errno("standard output");
       return target;
     }
     struct stat status {};
     const bool exists = ::stat(name.c_str(), &status) == 0;
-    if (exists && S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, name + " is a directory: name a file in it");
+    if (exists && S_ISDIR(status.st_mode))
+      return fail(Errc::invalid_argument, name + " is a directory: name a file in it");
     target.name_ = name;
     if (!exists || S_ISREG(status.st_mode)) target.partial_ = name + ".partial-" + std::to_string(::getpid());
     const std::string& opened = target.partial_.empty() ? name : target.partial_;
@@ -69,7 +72,8 @@ int run_export(const Invocation& invocation, const std::filesystem::path& store)
 
   const int writer = pipe->write_end.get();
   const bool progress = !invocation.global.quiet && ProgressDisplay::wanted(invocation.global.progress);
-  if (auto sent = connection->request(words_for(invocation, {"--", options.ref, "-"}), progress, {&writer, 1}); !sent) return complain(sent.error());
+  if (auto sent = connection->request(words_for(invocation, {"--", options.ref, "-"}), progress, {&writer, 1}); !sent)
+    return complain(sent.error());
   pipe->write_end.reset();
 
   Result<void> written;

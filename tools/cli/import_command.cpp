@@ -22,8 +22,9 @@
 #include "tools/cli/tree_size.h"
 #include "tools/text/escape.h"
 
-// `stellarium import`: this process reads the user's tree or archive and writes one stream into a pipe; the server reads the other end. The server believes in
-// the stream's end only if this process says so over the connection, so that a killed command never leaves half an image.
+// `stellarium import`: this process reads the user's tree or archive and writes one stream into a pipe; the server
+// reads the other end. The server believes in the stream's end only if this process says so over the connection, so
+// that a killed command never leaves half an image.
 namespace stellarium::cli {
 namespace {
 
@@ -32,7 +33,8 @@ class CachedTree final : public fs::EmitObserver {
  public:
   CachedTree(fs::StatCache* cache, bool quiet) : cache_{cache}, quiet_{quiet} {}
 
-  std::optional<fs::KnownContent> known(std::string_view /*path*/, const struct stat& status) override EXCLUDES(mutex_) {
+  std::optional<fs::KnownContent> known(std::string_view /*path*/, const struct stat& status) override
+      EXCLUDES(mutex_) {
     MutexLock lock{mutex_};
     auto found = use_cache_ ? cache_->find(status) : std::nullopt;
     if (found) known_bytes_ += content_bytes(status);
@@ -63,7 +65,8 @@ class CachedTree final : public fs::EmitObserver {
   void remember(const protocol::ContentList& list) EXCLUDES(mutex_) {
     MutexLock lock{mutex_};
     for (const auto& entry : list.entries) {
-      const auto match = std::find_if(sent_.begin(), sent_.end(), [&](const Sent& sent) { return sent.path == entry.path; });
+      const auto match =
+          std::find_if(sent_.begin(), sent_.end(), [&](const Sent& sent) { return sent.path == entry.path; });
       if (match == sent_.end()) continue;
       if (static_cast<std::uint64_t>(match->status.st_size) == entry.size) {
         cache_->remember(match->status, {.id = entry.id, .elf = match->elf}, match->when);
@@ -117,10 +120,12 @@ Result<Source> open_source(const std::string& given) {
   struct stat status {};
   if (::fstat(source.fd.get(), &status) != 0) return fail_errno(source.display);
   source.directory = S_ISDIR(status.st_mode);
-  if (source.directory && given == "-") return fail(Errc::invalid_argument, "standard input is a directory: name it instead of '-'");
+  if (source.directory && given == "-")
+    return fail(Errc::invalid_argument, "standard input is a directory: name it instead of '-'");
   if (S_ISREG(status.st_mode)) source.size = static_cast<std::uint64_t>(status.st_size);
   if (!source.directory && !S_ISREG(status.st_mode) && given != "-") {
-    return fail(Errc::invalid_argument, given + " is neither a directory nor a tar archive: pass a stream as '-' on standard input");
+    return fail(Errc::invalid_argument,
+                given + " is neither a directory nor a tar archive: pass a stream as '-' on standard input");
   }
   return source;
 }
@@ -128,7 +133,8 @@ Result<Source> open_source(const std::string& given) {
 /// One pass of the stream: a thread writes it, this one shows what the server says.
 class Transfer {
  public:
-  Transfer(const Invocation& invocation, const Source& source, CachedTree* tree) : invocation_{invocation}, source_{source}, tree_{tree} {}
+  Transfer(const Invocation& invocation, const Source& source, CachedTree* tree)
+      : invocation_{invocation}, source_{source}, tree_{tree} {}
 
   Result<int> run(const Connection& connection, const fs::EmitOptions& emit) {
     auto pipe = make_pipe();
@@ -142,7 +148,8 @@ class Transfer {
     pipe->read_end.reset();  // so that writing fails once the server has closed its own
 
     std::thread writer{[this, &connection, &emit, out = std::move(pipe->write_end)]() mutable {
-      auto written = source_.directory ? write_tree(out.get(), emit) : relay(source_.fd.get(), out.get(), source_.display);
+      auto written =
+          source_.directory ? write_tree(out.get(), emit) : relay(source_.fd.get(), out.get(), source_.display);
       // The word first, then the end of the pipe: the server asks for the word when it meets the end.
       if (written) connection.end_stream();
       if (!written && written.error().code != Errc::cancelled) {
@@ -207,7 +214,9 @@ int run_import(const Invocation& invocation, const std::filesystem::path& store)
   if (!source->directory) {
     auto code = Transfer{invocation, *source, nullptr}.run(*connection, {});
     if (code && *code == protocol::kExitCacheOutdated) {
-      return complain(Error{Errc::not_found, "import of " + source->display + ": it names a content by its id, which this store does not hold", 0});
+      return complain(
+          Error{Errc::not_found,
+                "import of " + source->display + ": it names a content by its id, which this store does not hold", 0});
     }
     return code ? *code : complain(code.error());
   }
@@ -226,7 +235,8 @@ int run_import(const Invocation& invocation, const std::filesystem::path& store)
   }
   if (!code) return complain(code.error());
   if (auto saved = cache.save(); !saved && invocation.global.verbose) {
-    std::fprintf(stderr, "stellarium: note: the next import will read every file again: %s\n", text::escape(to_string(saved.error())).c_str());
+    std::fprintf(stderr, "stellarium: note: the next import will read every file again: %s\n",
+                 text::escape(to_string(saved.error())).c_str());
   }
   return *code;
 }

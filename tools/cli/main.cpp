@@ -1,4 +1,5 @@
-// stellarium: the command. Parses the command line, does what concerns the user's own files, leaves the rest to the store's server.
+// stellarium: the command. Parses the command line, does what concerns the user's own files, leaves the rest to the
+// store's server.
 #include <signal.h>
 
 #include <cstdio>

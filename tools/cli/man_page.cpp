@@ -8,7 +8,8 @@
 namespace stellarium::cli {
 namespace {
 
-/// Text for roff: backslashes and leading dots or quotes would be read as requests, and a plain '-' may come out as a hyphen.
+/// Text for roff: backslashes and leading dots or quotes would be read as requests, and a plain '-' may come out as a
+/// hyphen.
 std::string roff(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -29,19 +30,24 @@ std::string upper(std::string text) {
   return text;
 }
 
-bool is_word(const CLI::Option* option) { return option->get_positional() && option->get_lnames().empty() && option->get_snames().empty(); }
+bool is_word(const CLI::Option* option) {
+  return option->get_positional() && option->get_lnames().empty() && option->get_snames().empty();
+}
 
 /// "-l, --long" or "--store DIR".
 std::string synopsis_of(const CLI::Option* option) {
   std::string out;
-  for (const std::string& name : option->get_snames()) out += (out.empty() ? "" : ", ") + ("\\fB" + roff("-" + name) + "\\fR");
-  for (const std::string& name : option->get_lnames()) out += (out.empty() ? "" : ", ") + ("\\fB" + roff("--" + name) + "\\fR");
+  for (const std::string& name : option->get_snames())
+    out += (out.empty() ? "" : ", ") + ("\\fB" + roff("-" + name) + "\\fR");
+  for (const std::string& name : option->get_lnames())
+    out += (out.empty() ? "" : ", ") + ("\\fB" + roff("--" + name) + "\\fR");
   if (option->get_items_expected_max() > 0) out += " \\fI" + roff(option->get_type_name()) + "\\fR";
   return out;
 }
 
 std::string word_of(const CLI::Option* option) {
-  const std::string name = "\\fI" + roff(option->get_name() == "WORDS" ? option->get_type_name() : option->get_name()) + "\\fR";
+  const std::string name =
+      "\\fI" + roff(option->get_name() == "WORDS" ? option->get_type_name() : option->get_name()) + "\\fR";
   const std::string many = option->get_items_expected_max() > 2 ? "..." : "";
   return option->get_required() ? name + many : "[" + name + "]" + many;
 }
@@ -62,17 +68,21 @@ std::string header(const std::string& title) {
 std::string man_page(const CLI::App& program, const CLI::App* command) {
   const std::string name = program.get_name();
   if (command == nullptr) {
-    std::string out = header(name) + ".SH NAME\n" + name + " \\- content\\-addressed filesystem for containers and microVMs\n";
+    std::string out =
+        header(name) + ".SH NAME\n" + name + " \\- content\\-addressed filesystem for containers and microVMs\n";
     out += ".SH SYNOPSIS\n\\fB" + name + "\\fR [\\fIOPTION\\fR]... \\fICOMMAND\\fR [\\fIARGUMENT\\fR]...\n";
     out += ".SH DESCRIPTION\n" + roff(program.get_description()) + "\n.SH COMMANDS\n";
     for (const CLI::App* each : program.get_subcommands([](const CLI::App*) { return true; })) {
-      out += ".TP\n\\fB" + roff(each->get_name()) + "\\fR\n" + roff(each->get_description()) + ". See \\fB" + name + "\\-" +
-             roff(each->get_name()) + "\\fR(1).\n";
+      out += ".TP\n\\fB" + roff(each->get_name()) + "\\fR\n" + roff(each->get_description()) + ". See \\fB" + name +
+             "\\-" + roff(each->get_name()) + "\\fR(1).\n";
     }
     out += ".SH OPTIONS\nThey may stand before or behind the command's name.\n";
     add_options(out, program, false);
-    out += ".SH EXIT STATUS\n0: done. 1: failed, with one line on standard error that says what, where and what to do. 2: wrong usage.\n";
-    out += ".SH ENVIRONMENT\n.TP\n\\fBSTELLARIUM_STORE\\fR\nthe store's folder where \\fB\\-\\-store\\fR is not given\n";
+    out +=
+        ".SH EXIT STATUS\n0: done. 1: failed, with one line on standard error that says what, where and what to do. 2: "
+        "wrong usage.\n";
+    out +=
+        ".SH ENVIRONMENT\n.TP\n\\fBSTELLARIUM_STORE\\fR\nthe store's folder where \\fB\\-\\-store\\fR is not given\n";
     return out;
   }
   const std::string title = name + "-" + command->get_name();

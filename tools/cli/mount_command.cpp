@@ -7,8 +7,8 @@
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 
-// `stellarium mount` and `umount`: the command process mounts, in the user's mount namespace and with the user's rights, and hands the session's
-// /dev/fuse descriptor to the server, which passes it to the keeper.
+// `stellarium mount` and `umount`: the command process mounts, in the user's mount namespace and with the user's
+// rights, and hands the session's /dev/fuse descriptor to the server, which passes it to the keeper.
 namespace stellarium::cli {
 namespace {
 
@@ -30,7 +30,9 @@ Result<fs::fuse::MountOptions> parse_options(const std::string& given) {
     const std::size_t end = std::min(given.find(',', start), given.size());
     const std::string option = given.substr(start, end - start);
     start = end + 1;
-    if (option.empty() || option == "ro" || option == "_netdev" || option == "nofail" || option == "user" || option.starts_with("x-")) continue;
+    if (option.empty() || option == "ro" || option == "_netdev" || option == "nofail" || option == "user" ||
+        option.starts_with("x-"))
+      continue;
     if (option == "rw") return fail(Errc::not_supported, "mount option rw: images are read-only");
     if (option == "allow_other") {
       options.allow_other = true;

@@ -5,7 +5,8 @@
 #include <variant>
 #include <vector>
 
-// What a user can ask for, one struct per subcommand, as the command line fills it (definitions.cpp) and the command functions read it.
+// What a user can ask for, one struct per subcommand, as the command line fills it (definitions.cpp) and the command
+// functions read it.
 namespace stellarium::cli {
 
 enum class ProgressStyle : std::uint8_t { automatic, plain, json, none };
@@ -96,9 +97,9 @@ struct CompletionOptions {
   std::string shell;
 };
 
-using CommandOptions =
-    std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, ImagesOptions, InfoOptions, LsOptions, CatOptions, StatOptions,
-                 DiffOptions, HistoryOptions, MountOptions, UmountOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions,
-                 TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
+using CommandOptions = std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, ImagesOptions, InfoOptions,
+                                    LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions,
+                                    UmountOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions,
+                                    TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
 
 }  // namespace stellarium::cli

@@ -29,7 +29,9 @@ double rate_of(const protocol::Progress& progress, double seconds) {
   return seconds < kSteady ? 0 : static_cast<double>(progress.done) / seconds;
 }
 
-std::string amount(std::uint64_t value, bool bytes) { return bytes ? text::format_bytes(value) : fmt::format("{}", value); }
+std::string amount(std::uint64_t value, bool bytes) {
+  return bytes ? text::format_bytes(value) : fmt::format("{}", value);
+}
 
 }  // namespace
 
@@ -38,14 +40,16 @@ std::string progress_line(const protocol::Progress& progress, double seconds, un
   const double fraction = fraction_of(progress);
   if (progress.total != 0) {
     const auto filled = static_cast<unsigned>(fraction * kBarWidth);
-    line += fmt::format(" [{}{}] {:3.0f} %", std::string(filled, '#'), std::string(kBarWidth - filled, '.'), std::floor(fraction * 100));
+    line += fmt::format(" [{}{}] {:3.0f} %", std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
+                        std::floor(fraction * 100));
   }
   line += "  " + amount(progress.done, progress.bytes);
   if (progress.total != 0) line += " of " + amount(std::max(progress.total, progress.done), progress.bytes);
   if (progress.files != 0) line += fmt::format("  {} files", progress.files);
   if (const double rate = rate_of(progress, seconds); rate > 0) {
     line += "  " + amount(static_cast<std::uint64_t>(rate), progress.bytes) + "/s";
-    if (progress.total > progress.done) line += "  " + text::format_duration(static_cast<double>(progress.total - progress.done) / rate) + " left";
+    if (progress.total > progress.done)
+      line += "  " + text::format_duration(static_cast<double>(progress.total - progress.done) / rate) + " left";
   }
   if (line.size() > columns) line.resize(columns);
   return line;
@@ -61,7 +65,8 @@ std::string progress_json(const protocol::Progress& progress, double seconds) {
   out["unit"] = progress.bytes ? "bytes" : "items";
   if (const double rate = rate_of(progress, seconds); rate > 0) {
     out["rate"] = std::floor(rate);
-    if (progress.total > progress.done) out["eta"] = std::ceil(static_cast<double>(progress.total - progress.done) / rate);
+    if (progress.total > progress.done)
+      out["eta"] = std::ceil(static_cast<double>(progress.total - progress.done) / rate);
   }
   return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -69,7 +74,8 @@ std::string progress_json(const protocol::Progress& progress, double seconds) {
 ProgressDisplay::ProgressDisplay(ProgressStyle style) : style_{wanted(style) ? style : ProgressStyle::none} {}
 
 bool ProgressDisplay::wanted(ProgressStyle style) {
-  return style == ProgressStyle::plain || style == ProgressStyle::json || (style == ProgressStyle::automatic && ::isatty(STDERR_FILENO) == 1);
+  return style == ProgressStyle::plain || style == ProgressStyle::json ||
+         (style == ProgressStyle::automatic && ::isatty(STDERR_FILENO) == 1);
 }
 
 void ProgressDisplay::show(const protocol::Progress& progress) {

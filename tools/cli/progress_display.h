@@ -9,10 +9,12 @@ namespace stellarium::cli {
 
 /// One line that tells how far a command is: bar, percent, amount, rate and time left. Never more than 100 %.
 std::string progress_line(const protocol::Progress& progress, double seconds, unsigned columns);
-/// The same for programs: {"schema":1,"phase":…,"done":…,"total":…,"percent":…,"files":…,"rate":…,"eta":…}; what is not known is left out.
+/// The same for programs: {"schema":1,"phase":…,"done":…,"total":…,"percent":…,"files":…,"rate":…,"eta":…}; what is not
+/// known is left out.
 std::string progress_json(const protocol::Progress& progress, double seconds);
 
-/// Draws on stderr: a line that is drawn over on a terminal, a line a second where `plain` or `json` ask for it. Threads: one.
+/// Draws on stderr: a line that is drawn over on a terminal, a line a second where `plain` or `json` ask for it.
+/// Threads: one.
 class ProgressDisplay {
  public:
   explicit ProgressDisplay(ProgressStyle style);

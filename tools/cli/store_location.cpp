@@ -50,7 +50,8 @@ Result<StoreState> examine_store(const std::filesystem::path& store) {
     if (errno == ENOENT) return StoreState::absent;
     return fail_errno("the store " + store.string());
   }
-  if (!S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, "the store " + store.string() + " is not a folder: name another with --store");
+  if (!S_ISDIR(status.st_mode))
+    return fail(Errc::invalid_argument, "the store " + store.string() + " is not a folder: name another with --store");
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator{store, failed}) {
     const std::string name = entry.path().filename();
@@ -60,7 +61,8 @@ Result<StoreState> examine_store(const std::filesystem::path& store) {
   for (const auto& entry : std::filesystem::directory_iterator{store, failed}) {
     const std::string name = entry.path().filename();
     if (name != "run" && name != "lost+found") {
-      return fail(Errc::invalid_argument, store.string() + " holds other files and is no store: name an empty or new folder with --store");
+      return fail(Errc::invalid_argument,
+                  store.string() + " holds other files and is no store: name an empty or new folder with --store");
     }
   }
   return StoreState::absent;

@@ -6,7 +6,8 @@
 
 namespace stellarium::cli {
 
-/// `given` (--store), else $STELLARIUM_STORE, else /var/lib/stellarium for root and $XDG_DATA_HOME/stellarium for others; absolute.
+/// `given` (--store), else $STELLARIUM_STORE, else /var/lib/stellarium for root and $XDG_DATA_HOME/stellarium for
+/// others; absolute.
 std::filesystem::path store_folder(const std::string& given);
 
 /// Where the stat cache of the store with this uuid is kept: below $XDG_CACHE_HOME, else ~/.cache.

@@ -19,7 +19,8 @@ Result<void> copy(int from, int to, const std::string& what, std::atomic<std::ui
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail_errno(what);
     if (got == 0) return {};
-    if (auto written = out.write(ByteSpan{buffer}.first(static_cast<std::size_t>(got))); !written) return fail(written.error(), what);
+    if (auto written = out.write(ByteSpan{buffer}.first(static_cast<std::size_t>(got))); !written)
+      return fail(written.error(), what);
     if (moved != nullptr) *moved += static_cast<std::uint64_t>(got);
   }
 }
@@ -49,7 +50,8 @@ Result<void> relay(int from, int to, const std::string& what, std::atomic<std::u
   for (;;) {
     const ssize_t spliced = ::splice(from, nullptr, to, nullptr, kPipeBytes, SPLICE_F_MOVE | SPLICE_F_MORE);
     if (spliced < 0 && errno == EINTR) continue;
-    if (spliced < 0 && errno == EINVAL) return copy(from, to, what, moved);  // an end that cannot splice, such as a terminal or an append-only file
+    if (spliced < 0 && errno == EINVAL)
+      return copy(from, to, what, moved);  // an end that cannot splice, such as a terminal or an append-only file
     if (spliced < 0 && errno == EPIPE) return fail(Errc::cancelled, what + ": the other side stopped reading");
     if (spliced < 0) return fail_errno(what);
     if (spliced == 0) return {};

@@ -24,8 +24,8 @@ class PipeOutput final : public fs::ByteOutput {
   int fd_;
 };
 
-/// Moves everything from one descriptor to the other, at least one of which is a pipe; without copying through this process where possible.
-/// Errors name `what`. `moved`, if given, counts the bytes for a display on another thread.
+/// Moves everything from one descriptor to the other, at least one of which is a pipe; without copying through this
+/// process where possible. Errors name `what`. `moved`, if given, counts the bytes for a display on another thread.
 Result<void> relay(int from, int to, const std::string& what, std::atomic<std::uint64_t>* moved = nullptr);
 
 }  // namespace stellarium::cli

@@ -21,7 +21,8 @@ TreeSize::~TreeSize() {
 
 void TreeSize::walk() {
   char* roots[] = {root_.data(), nullptr};
-  const std::unique_ptr<FTS, int (*)(FTS*)> tree{::fts_open(roots, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr), &::fts_close};
+  const std::unique_ptr<FTS, int (*)(FTS*)> tree{::fts_open(roots, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr),
+                                                 &::fts_close};
   if (!tree) return;  // then the display shows no total
   while (FTSENT* entry = ::fts_read(tree.get())) {
     if (stop_) return;

@@ -11,7 +11,8 @@ namespace stellarium::cli {
 /// Bytes of content that an import of this file has to look at: holes are none.
 std::uint64_t content_bytes(const struct stat& status);
 
-/// Adds up a tree in the background while it is already being imported, so that a display can tell how much is left. Looks at names and attributes only.
+/// Adds up a tree in the background while it is already being imported, so that a display can tell how much is left.
+/// Looks at names and attributes only.
 class TreeSize {
  public:
   explicit TreeSize(std::string root);

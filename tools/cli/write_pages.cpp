@@ -1,4 +1,5 @@
-// Writes the manual pages and completion scripts into a folder: run by the build, from the same definitions that parse the command line.
+// Writes the manual pages and completion scripts into a folder: run by the build, from the same definitions that parse
+// the command line.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -30,10 +31,14 @@ int main(int argc, char** argv) {
   const CLI::App& program = command_line.app();
   bool written = write(folder / "man" / "stellarium.1", stellarium::cli::man_page(program, nullptr));
   for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; })) {
-    written = write(folder / "man" / ("stellarium-" + command->get_name() + ".1"), stellarium::cli::man_page(program, command)) && written;
+    written = write(folder / "man" / ("stellarium-" + command->get_name() + ".1"),
+                    stellarium::cli::man_page(program, command)) &&
+              written;
   }
-  for (const auto& [shell, name] : {std::pair{"bash", "stellarium"}, {"zsh", "_stellarium"}, {"fish", "stellarium.fish"}}) {
-    written = write(folder / "completion" / shell / name, stellarium::cli::completion_script(program, shell)) && written;
+  for (const auto& [shell, name] :
+       {std::pair{"bash", "stellarium"}, {"zsh", "_stellarium"}, {"fish", "stellarium.fish"}}) {
+    written =
+        write(folder / "completion" / shell / name, stellarium::cli::completion_script(program, shell)) && written;
   }
   return written ? 0 : 1;
 }

@@ -20,14 +20,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kQuickDeath = 5s;    // a server that lived shorter counts towards the back-off
+constexpr auto kQuickDeath = 5s;     // a server that lived shorter counts towards the back-off
 constexpr auto kFirstPause = 100ms;  // doubled with every further quick death
 constexpr auto kLongestPause = 10s;
 constexpr unsigned kPatience = 5;  // quick deaths in a row after which a keeper with nothing to keep gives up
 constexpr auto kStuckCheck = 5s;
 constexpr off_t kLogLimit = 4 << 20;
 
-std::uint16_t wire(LinkType type) { return static_cast<std::uint16_t>(type); }
+std::uint16_t wire(LinkType type) {
+  return static_cast<std::uint16_t>(type);
+}
 
 Result<UniqueFd> open_log(const std::filesystem::path& run) {
   const std::filesystem::path file = run / "server.log";
@@ -51,7 +53,8 @@ Result<Keeper> Keeper::create(Setup setup) {
 
   if (keeper.setup_.inherited) {
     auto inherited = RecordTable::inherit(*keeper.setup_.inherited);
-    if (!inherited || inherited->also.size() != 2) return fail(Errc::invalid_argument, "the earlier keeper left a malformed table");
+    if (!inherited || inherited->also.size() != 2)
+      return fail(Errc::invalid_argument, "the earlier keeper left a malformed table");
     keeper.table_ = std::move(inherited->table);
     keeper.listener_ = std::move(inherited->also[0]);
     keeper.lock_ = std::move(inherited->also[1]);
@@ -69,7 +72,8 @@ Result<Keeper> Keeper::create(Setup setup) {
 
 Result<void> Keeper::take_lock() {
   auto lock = protocol::take_lock(setup_.store / "run" / protocol::kKeeperLock);
-  if (!lock && lock.error().code == Errc::busy) return fail(Errc::busy, "another keeper already runs for " + setup_.store.string());
+  if (!lock && lock.error().code == Errc::busy)
+    return fail(Errc::busy, "another keeper already runs for " + setup_.store.string());
   if (!lock) return fail(lock.error());
   lock_ = std::move(*lock);
   return {};
@@ -115,8 +119,8 @@ Result<void> Keeper::start_server() {
   auto ends = protocol::make_socket_pair();
   if (!ends) return fail(ends.error());
   link_ = protocol::Channel{std::move(ends->first)};
-  auto pid = start_process(setup_.programs / "stellarium-server", {"--store", setup_.store.string()}, ends->second.get(), log_.get(),
-                           oom_score_adj_);
+  auto pid = start_process(setup_.programs / "stellarium-server", {"--store", setup_.store.string()},
+                           ends->second.get(), log_.get(), oom_score_adj_);
   if (!pid) return fail(pid.error());
   server_ = *pid;
   server_started_ = Clock::now();
@@ -152,13 +156,17 @@ void Keeper::read_link() {
       log("server " + std::to_string(server_) + " is ready");
       tell_starter("+");
       break;
-    case LinkType::failed: failure_ = frame->payload; break;
+    case LinkType::failed:
+      failure_ = frame->payload;
+      break;
     case LinkType::put: {
       auto record = Record::decode(std::move(*frame));
       answer(record ? table_.put(std::move(*record)) : Result<void>{fail(record.error())});
       break;
     }
-    case LinkType::remove: answer(table_.remove(frame->payload)); break;
+    case LinkType::remove:
+      answer(table_.remove(frame->payload));
+      break;
     case LinkType::stopping:
       if (frame->payload.size() == 1 && frame->payload[0] <= static_cast<char>(Ending::upgrade)) {
         ending_ = static_cast<Ending>(frame->payload[0]);
@@ -167,7 +175,9 @@ void Keeper::read_link() {
     case LinkType::listener:
     case LinkType::record:
     case LinkType::start:
-    case LinkType::done: log("the server sent a message that is the keeper's to send"); break;
+    case LinkType::done:
+      log("the server sent a message that is the keeper's to send");
+      break;
   }
 }
 
@@ -192,8 +202,10 @@ void Keeper::on_server_exit(int wait_status) {
   // What it still said before it died lies in the socket.
   while (link_ && link_.readable(0).value_or(false)) read_link();
   link_.close();
-  log("server " + std::to_string(server_) + " ended: " + describe_exit(wait_status) + (failure_.empty() ? "" : "; it said: " + failure_));
-  // SIGKILL comes from outside (a person, the memory killer): a server that was ready and got it has not shown that it cannot live.
+  log("server " + std::to_string(server_) + " ended: " + describe_exit(wait_status) +
+      (failure_.empty() ? "" : "; it said: " + failure_));
+  // SIGKILL comes from outside (a person, the memory killer): a server that was ready and got it has not shown that it
+  // cannot live.
   const bool from_outside = server_was_ready_ && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
   const bool quick = !from_outside && Clock::now() - server_started_ < kQuickDeath;
   server_ = 0;
@@ -208,18 +220,22 @@ void Keeper::on_server_exit(int wait_status) {
     return;
   }
   if (setup_.starter) {  // the very first one
-    tell_starter("-" + (failure_.empty() ? "the server ended before it was ready: " + describe_exit(wait_status) : failure_));
+    tell_starter("-" +
+                 (failure_.empty() ? "the server ended before it was ready: " + describe_exit(wait_status) : failure_));
     exit_code_ = 1;
     return;
   }
   quick_deaths_ = quick ? quick_deaths_ + 1 : 0;
   if (quick_deaths_ >= kPatience && table_.records().empty()) {
-    log("giving up: the server died " + std::to_string(quick_deaths_) + " times in a row, and there is no mount to keep");
+    log("giving up: the server died " + std::to_string(quick_deaths_) +
+        " times in a row, and there is no mount to keep");
     exit_code_ = 1;
     return;
   }
   // The first death is answered at once; programs are waiting in the mounts.
-  const auto pause = quick_deaths_ <= 1 ? 0ms : std::min<Clock::duration>(kFirstPause * (1u << std::min(quick_deaths_, 10u)), kLongestPause);
+  const auto pause = quick_deaths_ <= 1
+                         ? 0ms
+                         : std::min<Clock::duration>(kFirstPause * (1u << std::min(quick_deaths_, 10u)), kLongestPause);
   next_start_ = Clock::now() + pause;
 }
 
@@ -228,12 +244,14 @@ void Keeper::report_stuck_server() {
   const std::string stuck = describe_stuck(server_);
   if (stuck.empty()) return;
   stuck_reported_ = server_;
-  log("server " + std::to_string(server_) + " was killed but cannot die: " + stuck + "; the next one starts when it is gone");
+  log("server " + std::to_string(server_) + " was killed but cannot die: " + stuck +
+      "; the next one starts when it is gone");
 }
 
 void Keeper::tell_starter(std::string_view message) {
   if (!setup_.starter) return;
-  [[maybe_unused]] const auto written = ::write(setup_.starter.get(), message.data(), message.size());  // it may have gone
+  [[maybe_unused]] const auto written =
+      ::write(setup_.starter.get(), message.data(), message.size());  // it may have gone
   setup_.starter.reset();
 }
 
@@ -245,8 +263,8 @@ void Keeper::become_next_keeper() {
   }
   const std::string program = (setup_.programs / "stellarium-keeper").string();
   const std::string number = std::to_string(*table);
-  ::execl(program.c_str(), program.c_str(), "--store", setup_.store.c_str(), "--inherit", number.c_str(), "--oom-score-adj", oom_score_adj_.c_str(),
-          static_cast<char*>(nullptr));
+  ::execl(program.c_str(), program.c_str(), "--store", setup_.store.c_str(), "--inherit", number.c_str(),
+          "--oom-score-adj", oom_score_adj_.c_str(), static_cast<char*>(nullptr));
   log("cannot run " + program + ", going on with this keeper");
 }
 

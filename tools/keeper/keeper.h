@@ -12,8 +12,8 @@
 
 namespace stellarium::keeper {
 
-/// Holds what must outlive the server (docs/daemon.md): the listening socket, and for every mount its /dev/fuse descriptor and memfd.
-/// Starts the server, waits for its end, starts the next. One thread, no RocksDB, no user's path.
+/// Holds what must outlive the server (docs/daemon.md): the listening socket, and for every mount its /dev/fuse
+/// descriptor and memfd. Starts the server, waits for its end, starts the next. One thread, no RocksDB, no user's path.
 class Keeper {
  public:
   struct Setup {

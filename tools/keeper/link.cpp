@@ -3,7 +3,9 @@
 namespace stellarium::keeper {
 namespace {
 
-std::uint16_t wire(LinkType type) { return static_cast<std::uint16_t>(type); }
+std::uint16_t wire(LinkType type) {
+  return static_cast<std::uint16_t>(type);
+}
 
 }  // namespace
 
@@ -70,7 +72,8 @@ Result<void> KeeperLink::ask(LinkType type, std::string_view payload, const std:
   std::vector<int> borrowed;
   for (const UniqueFd& fd : descriptors) borrowed.push_back(fd.get());
   MutexLock lock{mutex_};
-  if (auto sent = channel_.send(wire(type), payload, borrowed); !sent) return fail(sent.error(), "the keeper does not answer");
+  if (auto sent = channel_.send(wire(type), payload, borrowed); !sent)
+    return fail(sent.error(), "the keeper does not answer");
   auto answer = channel_.receive();
   if (!answer) return fail(answer.error(), "the keeper does not answer");
   if (answer->type != wire(LinkType::done)) return fail(Errc::invalid_argument, "the keeper sent an unknown message");
@@ -79,10 +82,13 @@ Result<void> KeeperLink::ask(LinkType type, std::string_view payload, const std:
 }
 
 Result<void> KeeperLink::put(const Record& record) {
-  if (record.blob.size() > kMaxBlob) return fail(Errc::invalid_argument, "a record of " + std::to_string(record.blob.size()) + " bytes");
+  if (record.blob.size() > kMaxBlob)
+    return fail(Errc::invalid_argument, "a record of " + std::to_string(record.blob.size()) + " bytes");
   return ask(LinkType::put, record.encode(), record.descriptors);
 }
 
-Result<void> KeeperLink::remove(std::string_view name) { return ask(LinkType::remove, name, {}); }
+Result<void> KeeperLink::remove(std::string_view name) {
+  return ask(LinkType::remove, name, {});
+}
 
 }  // namespace stellarium::keeper

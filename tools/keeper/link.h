@@ -9,26 +9,27 @@
 #include "base/unique_fd.h"
 #include "tools/protocol/channel.h"
 
-// The private conversation of the keeper and the server it started, over a socket pair (docs/formats/protocol.md, "Keeper").
+// The private conversation of the keeper and the server it started, over a socket pair (docs/formats/protocol.md,
+// "Keeper").
 namespace stellarium::keeper {
 
 enum class LinkType : std::uint16_t {
-  listener = 64,   ///< keeper → server, first: the listening socket
-  record = 65,     ///< keeper → server: one record that an earlier server left, with its descriptors
-  start = 66,      ///< keeper → server: that was all; begin
-  ready = 67,      ///< server → keeper: commands are answered
-  failed = 68,     ///< server → keeper: cannot start, and why (text); the server exits
-  put = 69,        ///< server → keeper: keep this record, with its descriptors; replaces one of the same name
-  remove = 70,     ///< server → keeper: let the record of this name go (payload: the name)
-  done = 71,       ///< keeper → server: the answer to put and remove; text if it was refused
-  stopping = 72,   ///< server → keeper: will exit now; one byte: Ending
+  listener = 64,  ///< keeper → server, first: the listening socket
+  record = 65,    ///< keeper → server: one record that an earlier server left, with its descriptors
+  start = 66,     ///< keeper → server: that was all; begin
+  ready = 67,     ///< server → keeper: commands are answered
+  failed = 68,    ///< server → keeper: cannot start, and why (text); the server exits
+  put = 69,       ///< server → keeper: keep this record, with its descriptors; replaces one of the same name
+  remove = 70,    ///< server → keeper: let the record of this name go (payload: the name)
+  done = 71,      ///< keeper → server: the answer to put and remove; text if it was refused
+  stopping = 72,  ///< server → keeper: will exit now; one byte: Ending
 };
 
 /// What the keeper does once the server has exited.
 enum class Ending : std::uint8_t { stop = 0, restart = 1, upgrade = 2 };
 
-inline constexpr std::size_t kMaxBlob = 4096;       ///< bytes beside a record's descriptors
-inline constexpr std::size_t kMaxRecordName = 64;   ///< bytes
+inline constexpr std::size_t kMaxBlob = 4096;      ///< bytes beside a record's descriptors
+inline constexpr std::size_t kMaxRecordName = 64;  ///< bytes
 
 /// Something that must outlive the server: descriptors under a name, and a few bytes that say what they are.
 struct Record {

@@ -25,7 +25,8 @@ std::string first_line(const std::filesystem::path& file) {
 
 void write_text(const char* file, std::string_view text) {
   const UniqueFd fd{::open(file, O_WRONLY | O_CLOEXEC)};
-  if (fd) [[maybe_unused]] const auto written = ::write(fd.get(), text.data(), text.size());  // a wish, not a need
+  if (fd) [[maybe_unused]]
+    const auto written = ::write(fd.get(), text.data(), text.size());  // a wish, not a need
 }
 
 /// The state letter of /proc/…/stat: it follows the name, which is in parentheses and may hold anything.
@@ -54,8 +55,8 @@ char state_in(const std::string& stat_line) {
 
 }  // namespace
 
-Result<pid_t> start_process(const std::filesystem::path& program, const std::vector<std::string>& arguments, int link, int log,
-                            const std::string& oom_score_adj) {
+Result<pid_t> start_process(const std::filesystem::path& program, const std::vector<std::string>& arguments, int link,
+                            int log, const std::string& oom_score_adj) {
   std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

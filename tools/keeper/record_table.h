@@ -19,7 +19,8 @@ class RecordTable {
   [[nodiscard]] Result<void> remove(const std::string& name);
   const std::map<std::string, Record>& records() const { return records_; }
 
-  /// Everything in a memfd whose descriptors survive execve, for a keeper that replaces its own program; its number is what `inherit` takes.
+  /// Everything in a memfd whose descriptors survive execve, for a keeper that replaces its own program; its number is
+  /// what `inherit` takes.
   [[nodiscard]] Result<int> bequeath(const std::vector<int>& also) const;
   struct Inherited;
   static Result<Inherited> inherit(int fd);

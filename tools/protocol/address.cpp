@@ -41,7 +41,8 @@ Result<UniqueFd> listen_in(const std::filesystem::path& run) {
   if (!folder) return fail(folder.error());
   auto socket = make_socket();
   if (!socket) return fail(socket.error());
-  if (::unlinkat(folder->get(), kSocketName, 0) != 0 && errno != ENOENT) return fail_errno((run / kSocketName).string());
+  if (::unlinkat(folder->get(), kSocketName, 0) != 0 && errno != ENOENT)
+    return fail_errno((run / kSocketName).string());
   const sockaddr_un address = address_in(folder->get());
   if (::bind(socket->get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(socket->get(), kBacklog) != 0) {

@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::size_t kHeader = 8;  // type u16, zero u16, payload bytes u32
 
-bool is_hang_up(int error) { return error == EPIPE || error == ECONNRESET || error == ENOTCONN; }
+bool is_hang_up(int error) {
+  return error == EPIPE || error == ECONNRESET || error == ENOTCONN;
+}
 
 /// Owns every descriptor that came with a message, whether or not the message is any good.
 std::vector<UniqueFd> take_descriptors(msghdr& message) {
@@ -32,7 +34,8 @@ std::vector<UniqueFd> take_descriptors(msghdr& message) {
 }  // namespace
 
 Result<void> Channel::send(std::uint16_t type, std::string_view payload, std::span<const int> descriptors) const {
-  if (payload.size() > kMaxPayload) return fail(Errc::invalid_argument, "a message of " + std::to_string(payload.size()) + " bytes");
+  if (payload.size() > kMaxPayload)
+    return fail(Errc::invalid_argument, "a message of " + std::to_string(payload.size()) + " bytes");
   if (descriptors.size() > kMaxDescriptors) return fail(Errc::invalid_argument, "too many descriptors in one message");
 
   std::array<char, kHeader> header{};
@@ -82,11 +85,13 @@ Result<Frame> Channel::receive() const {
   }
   frame.descriptors = take_descriptors(message);
   if (got == 0) return fail(Errc::unavailable, "the other side hung up");
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return fail(Errc::invalid_argument, "a message over the size limit");
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+    return fail(Errc::invalid_argument, "a message over the size limit");
   const auto received = static_cast<std::size_t>(got);
   if (received < kHeader) return fail(Errc::invalid_argument, "a message shorter than its header");
   frame.type = load_le<std::uint16_t>(header.data());
-  if (load_le<std::uint16_t>(header.data() + 2) != 0 || load_le<std::uint32_t>(header.data() + 4) != received - kHeader) {
+  if (load_le<std::uint16_t>(header.data() + 2) != 0 ||
+      load_le<std::uint32_t>(header.data() + 4) != received - kHeader) {
     return fail(Errc::invalid_argument, "a message whose header does not fit its size");
   }
   frame.payload.resize(received - kHeader);
@@ -101,7 +106,9 @@ Result<bool> Channel::readable(int milliseconds) const {
   return ready > 0;
 }
 
-void Channel::shut_down() const { ::shutdown(socket_.get(), SHUT_RDWR); }
+void Channel::shut_down() const {
+  ::shutdown(socket_.get(), SHUT_RDWR);
+}
 
 Result<std::pair<UniqueFd, UniqueFd>> make_socket_pair() {
   std::array<int, 2> ends{-1, -1};

@@ -20,21 +20,25 @@ struct Frame {
   std::vector<UniqueFd> descriptors;
 };
 
-/// Sends and receives frames over a Unix SOCK_SEQPACKET socket (docs/formats/protocol.md), which keeps message boundaries, so
-/// that descriptors cannot drift from the frame they belong to and a peer cannot announce a length it does not send.
+/// Sends and receives frames over a Unix SOCK_SEQPACKET socket (docs/formats/protocol.md), which keeps message
+/// boundaries, so that descriptors cannot drift from the frame they belong to and a peer cannot announce a length it
+/// does not send.
 ///
-/// Threads: `send` and `receive` may run at the same time; each of them from one thread at a time, except that `send` is atomic per frame.
-/// Errors:  unavailable (the peer is gone), invalid_argument (a malformed frame: the connection is of no further use), io.
+/// Threads: `send` and `receive` may run at the same time; each of them from one thread at a time, except that `send`
+/// is atomic per frame. Errors:  unavailable (the peer is gone), invalid_argument (a malformed frame: the connection is
+/// of no further use), io.
 class Channel {
  public:
   Channel() = default;
   explicit Channel(UniqueFd socket) : socket_{std::move(socket)} {}
 
   /// Blocks while the peer does not read.
-  [[nodiscard]] Result<void> send(std::uint16_t type, std::string_view payload, std::span<const int> descriptors = {}) const;
+  [[nodiscard]] Result<void> send(std::uint16_t type, std::string_view payload,
+                                  std::span<const int> descriptors = {}) const;
   /// Waits for the next frame.
   [[nodiscard]] Result<Frame> receive() const;
-  /// Whether a frame (or the end of the connection) can be received now, waiting at most `milliseconds`; negative: for ever.
+  /// Whether a frame (or the end of the connection) can be received now, waiting at most `milliseconds`; negative: for
+  /// ever.
   [[nodiscard]] Result<bool> readable(int milliseconds) const;
 
   int fd() const { return socket_.get(); }

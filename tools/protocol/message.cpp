@@ -105,7 +105,8 @@ Result<Progress> Progress::decode(std::string_view payload) {
   progress.files = in.varint();
   const auto unit = in.le<std::uint8_t>();
   progress.bytes = unit == 1;
-  if (auto ok = complete(in, "progress"); !ok || unit > 1) return fail(Errc::invalid_argument, "a malformed progress message");
+  if (auto ok = complete(in, "progress"); !ok || unit > 1)
+    return fail(Errc::invalid_argument, "a malformed progress message");
   return progress;
 }
 

@@ -7,31 +7,31 @@
 #include "base/result.h"
 #include "cas/hash.h"
 
-// What the command process and the server say to each other, frame by frame (docs/formats/protocol.md). Every `decode` takes bytes that nobody
-// vouches for and refuses (invalid_argument) whatever `encode` would not have written.
+// What the command process and the server say to each other, frame by frame (docs/formats/protocol.md). Every `decode`
+// takes bytes that nobody vouches for and refuses (invalid_argument) whatever `encode` would not have written.
 namespace stellarium::protocol {
 
 /// Raised whenever a frame changes its meaning. Other versions are refused, naming both.
 inline constexpr std::uint16_t kProtocolVersion = 1;
 
 enum class MessageType : std::uint16_t {
-  hello = 1,        ///< command → server, first: Hello
-  welcome = 2,      ///< server → command: Welcome
-  refused = 3,      ///< server → command, last: why, as text
-  request = 4,      ///< command → server: Request, with the descriptors of its streams
-  cancel = 5,       ///< command → server: stop as soon as possible
-  stream_end = 6,   ///< command → server: the stream was written completely; without it the end of a pipe is a loss
-  device = 7,       ///< command → server: the /dev/fuse descriptor of a mount that was just made
-  output = 16,      ///< server → command: bytes for stdout
-  complaint = 17,   ///< server → command: bytes for stderr
-  progress = 18,    ///< server → command: Progress
-  contents = 19,    ///< server → command: ContentList with paths, for the stat cache
-  proceed = 20,     ///< server → command: everything is checked, send the device
-  exit = 21,        ///< server → command, last: exit code in one byte
+  hello = 1,       ///< command → server, first: Hello
+  welcome = 2,     ///< server → command: Welcome
+  refused = 3,     ///< server → command, last: why, as text
+  request = 4,     ///< command → server: Request, with the descriptors of its streams
+  cancel = 5,      ///< command → server: stop as soon as possible
+  stream_end = 6,  ///< command → server: the stream was written completely; without it the end of a pipe is a loss
+  device = 7,      ///< command → server: the /dev/fuse descriptor of a mount that was just made
+  output = 16,     ///< server → command: bytes for stdout
+  complaint = 17,  ///< server → command: bytes for stderr
+  progress = 18,   ///< server → command: Progress
+  contents = 19,   ///< server → command: ContentList with paths, for the stat cache
+  proceed = 20,    ///< server → command: everything is checked, send the device
+  exit = 21,       ///< server → command, last: exit code in one byte
 };
 
-/// Exit codes are the user's (0 done, 1 failed, 2 usage; fsck as fsck(8)), except this one, which means: a content that the stat cache vouched for is no
-/// longer in the store, so send the tree again without the cache.
+/// Exit codes are the user's (0 done, 1 failed, 2 usage; fsck as fsck(8)), except this one, which means: a content that
+/// the stat cache vouched for is no longer in the store, so send the tree again without the cache.
 inline constexpr std::uint8_t kExitCacheOutdated = 75;
 
 struct Hello {
@@ -60,7 +60,7 @@ struct Request {
 
 /// How far a command is. The command process turns it into a bar, a line of JSON, or nothing.
 struct Progress {
-  std::string phase;        ///< "import", "checking segments"; the display starts anew when it changes
+  std::string phase;  ///< "import", "checking segments"; the display starts anew when it changes
   std::uint64_t done = 0;
   std::uint64_t total = 0;  ///< 0: not known
   std::uint64_t files = 0;  ///< 0: not counted

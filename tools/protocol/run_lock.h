@@ -4,8 +4,9 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 
-// The locks in STORE/run that tell whether a keeper or a server is there. They belong to an open file (F_OFD_SETLK): they end with the last
-// descriptor, survive execve, and, unlike flock(2), can be asked about without being taken for a moment.
+// The locks in STORE/run that tell whether a keeper or a server is there. They belong to an open file (F_OFD_SETLK):
+// they end with the last descriptor, survive execve, and, unlike flock(2), can be asked about without being taken for a
+// moment.
 namespace stellarium::protocol {
 
 inline constexpr const char* kKeeperLock = "keeper.lock";

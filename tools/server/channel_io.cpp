@@ -19,7 +19,9 @@ constexpr auto kProgressPause = 100ms;
 constexpr unsigned kFuseMajor = 10, kFuseMinor = 229;  // /dev/fuse
 constexpr int kCancelCheck = 1000;                     // milliseconds between looks at our own flag
 
-std::uint16_t wire(MessageType type) { return static_cast<std::uint16_t>(type); }
+std::uint16_t wire(MessageType type) {
+  return static_cast<std::uint16_t>(type);
+}
 
 }  // namespace
 
@@ -87,9 +89,11 @@ bool ChannelIo::wait(std::chrono::milliseconds time) {
   flush();
   const auto deadline = std::chrono::steady_clock::now() + time;
   while (!cancelled()) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left <= 0ms) return true;
-    (void)channel_.readable(static_cast<int>(std::min<std::int64_t>(left.count(), kCancelCheck)));  // an error shows in cancelled()
+    (void)channel_.readable(
+        static_cast<int>(std::min<std::int64_t>(left.count(), kCancelCheck)));  // an error shows in cancelled()
   }
   return false;
 }
@@ -122,7 +126,9 @@ bool ChannelIo::stream_was_complete() {
   return complete_;
 }
 
-void ChannelIo::contents(const protocol::ContentList& list) { send(MessageType::contents, list.encode()); }
+void ChannelIo::contents(const protocol::ContentList& list) {
+  send(MessageType::contents, list.encode());
+}
 
 Result<UniqueFd> ChannelIo::receive_device() {
   send(MessageType::proceed, {});

@@ -25,8 +25,8 @@ class ChannelIo final : public CommandIo {
   void contents(const protocol::ContentList& list) override;
   Result<UniqueFd> receive_device() override EXCLUDES(mutex_);
 
-  void exit(int code);                      ///< flushes, and ends the conversation
-  void cancel() { cancelled_ = true; }      ///< the server is stopping
+  void exit(int code);                  ///< flushes, and ends the conversation
+  void cancel() { cancelled_ = true; }  ///< the server is stopping
 
  private:
   void send(protocol::MessageType type, std::string_view payload);

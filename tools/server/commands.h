@@ -2,8 +2,8 @@
 #include "tools/cli/options.h"
 #include "tools/server/command_context.h"
 
-// The server's part of every subcommand, one file each. They get the parsed options and return the exit code; what went wrong they have said through
-// `context.io`. Tests call them in-process.
+// The server's part of every subcommand, one file each. They get the parsed options and return the exit code; what went
+// wrong they have said through `context.io`. Tests call them in-process.
 namespace stellarium::server {
 
 int run(const cli::ImportOptions& options, CommandContext& context);

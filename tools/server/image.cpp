@@ -24,14 +24,16 @@ Result<OpenImage> open_image(Store& store, const std::string& ref) {
 
 Result<std::size_t> read_body(Store& store, const fs::Inode& inode, std::uint64_t offset, MutableByteSpan out) {
   switch (inode.body) {
-    case fs::Body::none: return 0;
+    case fs::Body::none:
+      return 0;
     case fs::Body::inline_: {
       if (offset >= inode.inline_bytes.size()) return 0;
       const std::size_t size = std::min<std::size_t>(out.size(), inode.inline_bytes.size() - offset);
       std::memcpy(out.data(), inode.inline_bytes.data() + offset, size);
       return size;
     }
-    case fs::Body::content: return store.tier().read({inode.content, inode.size}, offset, out);
+    case fs::Body::content:
+      return store.tier().read({inode.content, inode.size}, offset, out);
   }
   return fail(Errc::corrupt, "an inode of an unknown kind");
 }
@@ -70,7 +72,9 @@ Result<bool> walk_below(const fs::LayerReader& reader, const std::string& path, 
     if (!found) {
       going_on = skip_or_fail(unreadable, below, found.error());
     } else if (!*found) {
-      going_on = skip_or_fail(unreadable, below, Error{Errc::corrupt, "names inode " + std::to_string(entry.ino) + ", which does not exist"});
+      going_on =
+          skip_or_fail(unreadable, below,
+                       Error{Errc::corrupt, "names inode " + std::to_string(entry.ino) + ", which does not exist"});
     } else {
       going_on = walk_below(reader, below, entry.ino, **found, visit, unreadable);
     }
@@ -81,8 +85,8 @@ Result<bool> walk_below(const fs::LayerReader& reader, const std::string& path, 
 
 }  // namespace
 
-Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const std::function<bool(const Visited&)>& visit,
-                  const Unreadable& unreadable) {
+Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino,
+                  const std::function<bool(const Visited&)>& visit, const Unreadable& unreadable) {
   const auto inode = reader.inode(ino);
   Result<bool> walked = true;
   if (!inode) {
@@ -96,7 +100,9 @@ Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::In
   return {};
 }
 
-std::string join(const std::string& dir, const std::string& name) { return dir.ends_with('/') ? dir + name : dir + "/" + name; }
+std::string join(const std::string& dir, const std::string& name) {
+  return dir.ends_with('/') ? dir + name : dir + "/" + name;
+}
 
 std::string normal_path(const std::string& path) {
   std::string out = "/";

@@ -22,18 +22,20 @@ Result<OpenImage> open_image(Store& store, const std::string& ref);
 /// Reads bytes [offset, offset + out.size()) of a file's content, cut at its end, wherever they are kept.
 Result<std::size_t> read_body(Store& store, const fs::Inode& inode, std::uint64_t offset, MutableByteSpan out);
 
-/// Calls `visit` for `path` (which names `ino`) and, where it is a directory, everything below it: parents before children, names of a directory in byte order.
-/// Memory: one directory's entries per level. `visit` returns false to stop, which is no error.
+/// Calls `visit` for `path` (which names `ino`) and, where it is a directory, everything below it: parents before
+/// children, names of a directory in byte order. Memory: one directory's entries per level. `visit` returns false to
+/// stop, which is no error.
 struct Visited {
   std::string path;
   fs::Ino ino;
   const fs::Inode& inode;
 };
 ///
-/// A directory or inode that cannot be read ends the walk with that error, unless `unreadable` says (by true) that it goes on without it.
+/// A directory or inode that cannot be read ends the walk with that error, unless `unreadable` says (by true) that it
+/// goes on without it.
 using Unreadable = std::function<bool(const std::string& path, const Error& error)>;
-Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino, const std::function<bool(const Visited&)>& visit,
-                  const Unreadable& unreadable = {});
+Result<void> walk(const fs::LayerReader& reader, const std::string& path, fs::Ino ino,
+                  const std::function<bool(const Visited&)>& visit, const Unreadable& unreadable = {});
 
 /// The entries of one directory, by name.
 Result<std::vector<fs::Dirent>> sorted_entries(const fs::LayerReader& reader, fs::Ino dir);

@@ -32,7 +32,8 @@ void Janitor::work() {
       pending_ = false;
     }
     // What it cannot remove now stays for gc.
-    if (auto swept = catalog_.sweep(); !swept) log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
+    if (auto swept = catalog_.sweep(); !swept)
+      log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
   }
 }
 

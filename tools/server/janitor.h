@@ -7,7 +7,8 @@
 
 namespace stellarium::server {
 
-/// Removes the records of layers that have lost their name, in the background: `rm` itself is one record. Threads: all functions may be called concurrently.
+/// Removes the records of layers that have lost their name, in the background: `rm` itself is one record. Threads: all
+/// functions may be called concurrently.
 class Janitor {
  public:
   explicit Janitor(fs::Catalog& catalog);

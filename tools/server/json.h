@@ -27,9 +27,13 @@ inline void put_name(Json& object, const std::string& key, const std::string& by
   object[key + "_hex"] = hex;
 }
 
-inline Json time_of(const fs::Timespec& time) { return Json{{"s", time.seconds}, {"ns", time.nanoseconds}}; }
+inline Json time_of(const fs::Timespec& time) {
+  return Json{{"s", time.seconds}, {"ns", time.nanoseconds}};
+}
 
-inline std::string dump(const Json& value) { return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+inline std::string dump(const Json& value) {
+  return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 /// {"schema": 1, KEY: [ … ]} written entry by entry, so that a listing of two million files needs no memory.
 class JsonListing {

@@ -1,4 +1,5 @@
-// stellarium-server: one process per store that owns the database and answers every mount and every command. Started by the keeper.
+// stellarium-server: one process per store that owns the database and answers every mount and every command. Started by
+// the keeper.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -9,8 +10,8 @@
 #include <cstdio>
 #include <string_view>
 
-#include "tools/keeper/process.h"
 #include "base/log.h"
+#include "tools/keeper/process.h"
 #include "tools/protocol/build_info.h"
 #include "tools/server/commands.h"
 #include "tools/server/repair.h"
@@ -44,7 +45,8 @@ UniqueFd watch_signals() {
 }
 
 /// Serves the store until the server is told to end.
-Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link, keeper::KeeperLink::Inheritance inheritance, int signals) {
+Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
+                             keeper::KeeperLink::Inheritance inheritance, int signals) {
   keeper::Ending ending{};
   {
     server::Janitor janitor{store.catalog()};
@@ -63,7 +65,8 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link, kee
   return ending;
 }
 
-/// Serves only what helps a store whose database cannot be opened. Its mounts are let go: an error ends what would otherwise hang.
+/// Serves only what helps a store whose database cannot be opened. Its mounts are let go: an error ends what would
+/// otherwise hang.
 Result<keeper::Ending> serve_broken(const std::filesystem::path& dir, const Error& why, keeper::KeeperLink& link,
                                     keeper::KeeperLink::Inheritance inheritance, int signals) {
   auto folder = server::open_folder(dir, system_io());

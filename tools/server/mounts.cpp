@@ -11,7 +11,9 @@ using MountSpec = fs::fuse::FuseServer::MountSpec;
 
 constexpr std::size_t kMaxMountpoint = 2048;  // longer ones are cut: they are for listings only
 
-std::string record_name(std::uint64_t id) { return "mount-" + std::to_string(id); }
+std::string record_name(std::uint64_t id) {
+  return "mount-" + std::to_string(id);
+}
 
 Result<UniqueFd> duplicate(const UniqueFd& fd) {
   UniqueFd copy{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)};
@@ -52,11 +54,14 @@ Result<MountSpec> decode_mount(std::string_view blob) {
   return spec;
 }
 
-Mounts::Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor) : store_{store}, keeper_{keeper}, janitor_{janitor} {
+Mounts::Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor)
+    : store_{store}, keeper_{keeper}, janitor_{janitor} {
   store_.fuse().set_on_detached([this](std::uint64_t id) { forget(id); });
 }
 
-Mounts::~Mounts() { store_.fuse().set_on_detached({}); }
+Mounts::~Mounts() {
+  store_.fuse().set_on_detached({});
+}
 
 void Mounts::remember(const MountSpec& spec) {
   Mount mount{spec, nullptr};
@@ -77,7 +82,8 @@ bool Mounts::unlist(std::uint64_t id) {
 void Mounts::forget(std::uint64_t id) {
   if (!unlist(id)) return;
   janitor_.wake();
-  if (auto removed = keeper_.remove(record_name(id)); !removed) log::warn("mount {}: {}", id, to_string(removed.error()));
+  if (auto removed = keeper_.remove(record_name(id)); !removed)
+    log::warn("mount {}: {}", id, to_string(removed.error()));
 }
 
 Result<void> Mounts::resume_one(const keeper::Record& record) {
@@ -101,7 +107,8 @@ void Mounts::resume(std::vector<keeper::Record> records) {
     auto resumed = resume_one(record);
     if (resumed) continue;
     log::error("{}: cannot take over: {}", record.name, to_string(resumed.error()));
-    if (auto removed = keeper_.remove(record.name); !removed) log::error("{}: {}", record.name, to_string(removed.error()));
+    if (auto removed = keeper_.remove(record.name); !removed)
+      log::error("{}: {}", record.name, to_string(removed.error()));
   }
   if (!records.empty()) log::info("took over {} mounts", list().size());
 }

@@ -12,7 +12,8 @@
 
 namespace stellarium::server {
 
-/// The mounts of the store: with the keeper (so that they outlive this process), with the FUSE server, and pinned in the catalog.
+/// The mounts of the store: with the keeper (so that they outlive this process), with the FUSE server, and pinned in
+/// the catalog.
 ///
 /// Threads: all functions may be called concurrently; `detached` comes from a worker of the FUSE server.
 class Mounts {
@@ -20,10 +21,12 @@ class Mounts {
   Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor);
   ~Mounts();
 
-  /// Takes over what an earlier server left. A record that cannot be taken over is let go (its mount then fails with ENOTCONN) and logged.
+  /// Takes over what an earlier server left. A record that cannot be taken over is let go (its mount then fails with
+  /// ENOTCONN) and logged.
   void resume(std::vector<keeper::Record> records);
   /// Serves a session that was just mounted on `mountpoint`. Returns when the mount is ready.
-  [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device) EXCLUDES(mutex_);
+  [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device)
+      EXCLUDES(mutex_);
   std::vector<fs::fuse::FuseServer::MountSpec> list() const EXCLUDES(mutex_);
 
  private:

@@ -13,7 +13,8 @@ namespace {
 constexpr int kRepaired = 1, kDamageLeft = 4, kCouldNotRepair = 8;  // fsck(8)
 
 /// Fills `database_dir` from everything that is not the database.
-Result<fs::RebuildReport> rebuild_into(const std::filesystem::path& database_dir, const BrokenStore& store, CommandIo& io) {
+Result<fs::RebuildReport> rebuild_into(const std::filesystem::path& database_dir, const BrokenStore& store,
+                                       CommandIo& io) {
   const std::filesystem::path scratch = store.dir / "tmp";
   auto database = cas::Database::open(database_dir, all_families(), {});
   if (!database) return fail(database.error());
@@ -31,7 +32,8 @@ Result<fs::RebuildReport> rebuild_into(const std::filesystem::path& database_dir
   return report;
 }
 
-/// The database is built beside the old one, which is kept, and takes its place only when it is complete: a repair that is killed can just be run again.
+/// The database is built beside the old one, which is kept, and takes its place only when it is complete: a repair that
+/// is killed can just be run again.
 Result<fs::RebuildReport> rebuild(const BrokenStore& store, CommandIo& io) {
   const std::filesystem::path fresh = store.dir / "db.rebuilding";
   std::error_code failed;
@@ -43,7 +45,8 @@ Result<fs::RebuildReport> rebuild(const BrokenStore& store, CommandIo& io) {
   if (!dir) return fail(dir.error());
   std::string aside = "db.damaged";
   for (int i = 1; std::filesystem::exists(store.dir / aside, failed); ++i) aside = "db.damaged." + std::to_string(i);
-  if (auto moved = system_io().rename(dir->get(), "db", aside); !moved && moved.error().code != Errc::not_found) return fail(moved.error());
+  if (auto moved = system_io().rename(dir->get(), "db", aside); !moved && moved.error().code != Errc::not_found)
+    return fail(moved.error());
   if (auto moved = system_io().rename(dir->get(), "db.rebuilding", "db"); !moved) return fail(moved.error());
   if (auto synced = system_io().sync(dir->get()); !synced) return fail(synced.error());
   return report;
@@ -52,16 +55,23 @@ Result<fs::RebuildReport> rebuild(const BrokenStore& store, CommandIo& io) {
 int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerControl& control, CommandIo& io) {
   auto report = rebuild(store, io);
   if (!report) {
-    io.complain(Error{report.error().code, "rebuilding the database of " + store.dir.string() + ": " + report.error().context, report.error().sys_errno});
+    io.complain(Error{report.error().code,
+                      "rebuilding the database of " + store.dir.string() + ": " + report.error().context,
+                      report.error().sys_errno});
     return kCouldNotRepair;
   }
   if (invocation.global.json) {
-    Json out{{"schema", 1}, {"rebuilt", true}, {"images", report->images}, {"layers", report->layers}, {"lost", Json::array()}};
+    Json out{{"schema", 1},
+             {"rebuilt", true},
+             {"images", report->images},
+             {"layers", report->layers},
+             {"lost", Json::array()}};
     for (const std::string& line : report->lost) out["lost"].push_back(text::escape(line));
     io.out(dump(out));
   } else {
     for (const std::string& line : report->lost) io.out("lost:   " + text::escape(line) + "\n");
-    io.out(fmt::format("rebuilt the database: {} images, {} layers; the old one is kept as db.damaged\n", report->images, report->layers));
+    io.out(fmt::format("rebuilt the database: {} images, {} layers; the old one is kept as db.damaged\n",
+                       report->images, report->layers));
   }
   control.end(keeper::Ending::restart);
   return report->lost.empty() ? kRepaired : kDamageLeft;
@@ -70,12 +80,19 @@ int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerCo
 int daemon(const cli::DaemonOptions& options, const BrokenStore& store, ServerControl& control, CommandIo& io) {
   using Action = cli::DaemonOptions::Action;
   switch (options.action) {
-    case Action::stop: control.end(keeper::Ending::stop); return 0;
-    case Action::restart: control.end(keeper::Ending::restart); return 0;
-    case Action::upgrade: control.end(keeper::Ending::upgrade); return 0;
+    case Action::stop:
+      control.end(keeper::Ending::stop);
+      return 0;
+    case Action::restart:
+      control.end(keeper::Ending::restart);
+      return 0;
+    case Action::upgrade:
+      control.end(keeper::Ending::upgrade);
+      return 0;
     case Action::start:
     case Action::status:
-    case Action::mounts: break;
+    case Action::mounts:
+      break;
   }
   io.out("running, but only for 'stellarium fsck --repair': " + text::escape(to_string(store.why)) + "\n");
   return 1;
@@ -83,12 +100,15 @@ int daemon(const cli::DaemonOptions& options, const BrokenStore& store, ServerCo
 
 }  // namespace
 
-bool is_repairable(const Error& error) { return error.code == Errc::corrupt || error.code == Errc::io || error.code == Errc::not_found; }
+bool is_repairable(const Error& error) {
+  return error.code == Errc::corrupt || error.code == Errc::io || error.code == Errc::not_found;
+}
 
 int run_broken(const cli::Invocation& invocation, const BrokenStore& store, ServerControl& control, CommandIo& io) {
   const auto* fsck = std::get_if<cli::FsckOptions>(&invocation.command);
   if (fsck != nullptr && fsck->repair) return repair(invocation, store, control, io);
-  if (const auto* options = std::get_if<cli::DaemonOptions>(&invocation.command)) return daemon(*options, store, control, io);
+  if (const auto* options = std::get_if<cli::DaemonOptions>(&invocation.command))
+    return daemon(*options, store, control, io);
   io.complain(Error{store.why.code, to_string(store.why) + ": 'stellarium fsck --repair' rebuilds it", 0});
   return fsck != nullptr ? kDamageLeft : 1;
 }

@@ -6,8 +6,8 @@
 #include "tools/server/command_io.h"
 #include "tools/server/server_control.h"
 
-// A store whose database cannot be opened: what can be said and done about it. Everything in the database can be computed anew from the segments, the layer
-// objects and the names journal (docs/reliability.md).
+// A store whose database cannot be opened: what can be said and done about it. Everything in the database can be
+// computed anew from the segments, the layer objects and the names journal (docs/reliability.md).
 namespace stellarium::server {
 
 struct BrokenStore {
@@ -19,7 +19,8 @@ struct BrokenStore {
 /// Whether `fsck --repair` may help against what Store::open said.
 bool is_repairable(const Error& error);
 
-/// fsck --repair rebuilds the database and restarts the server; the daemon command works; everything else is refused, saying why.
+/// fsck --repair rebuilds the database and restarts the server; the daemon command works; everything else is refused,
+/// saying why.
 int run_broken(const cli::Invocation& invocation, const BrokenStore& store, ServerControl& control, CommandIo& io);
 
 }  // namespace stellarium::server

@@ -20,9 +20,12 @@ using protocol::MessageType;
 
 constexpr int kFirstMessagePatience = 5000;  // milliseconds for a peer to say hello, and to say what it wants
 constexpr int kLastMessagePatience = 1000;   // milliseconds for a peer to hang up
-constexpr auto kRestartPatience = std::chrono::seconds{60};  // running commands get this long before a restart cancels them
+constexpr auto kRestartPatience =
+    std::chrono::seconds{60};  // running commands get this long before a restart cancels them
 
-std::uint16_t wire(MessageType type) { return static_cast<std::uint16_t>(type); }
+std::uint16_t wire(MessageType type) {
+  return static_cast<std::uint16_t>(type);
+}
 
 Result<protocol::Frame> receive_soon(const protocol::Channel& channel, MessageType expected) {
   auto ready = channel.readable(kFirstMessagePatience);
@@ -33,7 +36,8 @@ Result<protocol::Frame> receive_soon(const protocol::Channel& channel, MessageTy
   return frame;
 }
 
-/// Waits until the peer has hung up: closing a socket in which something is still unread would take back what we said last.
+/// Waits until the peer has hung up: closing a socket in which something is still unread would take back what we said
+/// last.
 void linger(const protocol::Channel& channel) {
   ::shutdown(channel.fd(), SHUT_WR);
   while (channel.readable(kLastMessagePatience).value_or(false) && channel.receive()) continue;
@@ -44,13 +48,16 @@ Result<void> check_peer(const protocol::Channel& channel) {
   const auto peer = protocol::peer_of(channel.fd());
   if (!peer) return fail(peer.error());
   if (peer->uid == 0 || peer->uid == ::geteuid()) return {};
-  return fail(Errc::permission, "the store belongs to user " + std::to_string(::geteuid()) + ", you are user " + std::to_string(peer->uid));
+  return fail(Errc::permission, "the store belongs to user " + std::to_string(::geteuid()) + ", you are user " +
+                                    std::to_string(peer->uid));
 }
 
 }  // namespace
 
 Server::Server(Setup setup)
-    : setup_{std::move(setup)}, wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}, began_{std::chrono::steady_clock::now()} {}
+    : setup_{std::move(setup)},
+      wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)},
+      began_{std::chrono::steady_clock::now()} {}
 
 Server::~Server() {
   cancel_sessions();
@@ -63,21 +70,26 @@ void Server::end(keeper::Ending ending) {
   [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
 }
 
-double Server::uptime_seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count(); }
+double Server::uptime_seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+}
 
 keeper::Ending Server::serve() {
   while (ending_ < 0) {
     const bool full = sessions_.size() >= kMaxCommands;
-    std::array<pollfd, 3> events{{{wake_.get(), POLLIN, 0}, {setup_.signals, POLLIN, 0}, {full ? -1 : setup_.listener.get(), POLLIN, 0}}};
+    std::array<pollfd, 3> events{
+        {{wake_.get(), POLLIN, 0}, {setup_.signals, POLLIN, 0}, {full ? -1 : setup_.listener.get(), POLLIN, 0}}};
     if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) break;
     std::uint64_t count = 0;
-    if (events[0].revents != 0) [[maybe_unused]] const auto got = ::read(wake_.get(), &count, sizeof count);
+    if (events[0].revents != 0) [[maybe_unused]]
+      const auto got = ::read(wake_.get(), &count, sizeof count);
     if (events[1].revents != 0) end(keeper::Ending::restart);
     if (events[2].revents != 0) accept_one();
     reap_sessions(false);
   }
   const auto ending = static_cast<keeper::Ending>(ending_.load());
-  const auto deadline = std::chrono::steady_clock::now() + (ending == keeper::Ending::stop ? std::chrono::seconds{0} : kRestartPatience);
+  const auto deadline =
+      std::chrono::steady_clock::now() + (ending == keeper::Ending::stop ? std::chrono::seconds{0} : kRestartPatience);
   while (!sessions_.empty() && std::chrono::steady_clock::now() < deadline) {
     pollfd event{wake_.get(), POLLIN, 0};
     ::poll(&event, 1, 100);
@@ -143,12 +155,14 @@ void Server::converse(Session& session) {
   if (!hello) return;
   if (hello->version != protocol::kProtocolVersion) {
     (void)channel.send(wire(MessageType::refused),
-                       "it speaks protocol version " + std::to_string(protocol::kProtocolVersion) + " (stellarium " + protocol::build_id() +
-                           "), the command speaks version " + std::to_string(hello->version) + ": stop it with a stellarium of its version");
+                       "it speaks protocol version " + std::to_string(protocol::kProtocolVersion) + " (stellarium " +
+                           protocol::build_id() + "), the command speaks version " + std::to_string(hello->version) +
+                           ": stop it with a stellarium of its version");
     return;
   }
-  const protocol::Welcome welcome{
-      .build = protocol::build_id(), .store_uuid = setup_.store_uuid, .server_pid = static_cast<std::uint32_t>(::getpid())};
+  const protocol::Welcome welcome{.build = protocol::build_id(),
+                                  .store_uuid = setup_.store_uuid,
+                                  .server_pid = static_cast<std::uint32_t>(::getpid())};
   if (!channel.send(wire(MessageType::welcome), welcome.encode())) return;
 
   auto frame = receive_soon(channel, MessageType::request);
@@ -171,7 +185,8 @@ int Server::run_command(const protocol::Request& request, bool same_build, Chann
   }
   const auto& invocation = std::get<cli::Invocation>(parsed);
   if (!same_build && !std::holds_alternative<cli::DaemonOptions>(invocation.command)) {
-    return io.complain(Error{Errc::version, "the daemon is another build of stellarium: 'stellarium daemon upgrade' replaces it", 0});
+    return io.complain(
+        Error{Errc::version, "the daemon is another build of stellarium: 'stellarium daemon upgrade' replaces it", 0});
   }
   return setup_.run(invocation, io, *this);
 }

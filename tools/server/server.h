@@ -14,7 +14,8 @@
 
 namespace stellarium::server {
 
-/// Answers command processes until somebody ends it: one thread for each command, at most kMaxCommands at once (more wait in the socket's queue).
+/// Answers command processes until somebody ends it: one thread for each command, at most kMaxCommands at once (more
+/// wait in the socket's queue).
 class Server final : public ServerControl {
  public:
   static constexpr std::size_t kMaxCommands = 64;
@@ -24,7 +25,8 @@ class Server final : public ServerControl {
   struct Setup {
     std::string store_uuid;
     UniqueFd listener;  ///< the keeper's; it stays open there
-    int signals;        ///< a signalfd, borrowed: any signal ends the server, which then restarts unless the keeper was told to stop
+    int signals;  ///< a signalfd, borrowed: any signal ends the server, which then restarts unless the keeper was told
+                  ///< to stop
     Runner run;
   };
   explicit Server(Setup setup);
@@ -44,7 +46,7 @@ class Server final : public ServerControl {
     std::thread thread;
   };
   void accept_one();
-  void talk(Session& session);      ///< the whole life of a session's thread
+  void talk(Session& session);  ///< the whole life of a session's thread
   void converse(Session& session);
   int run_command(const protocol::Request& request, bool same_build, ChannelIo& io);
   void reap_sessions(bool wait);

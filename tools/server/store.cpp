@@ -38,12 +38,14 @@ Result<StoreFolder> open_folder(const std::filesystem::path& dir, Io& io) {
     if (auto made = io.make_dir(here->get(), name, 0700); !made) return fail(made.error(), dir.string());
   }
   auto lock = protocol::take_lock(dir / "run" / protocol::kServerLock);
-  if (!lock && lock.error().code == Errc::busy) return fail(Errc::busy, "another server has the store " + dir.string() + " open");
+  if (!lock && lock.error().code == Errc::busy)
+    return fail(Errc::busy, "another server has the store " + dir.string() + " open");
   if (!lock) return fail(lock.error());
   folder.lock = std::move(*lock);
   // What an import left that was killed: nothing in there is of use to another process.
   std::error_code ignored;
-  for (const auto& left : std::filesystem::directory_iterator{dir / "tmp", ignored}) std::filesystem::remove_all(left.path(), ignored);
+  for (const auto& left : std::filesystem::directory_iterator{dir / "tmp", ignored})
+    std::filesystem::remove_all(left.path(), ignored);
   return folder;
 }
 
@@ -53,7 +55,8 @@ namespace {
 Result<void> refuse_lost_database(const std::filesystem::path& dir) {
   std::error_code ignored;
   if (std::filesystem::exists(dir / "db" / "CURRENT", ignored)) return {};
-  const bool used = std::filesystem::exists(dir / "names.journal", ignored) || !std::filesystem::is_empty(dir / "segments", ignored);
+  const bool used =
+      std::filesystem::exists(dir / "names.journal", ignored) || !std::filesystem::is_empty(dir / "segments", ignored);
   if (used) return fail(Errc::corrupt, "the database of " + dir.string() + " is missing");
   return {};
 }

@@ -15,11 +15,12 @@ namespace stellarium::server {
 
 /// An open store: the parts of design's layers, wired together here and nowhere else.
 ///
-/// STORE/{format,db/,segments/,hot/,names.journal,tmp/,run/}, all of mode 0700. Locked against a second server while it is open.
-/// Threads: the parts say; `close` once, when nothing uses them any more.
+/// STORE/{format,db/,segments/,hot/,names.journal,tmp/,run/}, all of mode 0700. Locked against a second server while it
+/// is open. Threads: the parts say; `close` once, when nothing uses them any more.
 class Store {
  public:
-  /// Errors: version, busy (another server has it open), and what the parts report; corrupt if the database cannot be opened.
+  /// Errors: version, busy (another server has it open), and what the parts report; corrupt if the database cannot be
+  /// opened.
   static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, Io& io);
   ~Store();
   Store(const Store&) = delete;

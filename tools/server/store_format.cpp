@@ -48,8 +48,9 @@ Result<std::string> parse(std::string_view text, const std::filesystem::path& fi
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
   if (error != std::errc{} || end == text.data() + text.size() || *end != '\n') return malformed();
   if (version != kStoreVersion) {
-    return fail(Errc::version, file.parent_path().string() + " is a store of version " + std::to_string(version) + ", this program knows version " +
-                                   std::to_string(kStoreVersion) + ": use a stellarium of that version");
+    return fail(Errc::version, file.parent_path().string() + " is a store of version " + std::to_string(version) +
+                                   ", this program knows version " + std::to_string(kStoreVersion) +
+                                   ": use a stellarium of that version");
   }
   text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
   if (!text.starts_with(kSecond) || !text.ends_with('\n')) return malformed();
@@ -63,7 +64,8 @@ Result<void> refuse_other_files(const std::filesystem::path& store) {
   for (const auto& entry : std::filesystem::directory_iterator{store, failed}) {
     const std::string name = entry.path().filename();
     if (name != "run" && name != "lost+found" && name != "format.new") {
-      return fail(Errc::invalid_argument, store.string() + " holds other files and is no store: name an empty or new folder with --store");
+      return fail(Errc::invalid_argument,
+                  store.string() + " holds other files and is no store: name an empty or new folder with --store");
     }
   }
   if (failed) return fail_errno(store.string(), failed.value());
@@ -86,11 +88,12 @@ Result<std::string> open_format(Io& io, const std::filesystem::path& store) {
   if (auto empty = refuse_other_files(store); !empty) return fail(empty.error());
   auto uuid = make_uuid();
   if (!uuid) return uuid;
-  const std::string text = std::string{kFirst} + std::to_string(kStoreVersion) + "\n" + std::string{kSecond} + *uuid + "\n";
+  const std::string text =
+      std::string{kFirst} + std::to_string(kStoreVersion) + "\n" + std::string{kSecond} + *uuid + "\n";
   auto file = io.open(dir->get(), "format.new", O_WRONLY | O_CREAT | O_TRUNC, 0600);
   if (!file) return fail(file.error(), "making a store in " + store.string());
-  for (const auto& step : {io.write_at(file->get(), as_bytes(text), 0), io.sync(file->get()), io.rename(dir->get(), "format.new", "format"),
-                           io.sync(dir->get())}) {
+  for (const auto& step : {io.write_at(file->get(), as_bytes(text), 0), io.sync(file->get()),
+                           io.rename(dir->get(), "format.new", "format"), io.sync(dir->get())}) {
     if (!step) return fail(step.error(), "making a store in " + store.string());
   }
   return uuid;

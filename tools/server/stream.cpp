@@ -12,11 +12,14 @@ Result<UniqueFd> take_non_blocking(CommandIo& io) {
   auto stream = io.take_stream();
   if (!stream) return stream;
   const int flags = ::fcntl(stream->get(), F_GETFL);
-  if (flags < 0 || ::fcntl(stream->get(), F_SETFL, flags | O_NONBLOCK) != 0) return fail_errno("preparing the command's stream");
+  if (flags < 0 || ::fcntl(stream->get(), F_SETFL, flags | O_NONBLOCK) != 0)
+    return fail_errno("preparing the command's stream");
   return stream;
 }
 
-bool would_block(int error) { return error == EAGAIN || error == EINTR; }
+bool would_block(int error) {
+  return error == EAGAIN || error == EINTR;
+}
 
 }  // namespace
 

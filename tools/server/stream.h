@@ -5,8 +5,8 @@
 
 namespace stellarium::server {
 
-/// The command process's pipe as the tar reader sees it. Its end counts only with the command's word that it wrote everything: a killed
-/// command's pipe ends too. Errors: cancelled, io.
+/// The command process's pipe as the tar reader sees it. Its end counts only with the command's word that it wrote
+/// everything: a killed command's pipe ends too. Errors: cancelled, io.
 class StreamInput final : public fs::ByteInput {
  public:
   static Result<StreamInput> create(CommandIo& io);

@@ -42,13 +42,20 @@ std::string format_time(std::int64_t seconds) {
 std::string format_mode(std::uint32_t mode) {
   const auto type = [&] {
     switch (mode & S_IFMT) {
-      case S_IFDIR: return 'd';
-      case S_IFLNK: return 'l';
-      case S_IFCHR: return 'c';
-      case S_IFBLK: return 'b';
-      case S_IFIFO: return 'p';
-      case S_IFSOCK: return 's';
-      default: return '-';
+      case S_IFDIR:
+        return 'd';
+      case S_IFLNK:
+        return 'l';
+      case S_IFCHR:
+        return 'c';
+      case S_IFBLK:
+        return 'b';
+      case S_IFIFO:
+        return 'p';
+      case S_IFSOCK:
+        return 's';
+      default:
+        return '-';
     }
   };
   std::string out{type()};

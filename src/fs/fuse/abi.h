@@ -15,23 +15,67 @@ inline constexpr std::uint32_t kMinMinor = 31;  ///< Linux 5.4; older kernels se
 inline constexpr std::uint64_t kRootNode = 1;
 
 enum class Opcode : std::uint32_t {
-  lookup = 1, forget = 2, getattr = 3, setattr = 4, readlink = 5, symlink = 6, mknod = 8, mkdir = 9, unlink = 10,
-  rmdir = 11, rename = 12, link = 13, open = 14, read = 15, write = 16, statfs = 17, release = 18, fsync = 20,
-  setxattr = 21, getxattr = 22, listxattr = 23, removexattr = 24, flush = 25, init = 26, opendir = 27, readdir = 28,
-  releasedir = 29, fsyncdir = 30, getlk = 31, setlk = 32, setlkw = 33, access = 34, create = 35, interrupt = 36,
-  bmap = 37, destroy = 38, ioctl = 39, poll = 40, notify_reply = 41, batch_forget = 42, fallocate = 43,
-  readdirplus = 44, rename2 = 45, lseek = 46, copy_file_range = 47, setupmapping = 48, removemapping = 49,
-  syncfs = 50, tmpfile = 51, statx = 52, copy_file_range_64 = 53,
+  lookup = 1,
+  forget = 2,
+  getattr = 3,
+  setattr = 4,
+  readlink = 5,
+  symlink = 6,
+  mknod = 8,
+  mkdir = 9,
+  unlink = 10,
+  rmdir = 11,
+  rename = 12,
+  link = 13,
+  open = 14,
+  read = 15,
+  write = 16,
+  statfs = 17,
+  release = 18,
+  fsync = 20,
+  setxattr = 21,
+  getxattr = 22,
+  listxattr = 23,
+  removexattr = 24,
+  flush = 25,
+  init = 26,
+  opendir = 27,
+  readdir = 28,
+  releasedir = 29,
+  fsyncdir = 30,
+  getlk = 31,
+  setlk = 32,
+  setlkw = 33,
+  access = 34,
+  create = 35,
+  interrupt = 36,
+  bmap = 37,
+  destroy = 38,
+  ioctl = 39,
+  poll = 40,
+  notify_reply = 41,
+  batch_forget = 42,
+  fallocate = 43,
+  readdirplus = 44,
+  rename2 = 45,
+  lseek = 46,
+  copy_file_range = 47,
+  setupmapping = 48,
+  removemapping = 49,
+  syncfs = 50,
+  tmpfile = 51,
+  statx = 52,
+  copy_file_range_64 = 53,
 };
 
 /// Before every request.
 struct InHeader {
-  std::uint32_t len;     ///< of the whole request, this header included
+  std::uint32_t len;  ///< of the whole request, this header included
   std::uint32_t opcode;
   std::uint64_t unique;  ///< names the request; bit 63: sent again after a resend notification
   std::uint64_t nodeid;
-  std::uint32_t uid, gid, pid;   ///< uid and gid are 2^32−1 in most requests of an id-mapped mount: never decide by them
-  std::uint16_t extension_units; ///< extensions at the end, in units of 8 bytes
+  std::uint32_t uid, gid, pid;  ///< uid and gid are 2^32−1 in most requests of an id-mapped mount: never decide by them
+  std::uint16_t extension_units;  ///< extensions at the end, in units of 8 bytes
   std::uint16_t padding;
 };
 /// Before every reply and notification.
@@ -47,18 +91,18 @@ inline constexpr std::int32_t kNotifyResend = 7;
 /// Bits of `flags` (low 32) and `flags2` (high 32) of INIT in both directions.
 namespace feature {
 inline constexpr std::uint64_t kAsyncRead = 1ull << 0;
-inline constexpr std::uint64_t kExportSupport = 1ull << 4;   ///< LOOKUP of "." and ".." is answered
+inline constexpr std::uint64_t kExportSupport = 1ull << 4;  ///< LOOKUP of "." and ".." is answered
 inline constexpr std::uint64_t kAutoInvalData = 1ull << 12;
 inline constexpr std::uint64_t kDoReaddirplus = 1ull << 13;
 inline constexpr std::uint64_t kAsyncDio = 1ull << 15;
 inline constexpr std::uint64_t kWritebackCache = 1ull << 16;  ///< excludes passthrough
 inline constexpr std::uint64_t kNoOpenSupport = 1ull << 17;   ///< OPEN may be answered ENOSYS: no more of them come
 inline constexpr std::uint64_t kParallelDirops = 1ull << 18;
-inline constexpr std::uint64_t kPosixAcl = 1ull << 20;        ///< implies default_permissions
+inline constexpr std::uint64_t kPosixAcl = 1ull << 20;  ///< implies default_permissions
 inline constexpr std::uint64_t kMaxPages = 1ull << 22;
 inline constexpr std::uint64_t kCacheSymlinks = 1ull << 23;
 inline constexpr std::uint64_t kNoOpendirSupport = 1ull << 24;
-inline constexpr std::uint64_t kInitExt = 1ull << 30;         ///< flags2 is valid
+inline constexpr std::uint64_t kInitExt = 1ull << 30;  ///< flags2 is valid
 inline constexpr std::uint64_t kPassthrough = 1ull << 37;
 inline constexpr std::uint64_t kNoExportSupport = 1ull << 38;
 inline constexpr std::uint64_t kHasResend = 1ull << 39;
@@ -132,9 +176,9 @@ struct OpenIn {
   std::uint32_t flags, open_flags;
 };
 namespace open_flag {
-inline constexpr std::uint32_t kKeepCache = 1u << 1;   ///< never together with kPassthrough: EIO
+inline constexpr std::uint32_t kKeepCache = 1u << 1;  ///< never together with kPassthrough: EIO
 inline constexpr std::uint32_t kCacheDir = 1u << 3;
-inline constexpr std::uint32_t kNoFlush = 1u << 5;     ///< close(2) sends no FLUSH
+inline constexpr std::uint32_t kNoFlush = 1u << 5;  ///< close(2) sends no FLUSH
 inline constexpr std::uint32_t kPassthrough = 1u << 7;
 }  // namespace open_flag
 struct OpenOut {

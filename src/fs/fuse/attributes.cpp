@@ -22,7 +22,9 @@ std::uint32_t encode_device(std::uint64_t device) {
   return (number_minor & 0xff) | (number_major << 8) | ((number_minor & ~0xffu) << 12);
 }
 
-abi::StatxTime to_statx_time(const Timespec& time) { return {time.seconds, time.nanoseconds, 0}; }
+abi::StatxTime to_statx_time(const Timespec& time) {
+  return {time.seconds, time.nanoseconds, 0};
+}
 
 }  // namespace
 

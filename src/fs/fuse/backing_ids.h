@@ -22,10 +22,10 @@ class BackingPort {
 
 /// The backing ids of one connection: one per content, kept while nobody needs the room.
 ///
-/// The kernel compares backing objects: a file that is open through one id cannot be opened through another, even one of
-/// the same bytes. So a content has one id, shared by all its inodes and recorded in the handle table before its first
-/// use, and a server that takes over goes on with the recorded ones.
-/// Threads: not synchronized (OpenFiles holds its lock).
+/// The kernel compares backing objects: a file that is open through one id cannot be opened through another, even one
+/// of the same bytes. So a content has one id, shared by all its inodes and recorded in the handle table before its
+/// first use, and a server that takes over goes on with the recorded ones. Threads: not synchronized (OpenFiles holds
+/// its lock).
 class BackingIds {
  public:
   /// Takes over what the table records and closes ids that were made but not yet recorded when the last server died.

@@ -20,8 +20,8 @@ void answer(Reply& reply, const tier::ContentRef& content, MutableByteSpan wante
     return;
   }
   log::error("content {} cannot be read: {}", content.id.hex(),
-                got ? "it ends after " + std::to_string(*got) + " of " + std::to_string(wanted.size()) + " bytes"
-                    : to_string(got.error()));
+             got ? "it ends after " + std::to_string(*got) + " of " + std::to_string(wanted.size()) + " bytes"
+                 : to_string(got.error()));
   reply.error(got ? EIO : errno_of(got.error()));
 }
 

@@ -35,7 +35,7 @@ int DevFuseConnection::send(std::uint64_t unique, int error, ByteSpan payload) {
     // ENOENT: the program was killed while it waited. ENODEV: unmounted. Both are everyday events.
     if (failed != ENOENT && failed != ENODEV) {
       log::error("answering request {:#x} with {} bytes: {}", unique, payload.size(),
-                    to_string(Error{Errc::io, "writev", failed}));
+                 to_string(Error{Errc::io, "writev", failed}));
     }
     return failed;
   }
@@ -62,7 +62,9 @@ Result<std::uint32_t> DevFuseConnection::open(int fd) {
   return static_cast<std::uint32_t>(id);
 }
 
-void DevFuseConnection::close(std::uint32_t id) { ::ioctl(device_.get(), abi::kIocBackingClose, &id); }
+void DevFuseConnection::close(std::uint32_t id) {
+  ::ioctl(device_.get(), abi::kIocBackingClose, &id);
+}
 
 Result<std::unique_ptr<DevFuseWorkers>> DevFuseWorkers::start(unsigned workers, Gone gone) {
   UniqueFd epoll{::epoll_create1(EPOLL_CLOEXEC)};
@@ -77,8 +79,9 @@ Result<std::unique_ptr<DevFuseWorkers>> DevFuseWorkers::start(unsigned workers, 
     Result<LockedMemory> message = LockedMemory::make(kMaxRequest);
     Result<LockedMemory> scratch = LockedMemory::make(kMaxPayload);
     if (!message || !scratch) return fail(message ? scratch.error() : message.error());
-    pool->threads_.emplace_back(
-        [raw = pool.get(), message = std::move(*message), scratch = std::move(*scratch)] { raw->run(message, scratch); });
+    pool->threads_.emplace_back([raw = pool.get(), message = std::move(*message), scratch = std::move(*scratch)] {
+      raw->run(message, scratch);
+    });
     ::pthread_setname_np(pool->threads_.back().native_handle(), "fuse-worker");
   }
   return pool;
@@ -159,10 +162,13 @@ DevFuseWorkers::Received DevFuseWorkers::receive(const std::shared_ptr<DevFuseCo
     }
     switch (errno) {
       case EINTR:
-      case ENOENT: continue;  // the request was withdrawn while it was read
-      case EAGAIN: return Received::nothing;
+      case ENOENT:
+        continue;  // the request was withdrawn while it was read
+      case EAGAIN:
+        return Received::nothing;
       case ENODEV:
-      case ECONNABORTED: return Received::gone;
+      case ECONNABORTED:
+        return Received::gone;
       default:
         log::error("reading requests: {}", to_string(Error{Errc::io, "read", errno}));
         return Received::gone;

@@ -44,9 +44,9 @@ class DevFuseConnection final : public ReplySink, public BackingPort {
 
 /// The workers that serve all connections of a server: one epoll, edge-triggered, so that a request wakes one worker.
 ///
-/// Each worker owns a request buffer and a resident reply buffer. A worker that meets a busy connection gives way to others
-/// after a while; work that waits is parked by the file system, never by a worker.
-/// Threads: all functions may be called concurrently.
+/// Each worker owns a request buffer and a resident reply buffer. A worker that meets a busy connection gives way to
+/// others after a while; work that waits is parked by the file system, never by a worker. Threads: all functions may be
+/// called concurrently.
 class DevFuseWorkers {
  public:
   /// Called (on a worker) with the id of a connection that was unmounted; it is not served any more.

@@ -15,7 +15,8 @@ class DirentWriter {
 
   /// Appends an entry; false if it does not fit (then nothing was written). `offset` is where a listing goes on behind
   /// it. `entry` is used by READDIRPLUS only; one of node 0 says nothing about the child.
-  bool add(std::string_view name, std::uint64_t ino, std::uint8_t type, std::uint64_t offset, const abi::EntryOut& entry);
+  bool add(std::string_view name, std::uint64_t ino, std::uint8_t type, std::uint64_t offset,
+           const abi::EntryOut& entry);
   /// Whether an entry of this name would fit.
   bool fits(std::string_view name) const { return size_of(name) <= out_.size() - used_; }
   ByteSpan written() const { return out_.first(used_); }

@@ -27,13 +27,16 @@ class Server final : public FuseServer {
   Server(const Backing& backing, const Options& options)
       : backing_{backing}, passthrough_{options.passthrough && may_pass_through()}, reader_{backing.tier} {
     if (options.passthrough && !passthrough_) {
-      log::warn("no passthrough: CAP_SYS_ADMIN in the initial user namespace is missing; files are read through the page cache");
+      log::warn(
+          "no passthrough: CAP_SYS_ADMIN in the initial user namespace is missing; files are read through the page "
+          "cache");
     }
   }
 
   Result<void> start(unsigned workers) {
     Result<std::unique_ptr<DevFuseWorkers>> started =
-        DevFuseWorkers::start(workers != 0 ? workers : std::max(std::thread::hardware_concurrency(), 2u), [this](std::uint64_t id) { detach(id); });
+        DevFuseWorkers::start(workers != 0 ? workers : std::max(std::thread::hardware_concurrency(), 2u),
+                              [this](std::uint64_t id) { detach(id); });
     if (!started) return fail(started.error());
     workers_ = std::move(*started);
     {
@@ -96,7 +99,8 @@ class Server final : public FuseServer {
   std::unique_ptr<DevFuseWorkers> workers_;
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
 
-  Mutex hook_mutex_;  // held while the hook runs, so that set_on_detached can promise that an old one does not run any more
+  Mutex hook_mutex_;  // held while the hook runs, so that set_on_detached can promise that an old one does not run any
+                      // more
   std::function<void(std::uint64_t)> on_detached_ GUARDED_BY(hook_mutex_);
 
   mutable Mutex mutex_;
@@ -118,11 +122,12 @@ std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
           }};
 }
 
-Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec, const std::shared_ptr<OpenFiles>& open_files) {
+Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec,
+                                                      const std::shared_ptr<OpenFiles>& open_files) {
   const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_};
   if (spec.kind == ViewSpec::Kind::store) {
-    return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog), open_files,
-                                       passthrough_);
+    return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog),
+                                       open_files, passthrough_);
   }
   if (spec.tree == 0 || spec.tree > NodeId::kMaxTree) {
     return fail(Errc::invalid_argument, "tree number " + std::to_string(spec.tree) + " does not fit into a node id");
@@ -161,7 +166,7 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
     connection->session().resume(*features);
     if ((*features & abi::feature::kHasResend) == 0) {
       log::warn("{}: this kernel cannot resend requests; programs that were waiting when the server died wait on",
-                   mount.mountpoint);
+                mount.mountpoint);
     } else if (const Result<void> asked = connection->ask_to_resend(); !asked) {
       return fail(asked.error(), doing);
     }
@@ -198,7 +203,8 @@ void Server::detach(std::uint64_t id) {
 
 bool Server::let_go(const cas::ContentId& content) {
   struct Asked {
-    std::shared_ptr<DevFuseConnection> connection;  // closes backing ids for open_files, so it must outlive the question
+    std::shared_ptr<DevFuseConnection>
+        connection;  // closes backing ids for open_files, so it must outlive the question
     std::shared_ptr<OpenFiles> open_files;
   };
   std::vector<Asked> all;
@@ -230,6 +236,8 @@ Result<std::unique_ptr<FuseServer>> FuseServer::create(const Backing& backing, c
   return server;
 }
 
-Result<UniqueFd> FuseServer::make_table() { return HandleTable::make(); }
+Result<UniqueFd> FuseServer::make_table() {
+  return HandleTable::make();
+}
 
 }  // namespace stellarium::fs::fuse

@@ -26,9 +26,9 @@ struct ViewSpec {
 
 /// Serves any number of /dev/fuse sessions with one pool of workers.
 ///
-/// The descriptors belong to the keeper; this process has duplicates. Everything that must outlive the process is in the memfd tables
-/// (handle_table.h) or can be computed from node ids.
-/// Threads: all functions may be called concurrently.
+/// The descriptors belong to the keeper; this process has duplicates. Everything that must outlive the process is in
+/// the memfd tables (handle_table.h) or can be computed from node ids. Threads: all functions may be called
+/// concurrently.
 class FuseServer {
  public:
   struct Options {
@@ -46,17 +46,17 @@ class FuseServer {
   virtual ~FuseServer() = default;  ///< stops the workers; the mounts stay, unanswered, for the next server
 
   struct MountSpec {
-    std::uint64_t id = 0;  ///< unique per store for ever; names the mount in tables and messages
+    std::uint64_t id = 0;    ///< unique per store for ever; names the mount in tables and messages
     std::string mountpoint;  ///< as the user gave it, for listings only
     ViewSpec view;
   };
-  /// Serves `device`. `table` is the mount's memfd. `resumed`: an earlier server answered INIT; ask the kernel to resend what it had not answered.
-  /// Returns when the mount is ready (INIT answered).
+  /// Serves `device`. `table` is the mount's memfd. `resumed`: an earlier server answered INIT; ask the kernel to
+  /// resend what it had not answered. Returns when the mount is ready (INIT answered).
   [[nodiscard]] virtual Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) = 0;
   /// Makes the memfd for a new mount.
   static Result<UniqueFd> make_table();
-  /// Called (on a worker) after a mount was unmounted by somebody. When this returns, an earlier hook does not run any more;
-  /// a hook must not set another.
+  /// Called (on a worker) after a mount was unmounted by somebody. When this returns, an earlier hook does not run any
+  /// more; a hook must not set another.
   virtual void set_on_detached(std::function<void(std::uint64_t mount_id)> hook) = 0;
 
   struct MountStats {

@@ -33,14 +33,20 @@ enum class State : std::uint8_t { free = 0, pending = 1, open = 2, backing = 3 }
 constexpr std::uint64_t word_of(State state, std::uint32_t generation) {
   return static_cast<std::uint64_t>(state) | std::uint64_t{generation} << 32;
 }
-constexpr State state_of(std::uint64_t word) { return static_cast<State>(word & 0xff); }
-constexpr std::uint32_t generation_of(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
+constexpr State state_of(std::uint64_t word) {
+  return static_cast<State>(word & 0xff);
+}
+constexpr std::uint32_t generation_of(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word >> 32);
+}
 
 constexpr FileHandle handle_of(std::uint32_t slot, std::uint32_t generation) {
   return std::uint64_t{generation} << 32 | (std::uint64_t{slot} + 1);
 }
 
-constexpr std::size_t file_size(std::uint32_t slots) { return kHeaderSize + std::size_t{slots} * kRecordSize; }
+constexpr std::size_t file_size(std::uint32_t slots) {
+  return kHeaderSize + std::size_t{slots} * kRecordSize;
+}
 
 std::array<std::byte, 9> subject_of(const HandleTable::Handle& handle) {
   std::array<std::byte, 9> bytes{};
@@ -68,7 +74,10 @@ struct HandleTable::Record {
 
   std::uint32_t sum() const {
     std::uint64_t hash = 0xcbf29ce484222325;
-    const auto mix = [&hash](std::uint64_t value) { hash = (hash ^ value) * 0x9e3779b97f4a7c15; hash ^= hash >> 29; };
+    const auto mix = [&hash](std::uint64_t value) {
+      hash = (hash ^ value) * 0x9e3779b97f4a7c15;
+      hash ^= hash >> 29;
+    };
     mix(backing_id);
     mix(mount);
     mix(number);
@@ -120,8 +129,8 @@ Result<HandleTable> HandleTable::open(UniqueFd fd, std::uint64_t mount) {
                                    ", this server knows version " + std::to_string(kVersion));
   }
   if (header.mount != 0 && header.mount != mount) {
-    return fail(Errc::corrupt, "handle table belongs to mount " + std::to_string(header.mount) + ", not to " +
-                                   std::to_string(mount));
+    return fail(Errc::corrupt,
+                "handle table belongs to mount " + std::to_string(header.mount) + ", not to " + std::to_string(mount));
   }
   header.mount = mount;
   table.capacity_ = static_cast<std::uint32_t>((size - kHeaderSize) / kRecordSize);
@@ -142,7 +151,9 @@ HandleTable::~HandleTable() {
   if (base_ != nullptr) ::munmap(base_, kReserved);
 }
 
-HandleTable::Header& HandleTable::header() const { return *std::launder(reinterpret_cast<Header*>(base_)); }
+HandleTable::Header& HandleTable::header() const {
+  return *std::launder(reinterpret_cast<Header*>(base_));
+}
 HandleTable::Record& HandleTable::record(std::uint32_t slot) const {
   return *std::launder(reinterpret_cast<Record*>(base_ + file_size(slot)));
 }
@@ -163,13 +174,18 @@ void HandleTable::load() {
       entry.word.store(word_of(State::free, generation_of(word) + 1), std::memory_order_release);
     }
     switch (state_of(entry.word.load(std::memory_order_relaxed))) {
-      case State::free: free_.push_back(slot); break;
+      case State::free:
+        free_.push_back(slot);
+        break;
       case State::pending:
         inherited_.emplace(entry.number, slot);
         ++handle_count_;
         break;
-      case State::open: ++handle_count_; break;
-      case State::backing: break;
+      case State::open:
+        ++handle_count_;
+        break;
+      case State::backing:
+        break;
     }
   }
 }
@@ -177,7 +193,8 @@ void HandleTable::load() {
 Result<void> HandleTable::reserve(std::uint32_t slots) {
   if (slots > kMaxSlots) return fail(Errc::out_of_space, "mount has " + std::to_string(handle_count_) + " open files");
   // Reserved, not only made longer: a page that cannot be had must be an error here and not a SIGBUS later.
-  if (::fallocate(fd_.get(), 0, 0, static_cast<off_t>(file_size(slots))) != 0) return fail_errno("growing a handle table");
+  if (::fallocate(fd_.get(), 0, 0, static_cast<off_t>(file_size(slots))) != 0)
+    return fail_errno("growing a handle table");
   for (std::uint32_t slot = slots; slot-- > capacity_;) free_.push_back(slot);
   capacity_ = slots;
   return {};
@@ -229,7 +246,8 @@ std::optional<HandleTable::Begun> HandleTable::find_request(std::uint64_t unique
   const auto found = inherited_.find(unique);
   if (found == inherited_.end()) return std::nullopt;
   const Record& entry = record(found->second);
-  return Begun{handle_of(found->second, generation_of(entry.word.load(std::memory_order_relaxed))), entry.handle(), true};
+  return Begun{handle_of(found->second, generation_of(entry.word.load(std::memory_order_relaxed))), entry.handle(),
+               true};
 }
 
 void HandleTable::confirm(FileHandle handle) {

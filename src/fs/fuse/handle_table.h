@@ -18,8 +18,8 @@ enum class OpenMode : std::uint8_t {
   passthrough = 2,  ///< from the backing file, without us
 };
 
-/// What the kernel knows as `fh`: slot and generation, so that a handle that was closed cannot be mistaken for a new one.
-/// 0 is no handle: files that need no record.
+/// What the kernel knows as `fh`: slot and generation, so that a handle that was closed cannot be mistaken for a new
+/// one. 0 is no handle: files that need no record.
 using FileHandle = std::uint64_t;
 
 /// The part of a mount's state that must outlive the server: open handles, backing ids, what INIT agreed on
@@ -28,7 +28,8 @@ using FileHandle = std::uint64_t;
 /// Crashes: a record is written first and becomes valid by one atomic store of eight bytes, so a kill at any
 ///          instruction leaves it absent or whole. A checksum guards against stray writes.
 /// Threads: the caller serializes everything but `confirm`.
-/// Cost:    `begin` and `end` are a few dozen nanoseconds; nothing enters the kernel except growth (every 1,000 records).
+/// Cost:    `begin` and `end` are a few dozen nanoseconds; nothing enters the kernel except growth (every 1,000
+/// records).
 class HandleTable {
  public:
   struct Handle {
@@ -55,8 +56,8 @@ class HandleTable {
   std::optional<std::uint64_t> features() const;
   void set_features(std::uint64_t features);
 
-  /// Records that an OPEN is about to be answered. If an earlier server had recorded the same request, that record is returned.
-  /// Errors: out_of_space (the table cannot grow).
+  /// Records that an OPEN is about to be answered. If an earlier server had recorded the same request, that record is
+  /// returned. Errors: out_of_space (the table cannot grow).
   struct Begun {
     FileHandle handle;
     Handle record;
@@ -99,7 +100,8 @@ class HandleTable {
   std::uint64_t mount_;
   std::uint32_t capacity_ = 0;  ///< slots that the file holds
   std::vector<std::uint32_t> free_;
-  std::unordered_map<std::uint64_t, std::uint32_t> inherited_;  ///< unique → slot of what an earlier server left PENDING
+  std::unordered_map<std::uint64_t, std::uint32_t>
+      inherited_;  ///< unique → slot of what an earlier server left PENDING
   std::size_t handle_count_ = 0;
 };
 

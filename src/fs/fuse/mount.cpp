@@ -26,9 +26,9 @@ struct Flag {
   unsigned long flag;
   bool set;
 };
-constexpr std::array kFlags{Flag{"nosuid", MS_NOSUID, true}, Flag{"suid", MS_NOSUID, false},
-                            Flag{"nodev", MS_NODEV, true},   Flag{"dev", MS_NODEV, false},
-                            Flag{"noexec", MS_NOEXEC, true}, Flag{"exec", MS_NOEXEC, false},
+constexpr std::array kFlags{Flag{"nosuid", MS_NOSUID, true},  Flag{"suid", MS_NOSUID, false},
+                            Flag{"nodev", MS_NODEV, true},    Flag{"dev", MS_NODEV, false},
+                            Flag{"noexec", MS_NOEXEC, true},  Flag{"exec", MS_NOEXEC, false},
                             Flag{"noatime", MS_NOATIME, true}};
 
 std::vector<std::string_view> split(std::string_view text) {
@@ -97,7 +97,8 @@ Result<UniqueFd> mount_as_user(const std::filesystem::path& dir, const MountOpti
   ::fuse_opt_free_args(&args);
   if (!session) return fail(Errc::invalid_argument, "libfuse refuses the mount options '" + text + "'");
   if (::fuse_session_mount(session.get(), dir.c_str()) != 0) {
-    return fail(Errc::permission, "mounting on " + dir.string() + " as a user (is fusermount3 installed? allow_other needs " +
+    return fail(Errc::permission, "mounting on " + dir.string() +
+                                      " as a user (is fusermount3 installed? allow_other needs " +
                                       "user_allow_other in /etc/fuse.conf)");
   }
   UniqueFd device{::fcntl(::fuse_session_fd(session.get()), F_DUPFD_CLOEXEC, 0)};
@@ -105,7 +106,8 @@ Result<UniqueFd> mount_as_user(const std::filesystem::path& dir, const MountOpti
   return device;
 }
 
-/// Who holds `dir` busy, as far as /proc tells: "bash (7), sleep (8)". Reads links only and touches nothing below `dir`.
+/// Who holds `dir` busy, as far as /proc tells: "bash (7), sleep (8)". Reads links only and touches nothing below
+/// `dir`.
 std::string users_of(const std::string& dir) {
   const auto inside = [&dir](const std::filesystem::path& link) {
     std::error_code error;

@@ -6,7 +6,9 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-bool is_octal(char digit) { return digit >= '0' && digit <= '7'; }
+bool is_octal(char digit) {
+  return digit >= '0' && digit <= '7';
+}
 
 /// The kernel writes blank, tab, newline and backslash as \ooo.
 std::string unescaped(std::string_view text) {

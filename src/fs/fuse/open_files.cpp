@@ -99,7 +99,8 @@ void OpenFiles::finish(std::uint64_t unique, const OpenTarget& target, const tie
   }
 }
 
-Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot) {
+Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarget& target,
+                                            const tier::HotFilePtr& hot) {
   if (const auto earlier = table_.find_request(unique)) return *earlier;  // resent; already counted by restore()
   HandleTable::Handle record{.unique = unique, .node = target.node};
   const auto [node, first] = nodes_.try_emplace(target.node.value());

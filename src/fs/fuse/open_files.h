@@ -22,9 +22,9 @@ struct OpenTarget {
 /// The open files of one mount, and which body each open gets.
 ///
 /// A node has a mode {none, cached, passthrough id}: the first open chooses it, later ones join it, and only when the
-/// last handle is gone can it change, because the kernel refuses (EIO) a file that is open both ways or through two ids.
-/// The choice: passthrough if the hot file is there; programs and files up to 4 MiB wait for it to be filled; larger
-/// ones begin cached while it is filled in the background. No hot file (disk full, no privilege) means cached.
+/// last handle is gone can it change, because the kernel refuses (EIO) a file that is open both ways or through two
+/// ids. The choice: passthrough if the hot file is there; programs and files up to 4 MiB wait for it to be filled;
+/// larger ones begin cached while it is filled in the background. No hot file (disk full, no privilege) means cached.
 ///
 /// Threads: all functions may be called concurrently. Locks: `mutex_` is a leaf; the tier is never called under it,
 ///          because the tier calls `let_go` under its own locks.
@@ -63,7 +63,8 @@ class OpenFiles {
   };
   void restore() REQUIRES(mutex_);
   /// Chooses the mode, records the handle and answers. `hot` may be null.
-  void finish(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot, Reply reply) EXCLUDES(mutex_);
+  void finish(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot, Reply reply)
+      EXCLUDES(mutex_);
   Result<HandleTable::Begun> begin(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot)
       REQUIRES(mutex_);
   bool is_open(NodeId node) const EXCLUDES(mutex_);

@@ -79,7 +79,9 @@ void listxattr(Filesystem& filesystem, const Request& request, Reply reply) {
   filesystem.listxattr(request, in.size, std::move(reply));
 }
 
-void releasedir(Filesystem&, const Request&, Reply reply) { reply.done(); }  // directories are read without state
+void releasedir(Filesystem&, const Request&, Reply reply) {
+  reply.done();
+}  // directories are read without state
 
 constexpr auto make_table() {
   std::array<Operation, kOpcodes> table{};
@@ -113,22 +115,39 @@ constexpr auto make_table() {
 
   // The kernel checks permissions itself (default_permissions), has nothing to flush or sync here, keeps locks of its
   // own, and remembers each of these answers.
-  for (const auto& [opcode, name] : {std::pair{Opcode::access, "ACCESS"}, {Opcode::flush, "FLUSH"},
-                                     {Opcode::fsync, "FSYNC"}, {Opcode::fsyncdir, "FSYNCDIR"},
-                                     {Opcode::syncfs, "SYNCFS"}, {Opcode::getlk, "GETLK"}, {Opcode::setlk, "SETLK"},
-                                     {Opcode::setlkw, "SETLKW"}, {Opcode::bmap, "BMAP"}, {Opcode::ioctl, "IOCTL"},
-                                     {Opcode::poll, "POLL"}, {Opcode::notify_reply, "NOTIFY_REPLY"},
+  for (const auto& [opcode, name] : {std::pair{Opcode::access, "ACCESS"},
+                                     {Opcode::flush, "FLUSH"},
+                                     {Opcode::fsync, "FSYNC"},
+                                     {Opcode::fsyncdir, "FSYNCDIR"},
+                                     {Opcode::syncfs, "SYNCFS"},
+                                     {Opcode::getlk, "GETLK"},
+                                     {Opcode::setlk, "SETLK"},
+                                     {Opcode::setlkw, "SETLKW"},
+                                     {Opcode::bmap, "BMAP"},
+                                     {Opcode::ioctl, "IOCTL"},
+                                     {Opcode::poll, "POLL"},
+                                     {Opcode::notify_reply, "NOTIFY_REPLY"},
                                      {Opcode::setupmapping, "SETUPMAPPING"},
                                      {Opcode::removemapping, "REMOVEMAPPING"}}) {
     row(opcode, {name, nullptr, ENOSYS});
   }
-  for (const auto& [opcode, name] :
-       {std::pair{Opcode::setattr, "SETATTR"}, {Opcode::symlink, "SYMLINK"}, {Opcode::mknod, "MKNOD"},
-        {Opcode::mkdir, "MKDIR"}, {Opcode::unlink, "UNLINK"}, {Opcode::rmdir, "RMDIR"}, {Opcode::rename, "RENAME"},
-        {Opcode::rename2, "RENAME2"}, {Opcode::link, "LINK"}, {Opcode::write, "WRITE"}, {Opcode::create, "CREATE"},
-        {Opcode::tmpfile, "TMPFILE"}, {Opcode::setxattr, "SETXATTR"}, {Opcode::removexattr, "REMOVEXATTR"},
-        {Opcode::fallocate, "FALLOCATE"}, {Opcode::copy_file_range, "COPY_FILE_RANGE"},
-        {Opcode::copy_file_range_64, "COPY_FILE_RANGE_64"}}) {
+  for (const auto& [opcode, name] : {std::pair{Opcode::setattr, "SETATTR"},
+                                     {Opcode::symlink, "SYMLINK"},
+                                     {Opcode::mknod, "MKNOD"},
+                                     {Opcode::mkdir, "MKDIR"},
+                                     {Opcode::unlink, "UNLINK"},
+                                     {Opcode::rmdir, "RMDIR"},
+                                     {Opcode::rename, "RENAME"},
+                                     {Opcode::rename2, "RENAME2"},
+                                     {Opcode::link, "LINK"},
+                                     {Opcode::write, "WRITE"},
+                                     {Opcode::create, "CREATE"},
+                                     {Opcode::tmpfile, "TMPFILE"},
+                                     {Opcode::setxattr, "SETXATTR"},
+                                     {Opcode::removexattr, "REMOVEXATTR"},
+                                     {Opcode::fallocate, "FALLOCATE"},
+                                     {Opcode::copy_file_range, "COPY_FILE_RANGE"},
+                                     {Opcode::copy_file_range_64, "COPY_FILE_RANGE_64"}}) {
     row(opcode, {name, nullptr, EROFS});
   }
   return table;

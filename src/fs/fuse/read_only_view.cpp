@@ -15,7 +15,9 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-tl::unexpected<Error> stale() { return fail(Error{Errc::invalid_argument, "no such node", ESTALE}); }
+tl::unexpected<Error> stale() {
+  return fail(Error{Errc::invalid_argument, "no such node", ESTALE});
+}
 
 void refuse(Reply& reply, const Error& error) {
   if (error.code == Errc::corrupt || error.code == Errc::io) log::error("{}", to_string(error));
@@ -44,14 +46,18 @@ void answer_xattr(Reply& reply, std::string_view value, std::uint32_t size) {
   }
 }
 
-bool for_writing(std::uint32_t flags) { return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0; }
+bool for_writing(std::uint32_t flags) {
+  return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+}
 
-bool has_content(const Inode& inode) { return inode.body == Body::content; }
+bool has_content(const Inode& inode) {
+  return inode.body == Body::content;
+}
 
 }  // namespace
 
-ReadOnlyView::ReadOnlyView(const ViewParts& parts, std::shared_ptr<TreeSource> trees, std::shared_ptr<OpenFiles> open_files,
-                           std::optional<TreeId> root, bool want_passthrough)
+ReadOnlyView::ReadOnlyView(const ViewParts& parts, std::shared_ptr<TreeSource> trees,
+                           std::shared_ptr<OpenFiles> open_files, std::optional<TreeId> root, bool want_passthrough)
     : parts_{parts},
       trees_{std::move(trees)},
       open_files_{std::move(open_files)},
@@ -60,8 +66,7 @@ ReadOnlyView::ReadOnlyView(const ViewParts& parts, std::shared_ptr<TreeSource> t
       sparse_{parts.contents} {}
 
 std::uint64_t ReadOnlyView::features() const {
-  std::uint64_t wanted =
-      abi::feature::kNoOpenSupport | abi::feature::kNoOpendirSupport | abi::feature::kExportSupport;
+  std::uint64_t wanted = abi::feature::kNoOpenSupport | abi::feature::kNoOpendirSupport | abi::feature::kExportSupport;
   if (want_passthrough_) wanted |= abi::feature::kPassthrough;
   return wanted;
 }
@@ -129,8 +134,8 @@ void ReadOnlyView::lookup(const Request& request, std::string_view name, Reply r
   if (!*inode) {
     const bool entry_without_inode = name != "." && name != "..";
     return refuse(reply, entry_without_inode
-                             ? Error{Errc::corrupt, "layer " + std::to_string(parent->tree->reader.layer()) + ", inode " +
-                                                        std::to_string(child) + " is missing"}
+                             ? Error{Errc::corrupt, "layer " + std::to_string(parent->tree->reader.layer()) +
+                                                        ", inode " + std::to_string(child) + " is missing"}
                              : Error{Errc::invalid_argument, "no such node", ESTALE});
   }
   reply.value(entry(*parent->tree, child, **inode));

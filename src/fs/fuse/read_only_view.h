@@ -28,9 +28,9 @@ struct ViewParts {
 /// file costs one OPEN and one RELEASE that nobody waits for; contents of up to 16 KiB that are no programs are kept by
 /// the page cache, everything else is passed through (OpenFiles decides).
 ///
-/// A mount that shows one image has its tree at node 1 and gives bare inode numbers. A mount of several trees (StoreView
-/// uses this class for them) puts the tree number in front, so that no two files look like one.
-/// Threads: all operations may be called concurrently.
+/// A mount that shows one image has its tree at node 1 and gives bare inode numbers. A mount of several trees
+/// (StoreView uses this class for them) puts the tree number in front, so that no two files look like one. Threads: all
+/// operations may be called concurrently.
 class ReadOnlyView final : public Filesystem {
  public:
   /// Contents up to this size lie in Cosmic Packs unless they are programs: cheaper to send than to pass through.
@@ -69,8 +69,8 @@ class ReadOnlyView final : public Filesystem {
     Ino ino;
     Inode inode;
   };
-  Result<Node> locate(NodeId node) const;   ///< invalid_argument (ESTALE) for ids that name no tree
-  Result<Found> find(NodeId node) const;    ///< … or no inode
+  Result<Node> locate(NodeId node) const;  ///< invalid_argument (ESTALE) for ids that name no tree
+  Result<Found> find(NodeId node) const;   ///< … or no inode
   NodeId node_of(const ImageTree& tree, Ino ino) const;
   std::uint64_t shown_ino(const ImageTree& tree, Ino ino) const;
   Result<void> list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus) const;

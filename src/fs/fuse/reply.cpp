@@ -20,6 +20,8 @@ int Reply::error(int sys_errno) {
   return send(sys_errno, {});
 }
 
-int Reply::bytes(ByteSpan payload) { return send(0, payload); }
+int Reply::bytes(ByteSpan payload) {
+  return send(0, payload);
+}
 
 }  // namespace stellarium::fs::fuse

@@ -23,8 +23,8 @@ class ReplySink {
 /// The duty to answer one request, exactly once. Movable, so that a request that has to wait (a cold miss) is parked
 /// with whoever answers it and no worker waits along. One that is dropped unanswered answers EIO: nothing hangs.
 ///
-/// Keeps the sink, and what belongs to it (connection, view, handle table), alive until it is destroyed, not only until it
-/// is answered: who answers a parked request may still have to note that it was.
+/// Keeps the sink, and what belongs to it (connection, view, handle table), alive until it is destroyed, not only until
+/// it is answered: who answers a parked request may still have to note that it was.
 class Reply {
  public:
   /// `scratch` is resident memory of the receiving worker: room for a payload until the call of the operation returns.
@@ -35,7 +35,9 @@ class Reply {
   ~Reply();
 
   /// Room for the payload; at most as long as the transport allows. Not to be used by a parked reply.
-  MutableByteSpan scratch(std::size_t size) const { return scratch_.first(size < scratch_.size() ? size : scratch_.size()); }
+  MutableByteSpan scratch(std::size_t size) const {
+    return scratch_.first(size < scratch_.size() ? size : scratch_.size());
+  }
   std::size_t max_payload() const { return scratch_.size(); }
 
   /// Each of these answers; the return value is that of ReplySink::send.

@@ -12,8 +12,8 @@
 
 namespace stellarium::fs::fuse {
 
-/// Memory that is resident from the start and stays so, for payloads of replies: while the kernel copies one, a page that
-/// would have to be faulted in makes it answer EIO for us if we are killed just then.
+/// Memory that is resident from the start and stays so, for payloads of replies: while the kernel copies one, a page
+/// that would have to be faulted in makes it answer EIO for us if we are killed just then.
 class LockedMemory {
  public:
   /// Populated; also locked if the process may (else it is resident until the system runs short of memory).
@@ -36,7 +36,8 @@ class ReplyBuffers;
 class ReplyBuffer {
  public:
   ReplyBuffer(ReplyBuffers& pool, LockedMemory memory) : pool_{&pool}, memory_{std::move(memory)} {}
-  ReplyBuffer(ReplyBuffer&& other) noexcept : pool_{std::exchange(other.pool_, nullptr)}, memory_{std::move(other.memory_)} {}
+  ReplyBuffer(ReplyBuffer&& other) noexcept
+      : pool_{std::exchange(other.pool_, nullptr)}, memory_{std::move(other.memory_)} {}
   ReplyBuffer& operator=(ReplyBuffer&&) = delete;
   ~ReplyBuffer();
   MutableByteSpan span() const { return memory_.span(); }

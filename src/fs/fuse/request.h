@@ -33,8 +33,8 @@ class Request {
   ByteSpan arguments_;
 };
 
-/// Takes a request's arguments apart. After the first thing that does not fit, everything fails: ask error() at the end.
-/// Structures are copied out once, so bytes that change meanwhile (shared guest memory) cannot pass a check twice.
+/// Takes a request's arguments apart. After the first thing that does not fit, everything fails: ask error() at the
+/// end. Structures are copied out once, so bytes that change meanwhile (shared guest memory) cannot pass a check twice.
 class Arguments {
  public:
   explicit Arguments(ByteSpan bytes) : rest_{bytes} {}

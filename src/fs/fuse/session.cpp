@@ -50,7 +50,9 @@ Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted) {
   return out;
 }
 
-std::uint64_t features_of(const abi::InitOut& out) { return out.flags | std::uint64_t{out.flags2} << 32; }
+std::uint64_t features_of(const abi::InitOut& out) {
+  return out.flags | std::uint64_t{out.flags2} << 32;
+}
 
 void Session::resume(std::uint64_t features) {
   filesystem_->started(features, true);
@@ -82,12 +84,15 @@ void Session::run(const Request& request, Reply reply) {
     return;
   }
   switch (request.opcode()) {
-    case abi::Opcode::init: init(request, std::move(reply)); return;
+    case abi::Opcode::init:
+      init(request, std::move(reply));
+      return;
     case abi::Opcode::destroy:
       ready_.store(false, std::memory_order_release);
       reply.done();
       return;
-    default: break;
+    default:
+      break;
   }
   if (operation->run == nullptr && operation->refusal == 0) {
     reply.none();

@@ -21,11 +21,17 @@ constexpr Ino kNameBit = Ino{1} << 39;  // set in the numbers of NAME directorie
 constexpr std::uint64_t kBehindDot = 1;
 constexpr std::uint64_t kBehindDotDot = 2;
 
-bool is_listing(const Request& request) { return request.node().tree() == kListingTree; }
+bool is_listing(const Request& request) {
+  return request.node().tree() == kListingTree;
+}
 
-Ino ino_of_name(std::string_view name) { return kNameBit | (name_hash(name) & (kNameBit - 1)); }
+Ino ino_of_name(std::string_view name) {
+  return kNameBit | (name_hash(name) & (kNameBit - 1));
+}
 /// Where a listing goes on behind a name: above the offsets of "." and "..", and positive as loff_t.
-std::uint64_t offset_of_name(std::string_view name) { return make_cookie(name_hash(name), 0); }
+std::uint64_t offset_of_name(std::string_view name) {
+  return make_cookie(name_hash(name), 0);
+}
 
 Inode listing_inode(const Timespec& changed) {
   Inode inode;

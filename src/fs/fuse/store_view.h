@@ -10,8 +10,8 @@ namespace stellarium::fs::fuse {
 
 /// The whole store as a tree: images/NAME/TAG/….
 ///
-/// The listing directories belong to tree 0 and are computed from the catalog at each request: time-out 0, never cached,
-/// so that an image is visible as soon as it was imported. Below a tag, ReadOnlyView answers.
+/// The listing directories belong to tree 0 and are computed from the catalog at each request: time-out 0, never
+/// cached, so that an image is visible as soon as it was imported. Below a tag, ReadOnlyView answers.
 ///
 /// Nodes of tree 0: 1 the root, 2 `images`, and for a NAME its hash, so that a restarted server finds it again. Two
 /// names of one hash (1 in 5·10^11 for a pair) are refused: the later one is not shown, and the log says so.
@@ -41,16 +41,17 @@ class StoreView final : public Filesystem {
   /// One listing directory: its own inode, and what is in it by resume offset.
   struct Child {
     std::string name;
-    Ino ino = 0;          ///< of tree 0; 0 if the child is an image
-    ImageName image;      ///< that image
-    Timespec changed;     ///< as in Directory
+    Ino ino = 0;       ///< of tree 0; 0 if the child is an image
+    ImageName image;   ///< that image
+    Timespec changed;  ///< as in Directory
   };
   struct Directory {
     Ino parent = 0;
-    Timespec changed;     ///< when the newest image below was made
+    Timespec changed;  ///< when the newest image below was made
     std::map<std::uint64_t, Child> children;
   };
-  [[nodiscard]] Result<Directory> directory(NodeId node) const;  ///< not_found (ENOENT) when the last image of a name went
+  [[nodiscard]] Result<Directory> directory(
+      NodeId node) const;  ///< not_found (ENOENT) when the last image of a name went
   [[nodiscard]] Result<abi::EntryOut> entry(const Child& child) const;
 
   ViewParts parts_;

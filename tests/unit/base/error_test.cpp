@@ -9,7 +9,9 @@
 namespace stellarium {
 namespace {
 
-Result<int> inner() { return fail(Errc::corrupt, "frame 7 is short"); }
+Result<int> inner() {
+  return fail(Errc::corrupt, "frame 7 is short");
+}
 Result<int> outer() {
   Result<int> value = inner();
   if (!value) return fail(value.error(), "reading chunk ab");
@@ -30,7 +32,9 @@ TEST(Error, KeepsTheErrnoOfTheFailedCall) {
   EXPECT_EQ(to_string(full.error()), "writing: No space left on device");
 }
 
-TEST(Error, NeverShowsDamageAsAnythingButEIO) { EXPECT_EQ(errno_of(Error{Errc::corrupt, "", ENOENT}), EIO); }
+TEST(Error, NeverShowsDamageAsAnythingButEIO) {
+  EXPECT_EQ(errno_of(Error{Errc::corrupt, "", ENOENT}), EIO);
+}
 
 }  // namespace
 }  // namespace stellarium

@@ -123,7 +123,7 @@ TEST(Chunker, ZerosThatDoNotExistAreCutAsRealOnes) {
     const std::size_t zeros = random() % 12'000;
     const auto after = random_bytes(random(), random() % 6000);
     std::vector<std::byte> real = before;
-    real.resize(real.size() + zeros);
+    real.insert(real.end(), zeros, std::byte{0});
     real.insert(real.end(), after.begin(), after.end());
 
     Chunker chunker{kSmall};

@@ -150,7 +150,9 @@ TEST_F(HandleTableTest, RefusesWhatIsNoTableOfThisMount) {
   EXPECT_NE(refused.error().context.find("version 2"), std::string::npos);
 }
 
-TEST_F(HandleTableTest, CannotBeShrunkUnderItsReaders) { EXPECT_EQ(::ftruncate(fd_.get(), 0), -1); }
+TEST_F(HandleTableTest, CannotBeShrunkUnderItsReaders) {
+  EXPECT_EQ(::ftruncate(fd_.get(), 0), -1);
+}
 
 TEST_F(HandleTableTest, DropsRecordsThatWereOverwritten) {
   { ASSERT_TRUE(open().begin(handle(100))); }

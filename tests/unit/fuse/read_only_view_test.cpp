@@ -187,7 +187,9 @@ TEST_F(ReadOnlyViewTest, TellsTheSizeOfAttributesBeforeGivingThem) {
   EXPECT_EQ(get(4).error, ERANGE);
   EXPECT_EQ(get(5).payload, "value");
   EXPECT_EQ(view_.ask(Opcode::listxattr, node(ino), bytes_of(abi::GetxattrIn{3, 0})).error, ERANGE);
-  EXPECT_EQ(view_.ask(Opcode::getxattr, node(etc_), bytes_of(abi::GetxattrIn{9, 0}) + test::make_name("user.one")).error, ENODATA);
+  EXPECT_EQ(
+      view_.ask(Opcode::getxattr, node(etc_), bytes_of(abi::GetxattrIn{9, 0}) + test::make_name("user.one")).error,
+      ENODATA);
 }
 
 TEST_F(ReadOnlyViewTest, SeeksToHolesAndRefusesNonsense) {

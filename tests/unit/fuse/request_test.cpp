@@ -12,7 +12,9 @@ namespace {
 using test::bytes_of;
 using test::make_request;
 
-Arguments arguments_of(const std::string& bytes) { return Arguments{as_bytes(bytes)}; }
+Arguments arguments_of(const std::string& bytes) {
+  return Arguments{as_bytes(bytes)};
+}
 
 TEST(Request, TakesAWellFormedMessageApart) {
   const std::string message = make_request(abi::Opcode::lookup, 7, 9 | abi::kResentBit, "etc");

@@ -142,10 +142,10 @@ TEST_F(SessionTest, AnswersUnknownOpcodesWithENOSYS) {
 
 TEST_F(SessionTest, RefusesEveryRequestThatWrites) {
   begin();
-  for (const Opcode opcode : {Opcode::setattr, Opcode::symlink, Opcode::mknod, Opcode::mkdir, Opcode::unlink, Opcode::rmdir,
-                              Opcode::rename, Opcode::rename2, Opcode::link, Opcode::write, Opcode::create, Opcode::tmpfile,
-                              Opcode::setxattr, Opcode::removexattr, Opcode::fallocate, Opcode::copy_file_range,
-                              Opcode::copy_file_range_64}) {
+  for (const Opcode opcode :
+       {Opcode::setattr, Opcode::symlink, Opcode::mknod, Opcode::mkdir, Opcode::unlink, Opcode::rmdir, Opcode::rename,
+        Opcode::rename2, Opcode::link, Opcode::write, Opcode::create, Opcode::tmpfile, Opcode::setxattr,
+        Opcode::removexattr, Opcode::fallocate, Opcode::copy_file_range, Opcode::copy_file_range_64}) {
     EXPECT_EQ(ask(make_request(opcode, 1, 4, std::string(200, '\xff'))).error, EROFS);
   }
 }
@@ -155,16 +155,16 @@ TEST_F(SessionTest, ForgettingTakesNoAnswerWhateverItClaims) {
   for (const std::string& arguments : {std::string{}, bytes_of(abi::ForgetIn{~0ull}), std::string(7, 'x')}) {
     session_.handle(as_bytes(make_request(Opcode::forget, 12345, 4, arguments)), sink_, scratch_);
   }
-  session_.handle(as_bytes(make_request(Opcode::batch_forget, 0, 4, bytes_of(abi::BatchForgetIn{0xffffffffu, 0}))), sink_,
-                  scratch_);
+  session_.handle(as_bytes(make_request(Opcode::batch_forget, 0, 4, bytes_of(abi::BatchForgetIn{0xffffffffu, 0}))),
+                  sink_, scratch_);
   EXPECT_TRUE(sink_->take().empty());
 }
 
 TEST_F(SessionTest, RefusesArgumentsThatAreCutShort) {
   begin();
-  for (const Opcode opcode : {Opcode::lookup, Opcode::getattr, Opcode::statx, Opcode::open, Opcode::read, Opcode::lseek,
-                              Opcode::release, Opcode::opendir, Opcode::readdir, Opcode::readdirplus, Opcode::getxattr,
-                              Opcode::listxattr}) {
+  for (const Opcode opcode :
+       {Opcode::lookup, Opcode::getattr, Opcode::statx, Opcode::open, Opcode::read, Opcode::lseek, Opcode::release,
+        Opcode::opendir, Opcode::readdir, Opcode::readdirplus, Opcode::getxattr, Opcode::listxattr}) {
     EXPECT_EQ(ask(make_request(opcode, 1, 4, "abc")).error, EINVAL) << static_cast<int>(opcode);
   }
 }

@@ -30,7 +30,8 @@ class StoreViewTest : public testing::Test {
   }
   std::vector<std::string> list(std::uint64_t node) {
     std::vector<std::string> names;
-    for (const auto& entry : entries_of(view_.read(Opcode::readdirplus, node, 0, 65'536).payload, true)) names.push_back(entry.name);
+    for (const auto& entry : entries_of(view_.read(Opcode::readdirplus, node, 0, 65'536).payload, true))
+      names.push_back(entry.name);
     std::ranges::sort(names);
     return names;
   }

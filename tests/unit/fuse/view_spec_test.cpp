@@ -27,8 +27,8 @@ TEST(ViewSpec, OfTheWholeStoreComesBackAsItWas) {
 }
 
 TEST(ViewSpec, RefusesEverythingElse) {
-  for (const char* text : {"", "store ", "image", "image 1", "image 1 2", "image 1 2 ", "image x 2 debian:12", "image 1 99999999999 a:b",
-                           "image -1 2 a:b", "image 1 2 ../etc:b", "volume 1 2 a:b"}) {
+  for (const char* text : {"", "store ", "image", "image 1", "image 1 2", "image 1 2 ", "image x 2 debian:12",
+                           "image 1 99999999999 a:b", "image -1 2 a:b", "image 1 2 ../etc:b", "volume 1 2 a:b"}) {
     const auto spec = ViewSpec::decode(text);
     EXPECT_FALSE(spec) << text;
   }

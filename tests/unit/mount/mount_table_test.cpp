@@ -23,7 +23,8 @@ TEST(MountTable, UnescapesBlanksTabsNewlinesAndBackslashes) {
 }
 
 TEST(MountTable, IgnoresLinesOfAnotherShape) {
-  for (const char* line : {"", "1 2 0:3 / /a", "1 2 0:3 / /a rw", "1 2 0:3 / /a rw -"}) EXPECT_FALSE(parse_mountinfo(line)) << line;
+  for (const char* line : {"", "1 2 0:3 / /a", "1 2 0:3 / /a rw", "1 2 0:3 / /a rw -"})
+    EXPECT_FALSE(parse_mountinfo(line)) << line;
 }
 
 TEST(MountTable, FindsTheRootOfThisSystem) {

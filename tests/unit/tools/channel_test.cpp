@@ -101,8 +101,8 @@ TEST(Channel, WhatWasSentBeforeHangingUpIsStillReceived) {
 }
 
 TEST(Channel, FramesThatLieAboutTheirSizeAreRefused) {
-  for (const std::string& bytes : {header(1, 0, 5) + "four", header(1, 0, 3) + "four", header(1, 0, 0xffffffff), header(1, 9, 4) + "four",
-                                   std::string{"short"}, std::string{"\0", 1}}) {
+  for (const std::string& bytes : {header(1, 0, 5) + "four", header(1, 0, 3) + "four", header(1, 0, 0xffffffff),
+                                   header(1, 9, 4) + "four", std::string{"short"}, std::string{"\0", 1}}) {
     const Pair pair = connected();
     send_raw(pair.a, bytes);
     const auto frame = pair.b.receive();

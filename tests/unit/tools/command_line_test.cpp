@@ -35,7 +35,8 @@ Answer answer_to(const std::vector<std::string>& words) {
 }
 
 TEST(CommandLine, ReadsACommandWithItsArguments) {
-  const auto import = options_of<ImportOptions>({"import", "/srv/root", "web:1", "--exclude", "*.o", "--exclude", "tmp", "--rehash"});
+  const auto import =
+      options_of<ImportOptions>({"import", "/srv/root", "web:1", "--exclude", "*.o", "--exclude", "tmp", "--rehash"});
   EXPECT_EQ(import.source, "/srv/root");
   EXPECT_EQ(import.name, "web:1");
   EXPECT_TRUE(import.rehash);
@@ -43,7 +44,8 @@ TEST(CommandLine, ReadsACommandWithItsArguments) {
 }
 
 TEST(CommandLine, TakesGlobalOptionsBeforeAndBehindTheCommand) {
-  for (const auto& words : {std::vector<std::string>{"--json", "--store", "/s", "images"}, {"images", "--json", "--store", "/s"}}) {
+  for (const auto& words :
+       {std::vector<std::string>{"--json", "--store", "/s", "images"}, {"images", "--json", "--store", "/s"}}) {
     GlobalOptions global;
     options_of<ImagesOptions>(words, &global);
     EXPECT_TRUE(global.json);
@@ -51,7 +53,9 @@ TEST(CommandLine, TakesGlobalOptionsBeforeAndBehindTheCommand) {
   }
 }
 
-TEST(CommandLine, TakesASingleDashAsStandardInput) { EXPECT_EQ(options_of<ImportOptions>({"import", "-", "name"}).source, "-"); }
+TEST(CommandLine, TakesASingleDashAsStandardInput) {
+  EXPECT_EQ(options_of<ImportOptions>({"import", "-", "name"}).source, "-");
+}
 
 TEST(CommandLine, TakesWordsBehindTwoDashesAsTheyAre) {
   const auto cat = options_of<CatOptions>({"cat", "--", "web", "--version"});
@@ -79,9 +83,17 @@ TEST(CommandLine, DoesNotRememberTheOptionsOfAnEarlierCommand) {
 }
 
 TEST(CommandLine, AnswersWrongUsageWithOneLineAndCode2) {
-  for (const auto& words : std::vector<std::vector<std::string>>{
-           {}, {"nonsense"}, {"--no-such-flag"}, {"import"}, {"import", "a"}, {"mount"}, {"export", "x"}, {"daemon", "dance"}, {"ls", "a", "b", "c"},
-           {"completion", "csh"}, {"images", "--progress", "loud"}}) {
+  for (const auto& words : std::vector<std::vector<std::string>>{{},
+                                                                 {"nonsense"},
+                                                                 {"--no-such-flag"},
+                                                                 {"import"},
+                                                                 {"import", "a"},
+                                                                 {"mount"},
+                                                                 {"export", "x"},
+                                                                 {"daemon", "dance"},
+                                                                 {"ls", "a", "b", "c"},
+                                                                 {"completion", "csh"},
+                                                                 {"images", "--progress", "loud"}}) {
     const Answer answer = answer_to(words);
     EXPECT_EQ(answer.exit_code, 2);
     EXPECT_THAT(answer.text, testing::StartsWith("stellarium: "));

@@ -15,13 +15,15 @@ TEST(Escape, MakesControlCharactersVisible) {
   EXPECT_EQ(escape(std::string("\0\x1b[2J\x7f", 6)), "\\x00\\x1b[2J\\x7f");
 }
 
-TEST(Escape, IsUnambiguousAboutBackslashes) { EXPECT_EQ(escape("a\\nb"), "a\\\\nb"); }
+TEST(Escape, IsUnambiguousAboutBackslashes) {
+  EXPECT_EQ(escape("a\\nb"), "a\\\\nb");
+}
 
 TEST(Escape, ShowsBytesThatAreNotUtf8) {
   EXPECT_EQ(escape("\xff"), "\\xff");
-  EXPECT_EQ(escape("\xc0\xaf"), "\\xc0\\xaf");          // over-long
+  EXPECT_EQ(escape("\xc0\xaf"), "\\xc0\\xaf");           // over-long
   EXPECT_EQ(escape("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // a surrogate
-  EXPECT_EQ(escape("\xe4\xb8"), "\\xe4\\xb8");          // cut short
+  EXPECT_EQ(escape("\xe4\xb8"), "\\xe4\\xb8");           // cut short
   EXPECT_EQ(escape("\xf5\x80\x80\x80"), "\\xf5\\x80\\x80\\x80");
 }
 

@@ -10,7 +10,9 @@ namespace {
 
 using protocol::Channel;
 
-std::uint16_t wire(LinkType type) { return static_cast<std::uint16_t>(type); }
+std::uint16_t wire(LinkType type) {
+  return static_cast<std::uint16_t>(type);
+}
 
 struct Ends {
   Channel keeper;
@@ -22,7 +24,9 @@ Ends connected() {
   return {Channel{std::move(ends->first)}, KeeperLink{Channel{std::move(ends->second)}}};
 }
 
-UniqueFd null_device() { return UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)}; }
+UniqueFd null_device() {
+  return UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+}
 
 TEST(KeeperLink, TakesOverListenerAndRecords) {
   Ends ends = connected();

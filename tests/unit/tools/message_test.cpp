@@ -44,7 +44,8 @@ TEST(Welcome, SurvivesTheWire) {
 }
 
 TEST(Request, KeepsWordsAsTheBytesTheyAre) {
-  const std::vector<std::string> words{"ls", "", "with space", std::string("nul\0inside", 10), "\xff\xfe", std::string(5000, 'x')};
+  const std::vector<std::string> words{
+      "ls", "", "with space", std::string("nul\0inside", 10), "\xff\xfe", std::string(5000, 'x')};
   const auto request = Request::decode(Request{words, true}.encode());
   ASSERT_TRUE(request);
   EXPECT_EQ(request->words, words);
@@ -106,7 +107,8 @@ TEST(Messages, OfVersion1LookAsReleased) {
   ContentList list;
   list.add({id_of(1), 300, "etc/passwd"});
   frame(MessageType::hello, Hello{.build = "0.1.0"}.encode());
-  frame(MessageType::welcome, Welcome{.build = "0.1.0", .store_uuid = "01234567-89ab-4def-8123-456789abcdef", .server_pid = 4711}.encode());
+  frame(MessageType::welcome,
+        Welcome{.build = "0.1.0", .store_uuid = "01234567-89ab-4def-8123-456789abcdef", .server_pid = 4711}.encode());
   frame(MessageType::request, Request{{"ls", "-l", "web"}, true}.encode());
   frame(MessageType::progress, Progress{.phase = "import", .done = 1000, .total = 70'000, .files = 3}.encode());
   frame(MessageType::contents, list.encode());
@@ -120,10 +122,14 @@ TEST(Messages, CutAnywhereOrLengthenedAreRefused) {
     for (std::size_t size = 0; size < whole.size(); ++size) EXPECT_FALSE(decode(whole.substr(0, size))) << size;
     EXPECT_FALSE(decode(whole + "x"));
   };
-  refuses_all(Hello{.build = "build"}.encode(), [](const std::string& bytes) { return Hello::decode(bytes).has_value(); });
-  refuses_all(Welcome{.build = "b", .store_uuid = "u"}.encode(), [](const std::string& bytes) { return Welcome::decode(bytes).has_value(); });
-  refuses_all(Request{{"ls", "x"}, false}.encode(), [](const std::string& bytes) { return Request::decode(bytes).has_value(); });
-  refuses_all(Progress{.phase = "p", .done = 300}.encode(), [](const std::string& bytes) { return Progress::decode(bytes).has_value(); });
+  refuses_all(Hello{.build = "build"}.encode(),
+              [](const std::string& bytes) { return Hello::decode(bytes).has_value(); });
+  refuses_all(Welcome{.build = "b", .store_uuid = "u"}.encode(),
+              [](const std::string& bytes) { return Welcome::decode(bytes).has_value(); });
+  refuses_all(Request{{"ls", "x"}, false}.encode(),
+              [](const std::string& bytes) { return Request::decode(bytes).has_value(); });
+  refuses_all(Progress{.phase = "p", .done = 300}.encode(),
+              [](const std::string& bytes) { return Progress::decode(bytes).has_value(); });
   refuses_all(list.encode(), [](const std::string& bytes) { return ContentList::decode(bytes).has_value(); });
 }
 

@@ -14,7 +14,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 TEST(ProgressLine, ShowsAmountRateAndTimeLeft) {
-  const std::string line = progress_line({.phase = "import", .done = 50u << 20, .total = 100u << 20, .files = 12}, 5, 200);
+  const std::string line =
+      progress_line({.phase = "import", .done = 50u << 20, .total = 100u << 20, .files = 12}, 5, 200);
   EXPECT_THAT(line, HasSubstr("50 %"));
   EXPECT_THAT(line, HasSubstr("50.0 MiB of 100 MiB"));
   EXPECT_THAT(line, HasSubstr("12 files"));

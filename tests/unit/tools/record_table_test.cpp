@@ -90,8 +90,9 @@ TEST(RecordTable, PassesToTheNextProgramWithEveryDescriptor) {
 }
 
 TEST(RecordTable, RefusesAMalformedHeirloom) {
-  for (const std::string& bytes : {std::string{}, std::string{"STLRKPR1"}, std::string{"STLRKPR2"} + std::string(8, '\0'),
-                                   std::string{"STLRKPR1"} + "\x7f", std::string{"STLRKPR1"} + std::string("\x01\x00\x00\x00\x00\x00", 6)}) {
+  for (const std::string& bytes :
+       {std::string{}, std::string{"STLRKPR1"}, std::string{"STLRKPR2"} + std::string(8, '\0'),
+        std::string{"STLRKPR1"} + "\x7f", std::string{"STLRKPR1"} + std::string("\x01\x00\x00\x00\x00\x00", 6)}) {
     EXPECT_FALSE(RecordTable::inherit(memory_file(bytes).release())) << bytes;
   }
 }

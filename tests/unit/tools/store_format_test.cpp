@@ -14,7 +14,9 @@ namespace {
 
 using testing::HasSubstr;
 
-void write(const std::filesystem::path& file, std::string_view text) { std::ofstream{file} << text; }
+void write(const std::filesystem::path& file, std::string_view text) {
+  std::ofstream{file} << text;
+}
 
 TEST(StoreFormat, OfANewStoreIsReadBack) {
   const test::TempDir temp;
@@ -45,7 +47,8 @@ TEST(StoreFormat, OfAnotherVersionIsRefusedNamingBoth) {
 TEST(StoreFormat, ThatIsMalformedIsCorrupt) {
   for (const std::string text :
        {"", "stellarium store, version 1", "stellarium store, version 1\n", "stellarium store, version 1\nuuid x\n",
-        "stellarium store, version 1\nuuid 01234567-89ab-4def-8123-456789abcdeZ\n", "stellarium store, version 1x\nuuid 01234567-89ab-4def-8123-456789abcdef\n"}) {
+        "stellarium store, version 1\nuuid 01234567-89ab-4def-8123-456789abcdeZ\n",
+        "stellarium store, version 1x\nuuid 01234567-89ab-4def-8123-456789abcdef\n"}) {
     const test::TempDir temp;
     write(temp.path() / "format", text);
     EXPECT_EQ(open_format(system_io(), temp.path()).error().code, Errc::corrupt) << text;
@@ -69,13 +72,17 @@ TEST(MountRecord, SurvivesTheKeeper) {
 }
 
 TEST(MountRecord, FitsBesideItsDescriptorsHoweverLongThePath) {
-  fs::fuse::FuseServer::MountSpec spec{1, std::string(4095, 'p'), {fs::fuse::ViewSpec::Kind::image, {std::string(128, 'n'), std::string(128, 't')}, 5, 6}};
+  fs::fuse::FuseServer::MountSpec spec{
+      1,
+      std::string(4095, 'p'),
+      {fs::fuse::ViewSpec::Kind::image, {std::string(128, 'n'), std::string(128, 't')}, 5, 6}};
   EXPECT_LE(encode_mount(spec).size(), keeper::kMaxBlob);
 }
 
 TEST(MountRecord, CutBeforeItsViewIsRefused) {
   const std::string whole = encode_mount({77, "/mnt", {fs::fuse::ViewSpec::Kind::image, {"web", "1"}, 5, 6}});
-  const std::size_t view = whole.size() - fs::fuse::ViewSpec{fs::fuse::ViewSpec::Kind::image, {"web", "1"}, 5, 6}.encode().size();
+  const std::size_t view =
+      whole.size() - fs::fuse::ViewSpec{fs::fuse::ViewSpec::Kind::image, {"web", "1"}, 5, 6}.encode().size();
   for (std::size_t size = 0; size <= view; ++size) EXPECT_FALSE(decode_mount(whole.substr(0, size))) << size;
 }
 

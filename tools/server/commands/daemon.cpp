@@ -17,12 +17,19 @@ constexpr std::size_t kNamedInComplaint = 3;
 int status(CommandContext& context) {
   const std::size_t mounts = context.mounts.list().size();
   if (context.global.json) {
-    context.io.out(dump(Json{{"schema", 1}, {"running", true}, {"store", text::escape(context.store.dir().string())}, {"uuid", context.store.uuid()},
-                             {"build", protocol::build_id()}, {"pid", ::getpid()}, {"keeper_pid", ::getppid()}, {"mounts", mounts},
+    context.io.out(dump(Json{{"schema", 1},
+                             {"running", true},
+                             {"store", text::escape(context.store.dir().string())},
+                             {"uuid", context.store.uuid()},
+                             {"build", protocol::build_id()},
+                             {"pid", ::getpid()},
+                             {"keeper_pid", ::getppid()},
+                             {"mounts", mounts},
                              {"uptime_seconds", context.control.uptime_seconds()}}));
   } else if (!context.global.quiet) {
-    context.io.out(fmt::format("running: {}, server {}, keeper {}, build {}, {} mounts, up {}\n", text::escape(context.store.dir().string()), ::getpid(),
-                               ::getppid(), protocol::build_id(), mounts, text::format_duration(context.control.uptime_seconds())));
+    context.io.out(fmt::format("running: {}, server {}, keeper {}, build {}, {} mounts, up {}\n",
+                               text::escape(context.store.dir().string()), ::getpid(), ::getppid(),
+                               protocol::build_id(), mounts, text::format_duration(context.control.uptime_seconds())));
   }
   return 0;
 }
@@ -58,9 +65,11 @@ int stop(const cli::DaemonOptions& options, CommandContext& context) {
   const auto mounts = context.mounts.list();
   if (!mounts.empty() && !options.force) {
     std::string named;
-    for (std::size_t i = 0; i < mounts.size() && i < kNamedInComplaint; ++i) named += (named.empty() ? "" : ", ") + mounts[i].mountpoint;
+    for (std::size_t i = 0; i < mounts.size() && i < kNamedInComplaint; ++i)
+      named += (named.empty() ? "" : ", ") + mounts[i].mountpoint;
     if (mounts.size() > kNamedInComplaint) named += fmt::format(" and {} more", mounts.size() - kNamedInComplaint);
-    return context.io.complain(Error{Errc::busy, "the daemon serves " + named + ": unmount first, or stop with --unmount or --force", 0});
+    return context.io.complain(
+        Error{Errc::busy, "the daemon serves " + named + ": unmount first, or stop with --unmount or --force", 0});
   }
   context.control.end(keeper::Ending::stop);
   return 0;
@@ -71,11 +80,18 @@ int stop(const cli::DaemonOptions& options, CommandContext& context) {
 int run(const cli::DaemonOptions& options, CommandContext& context) {
   switch (options.action) {
     case Action::start:
-    case Action::status: return status(context);
-    case Action::mounts: return list_mounts(context);
-    case Action::stop: return stop(options, context);
-    case Action::restart: context.control.end(keeper::Ending::restart); return 0;
-    case Action::upgrade: context.control.end(keeper::Ending::upgrade); return 0;
+    case Action::status:
+      return status(context);
+    case Action::mounts:
+      return list_mounts(context);
+    case Action::stop:
+      return stop(options, context);
+    case Action::restart:
+      context.control.end(keeper::Ending::restart);
+      return 0;
+    case Action::upgrade:
+      context.control.end(keeper::Ending::upgrade);
+      return 0;
   }
   return 1;
 }

@@ -4,13 +4,15 @@
 #include "tools/server/image.h"
 #include "tools/server/json.h"
 
-// Compares two images by walking both trees side by side, names in byte order. Subtrees are never skipped: an image holds no hash of a directory.
+// Compares two images by walking both trees side by side, names in byte order. Subtrees are never skipped: an image
+// holds no hash of a directory.
 namespace stellarium::server {
 namespace {
 
 class Comparison {
  public:
-  Comparison(const OpenImage& before, const OpenImage& after, CommandContext& context) : before_{before.reader}, after_{after.reader}, context_{context} {
+  Comparison(const OpenImage& before, const OpenImage& after, CommandContext& context)
+      : before_{before.reader}, after_{after.reader}, context_{context} {
     if (context.global.json) json_.emplace(context.io, "changes");
   }
 
@@ -75,7 +77,8 @@ class Comparison {
     if (a.mtime != b.mtime) what.emplace_back("mtime");
     if (a.rdev != b.rdev) what.emplace_back("device");
     const bool link = S_ISLNK(a.mode);
-    if (a.body != b.body || a.inline_bytes != b.inline_bytes || a.content != b.content) what.emplace_back(link ? "target" : "content");
+    if (a.body != b.body || a.inline_bytes != b.inline_bytes || a.content != b.content)
+      what.emplace_back(link ? "target" : "content");
     if (!S_ISDIR(a.mode) && a.nlink != b.nlink) what.emplace_back("links");
     return what;
   }
@@ -97,7 +100,8 @@ class Comparison {
     }
     std::string list;
     for (const std::string& each : what) list += (list.empty() ? " (" : ", ") + each;
-    context_.io.out(std::string{change} + std::string(9 - std::strlen(change), ' ') + text::escape(path) + (list.empty() ? "" : list + ")") + "\n");
+    context_.io.out(std::string{change} + std::string(9 - std::strlen(change), ' ') + text::escape(path) +
+                    (list.empty() ? "" : list + ")") + "\n");
   }
 
   const fs::LayerReader &before_, &after_;

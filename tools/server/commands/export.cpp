@@ -16,7 +16,8 @@ int run(const cli::ExportOptions& options, CommandContext& context) {
     return !io.cancelled();
   };
   if (auto written = fs::export_tar(image->reader, context.store.tier(), *stream, progress); !written) {
-    return io.complain(Error{written.error().code, "export of " + options.ref + ": " + written.error().context, written.error().sys_errno});
+    return io.complain(Error{written.error().code, "export of " + options.ref + ": " + written.error().context,
+                             written.error().sys_errno});
   }
   return 0;
 }

@@ -9,7 +9,8 @@
 #include "tools/server/json.h"
 #include "tools/text/units.h"
 
-// fsck(8)'s exit codes: 0 sound, 1 repaired, 4 damage left, 8 could not check. A store whose database cannot be opened is repaired elsewhere (repair.h).
+// fsck(8)'s exit codes: 0 sound, 1 repaired, 4 damage left, 8 could not check. A store whose database cannot be opened
+// is repaired elsewhere (repair.h).
 namespace stellarium::server {
 namespace {
 
@@ -21,21 +22,26 @@ struct LostFile {
   std::string image, path;
 };
 
-/// Which files of which images need chunks that cannot be delivered. Contents that many files share are looked into once.
+/// Which files of which images need chunks that cannot be delivered. Contents that many files share are looked into
+/// once.
 class DamageMap {
  public:
-  /// `complete`: `damaged` holds every damaged chunk; else each chunk is also looked up, because the index could not be walked to its end.
-  DamageMap(CommandContext& context, const ChunkSet& damaged, bool complete) : context_{context}, damaged_{damaged}, complete_{complete} {}
+  /// `complete`: `damaged` holds every damaged chunk; else each chunk is also looked up, because the index could not be
+  /// walked to its end.
+  DamageMap(CommandContext& context, const ChunkSet& damaged, bool complete)
+      : context_{context}, damaged_{damaged}, complete_{complete} {}
 
   Result<std::vector<LostFile>> files() {
     const auto images = context_.store.catalog().list();
     if (!images) return fail(images.error());
     std::vector<LostFile> lost;
     for (const fs::Image& image : *images) {
-      if (is_lost(image.manifest, image.manifest_size)) lost.push_back({image.name.text(), "(layer object: the image still works, a rebuild would lose it)"});
+      if (is_lost(image.manifest, image.manifest_size))
+        lost.push_back({image.name.text(), "(layer object: the image still works, a rebuild would lose it)"});
       const fs::LayerReader reader{context_.store.database(), image.layer};
       const auto visit = [&](const Visited& visited) {
-        if (visited.inode.body == fs::Body::content && is_lost(visited.inode.content, visited.inode.size)) lost.push_back({image.name.text(), visited.path});
+        if (visited.inode.body == fs::Body::content && is_lost(visited.inode.content, visited.inode.size))
+          lost.push_back({image.name.text(), visited.path});
         return !context_.io.cancelled();
       };
       // One damaged record does not hide the others: a directory that cannot be listed stands for everything below it.
@@ -64,7 +70,8 @@ class DamageMap {
     if (known != known_.end()) return known->second;
     const auto recipe = context_.store.contents().recipe(content, size);
     // A recipe that cannot be read loses the file as well.
-    const bool lost = !recipe || std::ranges::any_of(recipe->entries, [&](const auto& entry) { return is_lost(entry.id); });
+    const bool lost =
+        !recipe || std::ranges::any_of(recipe->entries, [&](const auto& entry) { return is_lost(entry.id); });
     known_.emplace(content, lost);
     return lost;
   }
@@ -85,8 +92,14 @@ struct Findings {
 void print(const Findings& findings, CommandContext& context) {
   const auto& contents = findings.contents;
   if (context.global.json) {
-    Json out{{"schema", 1}, {"sound", findings.damage.empty()}, {"segments", contents.segments}, {"frames", contents.frames}, {"chunks", contents.chunks},
-             {"bytes", contents.bytes}, {"damage", Json::array()}, {"files", Json::array()}};
+    Json out{{"schema", 1},
+             {"sound", findings.damage.empty()},
+             {"segments", contents.segments},
+             {"frames", contents.frames},
+             {"chunks", contents.chunks},
+             {"bytes", contents.bytes},
+             {"damage", Json::array()},
+             {"files", Json::array()}};
     for (const std::string& line : findings.damage) out["damage"].push_back(text::escape(line));
     for (const LostFile& file : findings.lost) {
       Json entry{{"image", file.image}};
@@ -97,11 +110,14 @@ void print(const Findings& findings, CommandContext& context) {
     return;
   }
   for (const std::string& line : findings.damage) context.io.out("damage: " + text::escape(line) + "\n");
-  for (const LostFile& file : findings.lost) context.io.out(fmt::format("lost:   {} {}\n", file.image, text::escape(file.path)));
+  for (const LostFile& file : findings.lost)
+    context.io.out(fmt::format("lost:   {} {}\n", file.image, text::escape(file.path)));
   if (context.global.quiet) return;
-  context.io.out(fmt::format("{} segments, {} frames, {} chunks, {}: {}\n", contents.segments, contents.frames, contents.chunks,
-                             text::format_bytes(contents.bytes),
-                             findings.damage.empty() ? "sound" : fmt::format("{} places damaged, {} files lost", findings.damage.size(), findings.lost.size())));
+  context.io.out(fmt::format("{} segments, {} frames, {} chunks, {}: {}\n", contents.segments, contents.frames,
+                             contents.chunks, text::format_bytes(contents.bytes),
+                             findings.damage.empty() ? "sound"
+                                                     : fmt::format("{} places damaged, {} files lost",
+                                                                   findings.damage.size(), findings.lost.size())));
 }
 
 }  // namespace
@@ -114,7 +130,8 @@ int run(const cli::FsckOptions& options, CommandContext& context) {
   };
   Findings findings;
   if (options.deep) {
-    if (auto verified = context.store.database().verify(); !verified) findings.damage.push_back("database: " + to_string(verified.error()));
+    if (auto verified = context.store.database().verify(); !verified)
+      findings.damage.push_back("database: " + to_string(verified.error()));
   }
   auto report = context.store.contents().check(options.deep, progress);
   if (io.cancelled()) return kCouldNotCheck;
@@ -138,7 +155,8 @@ int run(const cli::FsckOptions& options, CommandContext& context) {
   findings.lost = std::move(*lost);
   findings.damage.insert(findings.damage.end(), map.damaged_records().begin(), map.damaged_records().end());
   if (io.cancelled()) return kCouldNotCheck;
-  if (!findings.lost.empty() && findings.damage.empty()) findings.damage.emplace_back("records of files that cannot be followed to their contents");
+  if (!findings.lost.empty() && findings.damage.empty())
+    findings.damage.emplace_back("records of files that cannot be followed to their contents");
   print(findings, context);
   return findings.damage.empty() ? kSound : kDamaged;
 }

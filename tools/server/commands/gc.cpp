@@ -25,11 +25,13 @@ int run(const cli::GcOptions& options, CommandContext& context) {
     if (!swept) return io.complain(swept.error());
     records = *swept;
   }
-  auto report = store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty, shown(io, "gc", false));
+  auto report = store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty,
+                                         shown(io, "gc", false));
   if (!report) return io.complain(report.error());
   std::optional<cas::ContentStore::RecompressReport> packed;
   if (options.level != 0 && !options.dry_run) {
-    auto done = store.contents().recompress(store.catalog().live_contents(), options.level, shown(io, "recompress", true));
+    auto done =
+        store.contents().recompress(store.catalog().live_contents(), options.level, shown(io, "recompress", true));
     if (!done) return io.complain(done.error());
     packed = *done;
   }
@@ -46,16 +48,20 @@ int run(const cli::GcOptions& options, CommandContext& context) {
              {"freed_bytes", report->freed_bytes},
              {"segments_removed", report->segments_removed},
              {"records_removed", records}};
-    if (packed) out["recompressed"] = {{"bytes_before", packed->bytes_before}, {"bytes_after", packed->bytes_after}, {"frames", packed->frames}};
+    if (packed)
+      out["recompressed"] = {
+          {"bytes_before", packed->bytes_before}, {"bytes_after", packed->bytes_after}, {"frames", packed->frames}};
     io.out(dump(out));
     return 0;
   }
-  io.out(fmt::format("{} chunks live, {} dead ({}); {}{}\n", report->live_chunks, report->dead_chunks, text::format_bytes(report->dead_bytes),
-                     options.dry_run ? "nothing was freed (dry run)" : "freed " + text::format_bytes(report->freed_bytes),
-                     report->segments_removed == 0 ? "" : fmt::format(", {} segments removed", report->segments_removed)));
+  io.out(
+      fmt::format("{} chunks live, {} dead ({}); {}{}\n", report->live_chunks, report->dead_chunks,
+                  text::format_bytes(report->dead_bytes),
+                  options.dry_run ? "nothing was freed (dry run)" : "freed " + text::format_bytes(report->freed_bytes),
+                  report->segments_removed == 0 ? "" : fmt::format(", {} segments removed", report->segments_removed)));
   if (packed) {
-    io.out(fmt::format("recompressed {} frames: {} before, {} after\n", packed->frames, text::format_bytes(packed->bytes_before),
-                       text::format_bytes(packed->bytes_after)));
+    io.out(fmt::format("recompressed {} frames: {} before, {} after\n", packed->frames,
+                       text::format_bytes(packed->bytes_before), text::format_bytes(packed->bytes_after)));
   }
   return 0;
 }

@@ -10,8 +10,13 @@ namespace stellarium::server {
 namespace {
 
 Json as_json(const fs::Image& image) {
-  Json out{{"name", image.name.name},      {"tag", image.name.tag}, {"manifest", image.manifest.hex()}, {"manifest_size", image.manifest_size},
-           {"files", image.files},         {"bytes", image.bytes},  {"created", time_of(image.created)}};
+  Json out{{"name", image.name.name},
+           {"tag", image.name.tag},
+           {"manifest", image.manifest.hex()},
+           {"manifest_size", image.manifest_size},
+           {"files", image.files},
+           {"bytes", image.bytes},
+           {"created", time_of(image.created)}};
   put_name(out, "source", image.source);
   return out;
 }
@@ -33,8 +38,9 @@ int run(const cli::ImagesOptions&, CommandContext& context) {
   }
   context.io.out(fmt::format("{:<32} {:>10} {:>10}  {:<19}  {}\n", "IMAGE", "FILES", "SIZE", "CREATED", "MANIFEST"));
   for (const fs::Image& image : *images) {
-    context.io.out(fmt::format("{:<32} {:>10} {:>10}  {:<19}  {}\n", image.name.text(), image.files, text::format_bytes(image.bytes),
-                               text::format_time(image.created.seconds), image.manifest.hex().substr(0, 16)));
+    context.io.out(fmt::format("{:<32} {:>10} {:>10}  {:<19}  {}\n", image.name.text(), image.files,
+                               text::format_bytes(image.bytes), text::format_time(image.created.seconds),
+                               image.manifest.hex().substr(0, 16)));
   }
   return 0;
 }
@@ -45,7 +51,8 @@ int run(const cli::InfoOptions& options, CommandContext& context) {
   const fs::Image& image = opened->image;
   std::vector<std::string> mounted;
   for (const auto& mount : context.mounts.list()) {
-    if (mount.view.kind == fs::fuse::ViewSpec::Kind::image && mount.view.layer == image.layer) mounted.push_back(mount.mountpoint);
+    if (mount.view.kind == fs::fuse::ViewSpec::Kind::image && mount.view.layer == image.layer)
+      mounted.push_back(mount.mountpoint);
   }
   if (context.global.json) {
     Json out{{"schema", 1}};
@@ -56,9 +63,11 @@ int run(const cli::InfoOptions& options, CommandContext& context) {
     context.io.out(dump(out));
     return 0;
   }
-  context.io.out(fmt::format("image     {}\nmanifest  {} ({})\nfiles     {}\nsize      {} ({} bytes)\ncreated   {}\nsource    {}\n", image.name.text(),
-                             image.manifest.hex(), text::format_bytes(image.manifest_size), image.files, text::format_bytes(image.bytes), image.bytes,
-                             text::format_time(image.created.seconds), image.source.empty() ? "-" : text::escape(image.source)));
+  context.io.out(fmt::format(
+      "image     {}\nmanifest  {} ({})\nfiles     {}\nsize      {} ({} bytes)\ncreated   {}\nsource    {}\n",
+      image.name.text(), image.manifest.hex(), text::format_bytes(image.manifest_size), image.files,
+      text::format_bytes(image.bytes), image.bytes, text::format_time(image.created.seconds),
+      image.source.empty() ? "-" : text::escape(image.source)));
   for (const std::string& where : mounted) context.io.out("mounted   " + text::escape(where) + "\n");
   return 0;
 }
@@ -71,7 +80,10 @@ int run(const cli::HistoryOptions& options, CommandContext& context) {
   if (context.global.json) {
     JsonListing listing{context.io, "events"};
     for (const auto& event : *events) {
-      Json entry{{"when", time_of(event.when)}, {"what", event.what}, {"image", event.name.text()}, {"manifest", event.manifest.hex()}};
+      Json entry{{"when", time_of(event.when)},
+                 {"what", event.what},
+                 {"image", event.name.text()},
+                 {"manifest", event.manifest.hex()}};
       put_name(entry, "detail", event.detail);
       listing.add(entry);
     }
@@ -79,8 +91,8 @@ int run(const cli::HistoryOptions& options, CommandContext& context) {
     return 0;
   }
   for (const auto& event : *events) {
-    context.io.out(fmt::format("{}  {:<8} {}  {}  {}\n", text::format_time(event.when.seconds), event.what, event.name.text(),
-                               event.manifest.hex().substr(0, 16), text::escape(event.detail)));
+    context.io.out(fmt::format("{}  {:<8} {}  {}  {}\n", text::format_time(event.when.seconds), event.what,
+                               event.name.text(), event.manifest.hex().substr(0, 16), text::escape(event.detail)));
   }
   return 0;
 }

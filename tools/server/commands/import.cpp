@@ -70,10 +70,13 @@ void summarize(const fs::ImportReport& report, double seconds, CommandContext& c
     return;
   }
   if (context.global.quiet) return;
-  const std::string ratio =
-      totals.bytes_stored == 0 ? "" : fmt::format(" (ratio {:.2f})", static_cast<double>(totals.bytes_in) / static_cast<double>(totals.bytes_stored));
-  context.io.err(fmt::format("{}: {} entries, {} in, {} new, {} stored{}, {}, {}/s, peak memory {}\n", report.image.name.text(), entries,
-                             text::format_bytes(totals.bytes_in), text::format_bytes(totals.bytes_new), text::format_bytes(totals.bytes_stored), ratio,
+  const std::string ratio = totals.bytes_stored == 0
+                                ? ""
+                                : fmt::format(" (ratio {:.2f})", static_cast<double>(totals.bytes_in) /
+                                                                     static_cast<double>(totals.bytes_stored));
+  context.io.err(fmt::format("{}: {} entries, {} in, {} new, {} stored{}, {}, {}/s, peak memory {}\n",
+                             report.image.name.text(), entries, text::format_bytes(totals.bytes_in),
+                             text::format_bytes(totals.bytes_new), text::format_bytes(totals.bytes_stored), ratio,
                              text::format_duration(seconds), text::format_bytes(static_cast<std::uint64_t>(rate)),
                              text::format_bytes(peak_memory_bytes())));
 }
@@ -89,11 +92,13 @@ int run(const cli::ImportOptions& options, CommandContext& context) {
   Store& store = context.store;
   Observer observer{context.io, context.global.quiet};
   const auto began = Clock::now();
-  auto report = fs::import_tar(store.database(), store.contents(), store.catalog(), store.scratch(), *stream, *name, options.source, observer);
+  auto report = fs::import_tar(store.database(), store.contents(), store.catalog(), store.scratch(), *stream, *name,
+                               options.source, observer);
   if (!report) {
     // A reference that the stat cache made and the store cannot keep: the command sends everything then.
     if (report.error().code == Errc::unavailable) return protocol::kExitCacheOutdated;
-    return context.io.complain(Error{report.error().code, "import of " + options.source + ": " + report.error().context, report.error().sys_errno});
+    return context.io.complain(Error{report.error().code, "import of " + options.source + ": " + report.error().context,
+                                     report.error().sys_errno});
   }
   observer.flush();
   context.janitor.wake();  // the name may have had another layer

@@ -13,7 +13,8 @@ namespace {
 
 class Lister {
  public:
-  Lister(const cli::LsOptions& options, CommandContext& context, const fs::LayerReader& reader) : options_{options}, context_{context}, reader_{reader} {
+  Lister(const cli::LsOptions& options, CommandContext& context, const fs::LayerReader& reader)
+      : options_{options}, context_{context}, reader_{reader} {
     if (context.global.json) json_.emplace(context.io, "entries");
   }
 
@@ -60,8 +61,13 @@ class Lister {
     if (json_) {
       Json entry;
       put_name(entry, "path", path);
-      entry.update(Json{{"ino", ino}, {"mode", fmt::format("{:o}", inode.mode)}, {"nlink", inode.nlink}, {"uid", inode.uid}, {"gid", inode.gid},
-                        {"size", inode.size}, {"mtime", time_of(inode.mtime)}});
+      entry.update(Json{{"ino", ino},
+                        {"mode", fmt::format("{:o}", inode.mode)},
+                        {"nlink", inode.nlink},
+                        {"uid", inode.uid},
+                        {"gid", inode.gid},
+                        {"size", inode.size},
+                        {"mtime", time_of(inode.mtime)}});
       if (device) entry["rdev"] = fmt::format("{}:{}", major(inode.rdev), minor(inode.rdev));
       if (S_ISLNK(inode.mode)) put_name(entry, "target", inode.inline_bytes);
       json_->add(entry);
@@ -71,10 +77,12 @@ class Lister {
       context_.io.out(text::escape(name) + "\n");
       return;
     }
-    const std::string size = device ? fmt::format("{}, {}", major(inode.rdev), minor(inode.rdev)) : std::to_string(inode.size);
+    const std::string size =
+        device ? fmt::format("{}, {}", major(inode.rdev), minor(inode.rdev)) : std::to_string(inode.size);
     const std::string target = S_ISLNK(inode.mode) ? " -> " + text::escape(inode.inline_bytes) : "";
-    context_.io.out(fmt::format("{} {:>3} {:>5} {:>5} {:>11} {} {}{}\n", text::format_mode(inode.mode), inode.nlink, inode.uid, inode.gid, size,
-                                text::format_time(inode.mtime.seconds), text::escape(name), target));
+    context_.io.out(fmt::format("{} {:>3} {:>5} {:>5} {:>11} {} {}{}\n", text::format_mode(inode.mode), inode.nlink,
+                                inode.uid, inode.gid, size, text::format_time(inode.mtime.seconds), text::escape(name),
+                                target));
   }
 
   const cli::LsOptions& options_;
@@ -89,7 +97,9 @@ int run(const cli::LsOptions& options, CommandContext& context) {
   const auto opened = open_image(context.store, options.ref);
   if (!opened) return context.io.complain(opened.error());
   const auto found = opened->reader.resolve(options.path, !options.long_format);
-  if (!found) return context.io.complain(Error{found.error().code, options.ref + ": " + found.error().context, found.error().sys_errno});
+  if (!found)
+    return context.io.complain(
+        Error{found.error().code, options.ref + ": " + found.error().context, found.error().sys_errno});
   Lister lister{options, context, opened->reader};
   auto listed = lister.list(normal_path(options.path), found->ino, found->inode);
   lister.finish();

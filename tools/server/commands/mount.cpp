@@ -16,7 +16,8 @@ int run(const cli::MountOptions& options, CommandContext& context) {
   }
   auto device = context.io.receive_device();
   if (!device) return context.io.complain(device.error());
-  if (auto mounted = context.mounts.add(std::move(view), options.words.back(), std::move(*device)); !mounted) return context.io.complain(mounted.error());
+  if (auto mounted = context.mounts.add(std::move(view), options.words.back(), std::move(*device)); !mounted)
+    return context.io.complain(mounted.error());
   return 0;
 }
 

@@ -21,6 +21,8 @@ struct Runner {
 
 }  // namespace
 
-int run_any(const cli::CommandOptions& options, CommandContext& context) { return std::visit(Runner{context}, options); }
+int run_any(const cli::CommandOptions& options, CommandContext& context) {
+  return std::visit(Runner{context}, options);
+}
 
 }  // namespace stellarium::server

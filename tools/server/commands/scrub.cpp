@@ -20,7 +20,9 @@ int run(const cli::ScrubOptions&, CommandContext& context) {
   } else {
     for (const std::string& line : report->damaged) io.out("damaged, dropped: " + text::escape(line) + "\n");
     io.out(fmt::format("{} hot files, {}: {}\n", report->files, text::format_bytes(report->bytes),
-                       report->damaged.empty() ? "all as they were filled" : fmt::format("{} damaged, filled anew on use", report->damaged.size())));
+                       report->damaged.empty()
+                           ? "all as they were filled"
+                           : fmt::format("{} damaged, filled anew on use", report->damaged.size())));
   }
   return 0;
 }

@@ -22,7 +22,8 @@ ProcessFacts facts_of_this_process() {
     if (line.starts_with("VmHWM:")) facts.peak_memory_bytes = std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
   }
   std::error_code ignored;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd", ignored}) ++facts.descriptors;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd", ignored})
+    ++facts.descriptors;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) facts.descriptor_limit = limit.rlim_cur;
   return facts;
@@ -32,8 +33,12 @@ Json as_json(const fs::fuse::FuseServer::MountStats& mount) {
   Json out;
   put_name(out, "mountpoint", mount.mount.mountpoint);
   const bool whole = mount.mount.view.kind == fs::fuse::ViewSpec::Kind::store;
-  out.update(Json{{"image", whole ? "" : mount.mount.view.image.text()}, {"requests", mount.requests}, {"errors", mount.errors},
-                  {"open_handles", mount.open_handles}, {"backing_ids", mount.backing_ids}, {"passthrough", mount.passthrough}});
+  out.update(Json{{"image", whole ? "" : mount.mount.view.image.text()},
+                  {"requests", mount.requests},
+                  {"errors", mount.errors},
+                  {"open_handles", mount.open_handles},
+                  {"backing_ids", mount.backing_ids},
+                  {"passthrough", mount.passthrough}});
   out["by_opcode"] = Json::object();
   for (const auto& [name, count] : mount.by_opcode) out["by_opcode"][name] = count;
   return out;
@@ -50,36 +55,60 @@ int run(const cli::StatsOptions&, CommandContext& context) {
   const ProcessFacts process = facts_of_this_process();
   if (context.global.json) {
     Json out{{"schema", 1}};
-    out["contents"] = {{"segments", contents.segments}, {"segment_bytes", contents.segment_bytes}, {"chunks", contents.chunks},
-                       {"raw_bytes", contents.raw_bytes}, {"frames_decoded", contents.frames_decoded}, {"corrupt_reads", contents.corrupt_reads}};
-    out["database"] = {{"table_bytes", database.table_bytes}, {"memory_bytes", database.memory_bytes}, {"wal_bytes", database.wal_bytes}};
-    out["tier"] = {{"hot_files", tier.hot_files}, {"hot_bytes", tier.hot_bytes}, {"hot_budget", tier.hot_budget}, {"pinned_files", tier.pinned_files},
-                   {"pinned_bytes", tier.pinned_bytes}, {"frame_bytes", tier.frame_bytes}, {"frame_budget", tier.frame_budget}, {"hot_hits", tier.hot_hits},
-                   {"frame_hits", tier.frame_hits}, {"frame_misses", tier.frame_misses}, {"fills", tier.fills}, {"evictions", tier.evictions},
-                   {"fill_failures", tier.fill_failures}, {"integrity", tier.integrity}};
-    out["process"] = {{"memory_bytes", process.memory_bytes}, {"peak_memory_bytes", process.peak_memory_bytes}, {"descriptors", process.descriptors},
-                      {"descriptor_limit", process.descriptor_limit}, {"uptime_seconds", context.control.uptime_seconds()}};
+    out["contents"] = {{"segments", contents.segments},
+                       {"segment_bytes", contents.segment_bytes},
+                       {"chunks", contents.chunks},
+                       {"raw_bytes", contents.raw_bytes},
+                       {"frames_decoded", contents.frames_decoded},
+                       {"corrupt_reads", contents.corrupt_reads}};
+    out["database"] = {{"table_bytes", database.table_bytes},
+                       {"memory_bytes", database.memory_bytes},
+                       {"wal_bytes", database.wal_bytes}};
+    out["tier"] = {{"hot_files", tier.hot_files},
+                   {"hot_bytes", tier.hot_bytes},
+                   {"hot_budget", tier.hot_budget},
+                   {"pinned_files", tier.pinned_files},
+                   {"pinned_bytes", tier.pinned_bytes},
+                   {"frame_bytes", tier.frame_bytes},
+                   {"frame_budget", tier.frame_budget},
+                   {"hot_hits", tier.hot_hits},
+                   {"frame_hits", tier.frame_hits},
+                   {"frame_misses", tier.frame_misses},
+                   {"fills", tier.fills},
+                   {"evictions", tier.evictions},
+                   {"fill_failures", tier.fill_failures},
+                   {"integrity", tier.integrity}};
+    out["process"] = {{"memory_bytes", process.memory_bytes},
+                      {"peak_memory_bytes", process.peak_memory_bytes},
+                      {"descriptors", process.descriptors},
+                      {"descriptor_limit", process.descriptor_limit},
+                      {"uptime_seconds", context.control.uptime_seconds()}};
     out["mounts"] = Json::array();
     for (const auto& mount : mounts) out["mounts"].push_back(as_json(mount));
     context.io.out(dump(out));
     return 0;
   }
-  std::string out = fmt::format("contents   {} chunks of {} in {} segments of {}; {} frames decoded, {} corrupt reads\n", contents.chunks,
-                                text::format_bytes(contents.raw_bytes), contents.segments, text::format_bytes(contents.segment_bytes),
-                                contents.frames_decoded, contents.corrupt_reads);
-  out += fmt::format("database   {} in tables, {} in logs, {} in memory\n", text::format_bytes(database.table_bytes), text::format_bytes(database.wal_bytes),
-                     text::format_bytes(database.memory_bytes));
-  out += fmt::format("hot files  {}, {} of {}; {} pinned ({}); {} hits, {} fills, {} evictions, {} failures; checked by {}\n", tier.hot_files,
-                     text::format_bytes(tier.hot_bytes), text::format_bytes(tier.hot_budget), tier.pinned_files, text::format_bytes(tier.pinned_bytes),
-                     tier.hot_hits, tier.fills, tier.evictions, tier.fill_failures, tier.integrity);
-  out += fmt::format("frames     {} of {} in memory; {} hits, {} misses\n", text::format_bytes(tier.frame_bytes), text::format_bytes(tier.frame_budget),
-                     tier.frame_hits, tier.frame_misses);
-  out += fmt::format("process    {} memory (peak {}), {} of {} descriptors, up {}\n", text::format_bytes(process.memory_bytes),
-                     text::format_bytes(process.peak_memory_bytes), process.descriptors, process.descriptor_limit,
+  std::string out =
+      fmt::format("contents   {} chunks of {} in {} segments of {}; {} frames decoded, {} corrupt reads\n",
+                  contents.chunks, text::format_bytes(contents.raw_bytes), contents.segments,
+                  text::format_bytes(contents.segment_bytes), contents.frames_decoded, contents.corrupt_reads);
+  out += fmt::format("database   {} in tables, {} in logs, {} in memory\n", text::format_bytes(database.table_bytes),
+                     text::format_bytes(database.wal_bytes), text::format_bytes(database.memory_bytes));
+  out += fmt::format(
+      "hot files  {}, {} of {}; {} pinned ({}); {} hits, {} fills, {} evictions, {} failures; checked by {}\n",
+      tier.hot_files, text::format_bytes(tier.hot_bytes), text::format_bytes(tier.hot_budget), tier.pinned_files,
+      text::format_bytes(tier.pinned_bytes), tier.hot_hits, tier.fills, tier.evictions, tier.fill_failures,
+      tier.integrity);
+  out += fmt::format("frames     {} of {} in memory; {} hits, {} misses\n", text::format_bytes(tier.frame_bytes),
+                     text::format_bytes(tier.frame_budget), tier.frame_hits, tier.frame_misses);
+  out += fmt::format("process    {} memory (peak {}), {} of {} descriptors, up {}\n",
+                     text::format_bytes(process.memory_bytes), text::format_bytes(process.peak_memory_bytes),
+                     process.descriptors, process.descriptor_limit,
                      text::format_duration(context.control.uptime_seconds()));
   for (const auto& mount : mounts) {
-    out += fmt::format("mount      {}: {} requests, {} errors, {} open files, {} backing ids{}\n", text::escape(mount.mount.mountpoint), mount.requests,
-                       mount.errors, mount.open_handles, mount.backing_ids, mount.passthrough ? ", passthrough" : "");
+    out += fmt::format("mount      {}: {} requests, {} errors, {} open files, {} backing ids{}\n",
+                       text::escape(mount.mount.mountpoint), mount.requests, mount.errors, mount.open_handles,
+                       mount.backing_ids, mount.passthrough ? ", passthrough" : "");
     if (!context.global.verbose) continue;
     for (const auto& [name, count] : mount.by_opcode) out += fmt::format("           {:>12} {}\n", count, name);
   }

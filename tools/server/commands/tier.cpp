@@ -19,19 +19,28 @@ using Action = cli::TierOptions::Action;
 int status(CommandContext& context) {
   const auto stats = context.store.tier().stats();
   if (context.global.json) {
-    context.io.out(dump(Json{{"schema", 1}, {"hot_files", stats.hot_files}, {"hot_bytes", stats.hot_bytes}, {"hot_budget", stats.hot_budget},
-                             {"pinned_files", stats.pinned_files}, {"pinned_bytes", stats.pinned_bytes}, {"hot_hits", stats.hot_hits}, {"fills", stats.fills},
-                             {"evictions", stats.evictions}, {"integrity", stats.integrity}}));
+    context.io.out(dump(Json{{"schema", 1},
+                             {"hot_files", stats.hot_files},
+                             {"hot_bytes", stats.hot_bytes},
+                             {"hot_budget", stats.hot_budget},
+                             {"pinned_files", stats.pinned_files},
+                             {"pinned_bytes", stats.pinned_bytes},
+                             {"hot_hits", stats.hot_hits},
+                             {"fills", stats.fills},
+                             {"evictions", stats.evictions},
+                             {"integrity", stats.integrity}}));
     return 0;
   }
-  context.io.out(fmt::format("{} hot files, {} of {}; {} pinned ({}); {} hits, {} fills, {} evictions; checked by {}\n", stats.hot_files,
-                             text::format_bytes(stats.hot_bytes), text::format_bytes(stats.hot_budget), stats.pinned_files,
-                             text::format_bytes(stats.pinned_bytes), stats.hot_hits, stats.fills, stats.evictions, stats.integrity));
+  context.io.out(fmt::format("{} hot files, {} of {}; {} pinned ({}); {} hits, {} fills, {} evictions; checked by {}\n",
+                             stats.hot_files, text::format_bytes(stats.hot_bytes), text::format_bytes(stats.hot_budget),
+                             stats.pinned_files, text::format_bytes(stats.pinned_bytes), stats.hot_hits, stats.fills,
+                             stats.evictions, stats.integrity));
   return 0;
 }
 
 /// The distinct contents below a path of an image.
-Result<std::vector<tier::ContentRef>> contents_below(CommandContext& context, const std::string& ref, const std::string& path) {
+Result<std::vector<tier::ContentRef>> contents_below(CommandContext& context, const std::string& ref,
+                                                     const std::string& path) {
   const auto opened = open_image(context.store, ref);
   if (!opened) return fail(opened.error());
   const auto found = opened->reader.resolve(path.empty() ? "/" : path, true);
@@ -131,14 +140,17 @@ int run(const cli::TierOptions& options, CommandContext& context) {
     return report(context, before - std::min(before, tier.stats().hot_files), freed, "evicted");
   }
   if (options.ref.empty()) {
-    return context.io.complain(Error{Errc::invalid_argument, "tier: of which image? Name it behind the action, as in 'stellarium tier warm NAME'", 0});
+    return context.io.complain(
+        Error{Errc::invalid_argument,
+              "tier: of which image? Name it behind the action, as in 'stellarium tier warm NAME'", 0});
   }
   const auto contents = contents_below(context, options.ref, options.path);
   if (!contents) return context.io.complain(contents.error());
   int code = 0;
   std::uint64_t evicted = 0;
   switch (options.action) {
-    case Action::status: break;
+    case Action::status:
+      break;
     case Action::warm: {
       Warmer warmer{context};
       code = for_each(context, *contents, "warm", [&](const tier::ContentRef& content) -> std::optional<Error> {

@@ -11,7 +11,8 @@ namespace {
 
 /// Counters that only grow; a line shows what was added in a second.
 struct Counters {
-  std::uint64_t requests = 0, errors = 0, handles = 0, decoded = 0, hot_hits = 0, frame_hits = 0, frame_misses = 0, fills = 0, hot_bytes = 0;
+  std::uint64_t requests = 0, errors = 0, handles = 0, decoded = 0, hot_hits = 0, frame_hits = 0, frame_misses = 0,
+                fills = 0, hot_bytes = 0;
   std::size_t mounts = 0;
 };
 
@@ -42,19 +43,27 @@ int run(const cli::TopOptions& options, CommandContext& context) {
     if (!context.io.wait(std::chrono::seconds{1})) return 0;
     const Counters now = count(context.store);
     if (context.global.json) {
-      const Json out{{"schema", 1}, {"mounts", now.mounts}, {"requests", now.requests - last.requests}, {"errors", now.errors - last.errors},
-                     {"open_handles", now.handles}, {"hot_hits", now.hot_hits - last.hot_hits}, {"frame_hits", now.frame_hits - last.frame_hits},
-                     {"frame_misses", now.frame_misses - last.frame_misses}, {"frames_decoded", now.decoded - last.decoded}, {"fills", now.fills - last.fills},
+      const Json out{{"schema", 1},
+                     {"mounts", now.mounts},
+                     {"requests", now.requests - last.requests},
+                     {"errors", now.errors - last.errors},
+                     {"open_handles", now.handles},
+                     {"hot_hits", now.hot_hits - last.hot_hits},
+                     {"frame_hits", now.frame_hits - last.frame_hits},
+                     {"frame_misses", now.frame_misses - last.frame_misses},
+                     {"frames_decoded", now.decoded - last.decoded},
+                     {"fills", now.fills - last.fills},
                      {"hot_bytes", now.hot_bytes}};
       context.io.out(out.dump() + "\n");
     } else {
       if (line % kLinesPerHeading == 0) {
-        context.io.out(fmt::format("{:>6} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}\n", "MOUNTS", "REQUESTS/s", "ERRORS/s", "OPEN", "HOT/s",
-                                   "FRAME/s", "MISS/s", "FILLS/s", "HOT FILES"));
+        context.io.out(fmt::format("{:>6} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}\n", "MOUNTS", "REQUESTS/s",
+                                   "ERRORS/s", "OPEN", "HOT/s", "FRAME/s", "MISS/s", "FILLS/s", "HOT FILES"));
       }
-      context.io.out(fmt::format("{:>6} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}\n", now.mounts, now.requests - last.requests,
-                                 now.errors - last.errors, now.handles, now.hot_hits - last.hot_hits, now.frame_hits - last.frame_hits,
-                                 now.frame_misses - last.frame_misses, now.fills - last.fills, text::format_bytes(now.hot_bytes)));
+      context.io.out(fmt::format(
+          "{:>6} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}\n", now.mounts, now.requests - last.requests,
+          now.errors - last.errors, now.handles, now.hot_hits - last.hot_hits, now.frame_hits - last.frame_hits,
+          now.frame_misses - last.frame_misses, now.fills - last.fills, text::format_bytes(now.hot_bytes)));
     }
     last = now;
   }
