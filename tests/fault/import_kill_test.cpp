@@ -89,25 +89,24 @@ TEST_F(ImportKillTest, AKilledImportLeavesEverythingOrNothing) {
   std::mt19937_64 random{seed};
   std::vector<SampleImage> acknowledged;
   unsigned before = 0, during = 0, after = 0;
-  // How long an undisturbed import takes here; kills are spread over a little more than that.
-  std::chrono::microseconds span{200'000};
+  // Kills are spread evenly up to `latest`, which follows the machine's speed: later after a kill that came before the end
+  // of the import, earlier after one that came too late.
+  double latest = 200'000;  // microseconds
   for (std::uint64_t kill = 0; kill < kills; ++kill) {
     const SampleImage image =
         SampleImage::make("kill" + std::to_string(kill % 3) + ":" + std::to_string(kill), 100 + kill);
     for (const char* mark : {"opened", "acknowledged"}) stdfs::remove(root_ / mark);
     stdfs::create_directories(root_ / "import");
     stdfs::create_directories(root_ / "check");
-    const auto began = std::chrono::steady_clock::now();
     Trial importing{root_ / "import", [&] { return import_one(image); }};
-    if (kill > 0) importing.kill_after(std::chrono::microseconds{random() % static_cast<std::uint64_t>(span.count())});
+    importing.kill_after(std::chrono::microseconds{random() % static_cast<std::uint64_t>(latest)});
     const TrialResult ended = importing.wait(std::chrono::seconds{120});
-    if (kill == 0)
-      span = std::chrono::duration_cast<std::chrono::microseconds>((std::chrono::steady_clock::now() - began) * 5 / 4);
     const bool imported = stdfs::exists(root_ / "acknowledged");
     ASSERT_TRUE(imported || ended.ending == "signal 9")
         << "kill " << kill << ": " << ended.text << ended.ending << ended.log;
     ++(imported ? after : stdfs::exists(root_ / "opened") ? during : before);
     if (imported) acknowledged.push_back(image);
+    latest = std::max(1'000.0, latest * (imported ? 0.9 : 1.04));
 
     Trial checking{root_ / "check", [&] { return check(acknowledged, image); }};
     const TrialResult checked = checking.wait(std::chrono::seconds{120});
