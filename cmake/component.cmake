@@ -13,14 +13,20 @@ function(stellarium_component name)
 
   if(arg_TESTS)
     list(TRANSFORM arg_TESTS PREPEND ${PROJECT_SOURCE_DIR}/tests/unit/${name}/)
-    add_executable(unit_${name} ${arg_TESTS})
-    target_include_directories(unit_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-    target_link_libraries(unit_${name} PRIVATE ${library} stellarium_flags GTest::gtest_main GTest::gmock)
-    target_compile_definitions(unit_${name} PRIVATE STELLARIUM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
-    add_test(NAME ${STELLARIUM_TEST_PREFIX}unit_${name} COMMAND unit_${name})
-    set_tests_properties(${STELLARIUM_TEST_PREFIX}unit_${name} PROPERTIES LABELS unit TIMEOUT 300
-      ENVIRONMENT TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
+    stellarium_unit_test(${name} SOURCES ${arg_TESTS} LIBRARIES ${library})
   endif()
+endfunction()
+
+# stellarium_unit_test(NAME SOURCES … LIBRARIES …): the program and the test unit_NAME.
+function(stellarium_unit_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
+  add_executable(unit_${name} ${arg_SOURCES})
+  target_include_directories(unit_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(unit_${name} PRIVATE ${arg_LIBRARIES} stellarium_flags GTest::gtest_main GTest::gmock)
+  target_compile_definitions(unit_${name} PRIVATE STELLARIUM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
+  add_test(NAME ${STELLARIUM_TEST_PREFIX}unit_${name} COMMAND unit_${name})
+  set_tests_properties(${STELLARIUM_TEST_PREFIX}unit_${name} PROPERTIES LABELS unit TIMEOUT 300
+    ENVIRONMENT TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
 endfunction()
 
 # stellarium_fuzz(NAME SOURCES … [LIBRARIES …]): the libFuzzer program fuzz_NAME with its seeds in tests/fuzz/corpus/NAME.

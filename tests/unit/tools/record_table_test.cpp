@@ -70,7 +70,8 @@ TEST(RecordTable, ClosesTheDescriptorsOfARemovedRecord) {
 
 TEST(RecordTable, PassesToTheNextProgramWithEveryDescriptor) {
   const UniqueFd also = memory_file("also");
-  auto* table = new RecordTable;  // never destroyed: execve destroys nothing, and the numbers must stay open
+  // Never destroyed: execve destroys nothing, and the numbers must stay open.
+  static auto* const table = new RecordTable;
   ASSERT_TRUE(table->put(record_of("a", "blob a", "content a")));
   ASSERT_TRUE(table->put(record_of("b", "blob b", "content b")));
   const int listener = ::dup(also.get());
