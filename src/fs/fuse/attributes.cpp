@@ -9,10 +9,22 @@ namespace {
 
 constexpr std::uint32_t kBlockSize = 4096;
 
-/// In units of 512 bytes. Symlink targets lie in the inode, as on ext4.
+// Programs that compare a tree with its copy (find -printf, du) expect what ext4 shows: a folder takes a block, and so does
+// the target of a symlink that is too long for the inode.
+constexpr std::uint64_t kFolderBytes = kBlockSize;
+constexpr std::uint64_t kMaxSymlinkInInode = 59;
+
+std::uint64_t size_of(const Inode& inode) {
+  return S_ISDIR(inode.mode) ? kFolderBytes : inode.size;
+}
+
+/// In units of 512 bytes.
 std::uint64_t blocks_of(const Inode& inode) {
-  if (!S_ISREG(inode.mode) && !S_ISDIR(inode.mode)) return 0;
-  return (inode.allocated / kBlockSize + (inode.allocated % kBlockSize != 0 ? 1 : 0)) * (kBlockSize / 512);
+  std::uint64_t bytes = 0;
+  if (S_ISREG(inode.mode)) bytes = inode.allocated;
+  if (S_ISDIR(inode.mode)) bytes = kFolderBytes;
+  if (S_ISLNK(inode.mode) && inode.size > kMaxSymlinkInInode) bytes = kBlockSize;
+  return (bytes / kBlockSize + (bytes % kBlockSize != 0 ? 1 : 0)) * (kBlockSize / 512);
 }
 
 /// Device numbers travel in the kernel's 32-bit form: 12 bits of major between 8 low and 12 high bits of minor.
@@ -31,7 +43,7 @@ abi::StatxTime to_statx_time(const Timespec& time) {
 abi::Attr to_attr(const Inode& inode, std::uint64_t ino) {
   abi::Attr attr{};
   attr.ino = ino;
-  attr.size = inode.size;
+  attr.size = size_of(inode);
   attr.blocks = blocks_of(inode);
   attr.atime = static_cast<std::uint64_t>(inode.atime.seconds);
   attr.mtime = static_cast<std::uint64_t>(inode.mtime.seconds);
@@ -57,7 +69,7 @@ abi::Statx to_statx(const Inode& inode, std::uint64_t ino) {
   stat.gid = inode.gid;
   stat.mode = static_cast<std::uint16_t>(inode.mode);
   stat.ino = ino;
-  stat.size = inode.size;
+  stat.size = size_of(inode);
   stat.blocks = blocks_of(inode);
   stat.atime = to_statx_time(inode.atime);
   stat.btime = to_statx_time(inode.btime);
