@@ -89,8 +89,8 @@ TEST_F(ImportKillTest, AKilledImportLeavesEverythingOrNothing) {
   std::mt19937_64 random{seed};
   std::vector<SampleImage> acknowledged;
   unsigned before = 0, during = 0, after = 0;
-  // Kills are spread evenly up to `latest`, which follows the machine's speed: later after a kill that came before the end
-  // of the import, earlier after one that came too late.
+  // Kills are spread evenly up to `latest`, which follows the machine's speed: later after a kill that came before the
+  // end of the import, earlier after one that came too late.
   double latest = 200'000;  // microseconds
   for (std::uint64_t kill = 0; kill < kills; ++kill) {
     const SampleImage image =

@@ -9,7 +9,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 
 #include "tools/cli/connection.h"
@@ -91,7 +93,9 @@ std::vector<Finding> check_kernel() {
   utsname name{};
   ::uname(&name);
   unsigned major = 0, minor = 0;
-  if (std::sscanf(name.release, "%u.%u", &major, &minor) != 2) major = 0;
+  const char* const end = name.release + std::strlen(name.release);
+  const auto parsed = std::from_chars(name.release, end, major);
+  if (parsed.ptr != end) std::from_chars(parsed.ptr + 1, end, minor);
   const KernelFeatures features = features_of_kernel(major, minor);
   const auto feature = [&](bool present, const char* what, const char* good, const char* loss, const char* advice) {
     out.push_back({what, present ? State::good : State::limited, present ? good : loss, present ? "" : advice});

@@ -66,7 +66,7 @@ std::string header(const std::string& title) {
 }  // namespace
 
 std::string man_page(const CLI::App& program, const CLI::App* command) {
-  const std::string name = program.get_name();
+  const std::string& name = program.get_name();
   if (command == nullptr) {
     std::string out =
         header(name) + ".SH NAME\n" + name + " \\- content\\-addressed filesystem for containers and microVMs\n";

@@ -2,9 +2,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "tools/keeper/keeper.h"
@@ -15,8 +16,10 @@ namespace {
 std::optional<int> number(const std::map<std::string, std::string>& options, const std::string& name) {
   const auto found = options.find(name);
   if (found == options.end()) return std::nullopt;
-  const int value = std::atoi(found->second.c_str());
-  return value >= 3 ? std::optional{value} : std::nullopt;
+  const std::string& text = found->second;
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && value >= 3 ? std::optional{value} : std::nullopt;
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ Result<OpenImage> open_image(Store& store, const std::string& ref) {
     if (!again) return fail(again.error());
     if (again->layer != image->layer) continue;
     fs::LayerReader reader{store.database(), image->layer};
-    return OpenImage{std::move(*image), std::move(pin), std::move(reader)};
+    return OpenImage{std::move(*image), std::move(pin), reader};
   }
 }
 

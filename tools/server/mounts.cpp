@@ -102,7 +102,8 @@ Result<void> Mounts::resume_one(const keeper::Record& record) {
   return {};
 }
 
-void Mounts::resume(std::vector<keeper::Record> records) {
+void Mounts::resume(std::vector<keeper::Record>&& inherited) {
+  const std::vector<keeper::Record> records = std::move(inherited);  // our copies of the descriptors end here
   for (const keeper::Record& record : records) {
     auto resumed = resume_one(record);
     if (resumed) continue;

@@ -23,7 +23,7 @@ class Mounts {
 
   /// Takes over what an earlier server left. A record that cannot be taken over is let go (its mount then fails with
   /// ENOTCONN) and logged.
-  void resume(std::vector<keeper::Record> records);
+  void resume(std::vector<keeper::Record>&& records);
   /// Serves a session that was just mounted on `mountpoint`. Returns when the mount is ready.
   [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device)
       EXCLUDES(mutex_);

@@ -9,8 +9,8 @@ namespace {
 
 constexpr std::uint32_t kBlockSize = 4096;
 
-// Programs that compare a tree with its copy (find -printf, du) expect what ext4 shows: a folder takes a block, and so does
-// the target of a symlink that is too long for the inode.
+// Programs that compare a tree with its copy (find -printf, du) expect what ext4 shows: a folder takes a block, and so
+// does the target of a symlink that is too long for the inode.
 constexpr std::uint64_t kFolderBytes = kBlockSize;
 constexpr std::uint64_t kMaxSymlinkInInode = 59;
 

@@ -45,7 +45,9 @@ Inode listing_inode(const Timespec& changed) {
 
 StoreView::StoreView(const ViewParts& parts, std::shared_ptr<StoreTrees> trees, std::shared_ptr<OpenFiles> open_files,
                      bool want_passthrough)
-    : parts_{parts}, trees_{trees}, inside_{parts, trees, std::move(open_files), std::nullopt, want_passthrough} {}
+    : parts_{parts},
+      trees_{trees},
+      inside_{parts, std::move(trees), std::move(open_files), std::nullopt, want_passthrough} {}
 
 std::uint64_t StoreView::features() const {
   // Directories are opened one by one, because the listing ones must not be cached; NFS handles would not find them.
