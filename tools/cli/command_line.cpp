@@ -43,6 +43,9 @@ std::variant<Invocation, Answer> CommandLine::parse(const std::vector<std::strin
     const std::string command = used.empty() ? "" : used.front()->get_name() + " ";
     std::string what = wrong.what();
     if (!what.empty() && what.back() == '\n') what.pop_back();
+    // CLI11 would only say that a subcommand is missing.
+    const std::vector<std::string> unknown = app_->remaining();
+    if (used.empty() && !unknown.empty()) what = "there is no command '" + unknown.front() + "'";
     return Answer{"stellarium: " + what + ": see 'stellarium " + command + "--help'\n", 2};
   }
   const auto used = app_->get_subcommands();

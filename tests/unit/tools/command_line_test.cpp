@@ -82,6 +82,10 @@ TEST(CommandLine, DoesNotRememberTheOptionsOfAnEarlierCommand) {
   EXPECT_EQ(ls.path, "/");
 }
 
+TEST(CommandLine, NamesTheCommandThatItDoesNotKnow) {
+  EXPECT_EQ(answer_to({"frobnicate"}).text, "stellarium: there is no command 'frobnicate': see 'stellarium --help'\n");
+}
+
 TEST(CommandLine, AnswersWrongUsageWithOneLineAndCode2) {
   for (const auto& words : std::vector<std::vector<std::string>>{{},
                                                                  {"nonsense"},
