@@ -14,6 +14,7 @@ from pathlib import Path
 BIN = Path(os.environ.get("STELLARIUM_BIN", Path(__file__).resolve().parents[2] / "build" / "dev" / "tools"))
 COMMAND = BIN / "stellarium"
 SANITIZED = bool(os.environ.get("STELLARIUM_SANITIZE"))  # everything is several times slower, and there are no time limits to check
+SUPPRESSIONS = Path(__file__).resolve().parents[1] / "support" / "tsan.supp"
 REQUIRE_ALL = bool(os.environ.get("STELLARIUM_REQUIRE_ALL"))  # CI: what cannot run has failed
 SKIPPED = 77
 
@@ -42,8 +43,17 @@ class Failed(AssertionError):
     """A command of ours ended otherwise than the test expects; the message holds its output."""
 
 
+def sanitizer_environment(reports: Path) -> dict[str, str]:
+    """Makes the sanitizers of every program started with it write to files that begin with `reports`: the servers' own output is a log."""
+    common = f"log_path={reports}:exitcode=66"
+    return {"ASAN_OPTIONS": f"{common}:detect_leaks=1", "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
+            "TSAN_OPTIONS": f"{common}:suppressions={SUPPRESSIONS}"}
+
+
 class Store:
-    """A store in a folder of its own, with its daemon; everything is gone afterwards."""
+    """A store in a folder of its own, with its daemon; everything is gone afterwards.
+
+    A sanitizer's report from any program that ran for it fails the test, whatever the test itself saw."""
 
     def __init__(self, parent: Path | str | None = None):
         self.root = Path(tempfile.mkdtemp(prefix="stellarium-test-", dir=parent))
@@ -51,7 +61,8 @@ class Store:
         self.scratch = self.root / "scratch"
         self.scratch.mkdir()
         # The stat cache of the person who runs the tests stays out of them.
-        self.environment = os.environ | {"XDG_CACHE_HOME": str(self.root / "cache"), "LC_ALL": "C.UTF-8"}
+        self.environment = (os.environ | {"XDG_CACHE_HOME": str(self.root / "cache"), "LC_ALL": "C.UTF-8"}
+                            | sanitizer_environment(self.root / "sanitizer"))
         self.environment.pop("STELLARIUM_STORE", None)
         self.mounts: list[Path] = []
 
@@ -63,7 +74,10 @@ class Store:
             subprocess.run(["umount", "--lazy", str(mount)], stderr=subprocess.DEVNULL)
         subprocess.run([COMMAND, "--store", self.dir, "daemon", "stop", "--unmount"], capture_output=True, env=self.environment)
         self.kill_all()
+        reports = "".join(file.read_text(errors="replace") for file in sorted(self.root.glob("sanitizer.*")))
         shutil.rmtree(self.root, ignore_errors=True)
+        if reports:
+            raise Failed(f"a sanitizer complained:\n{reports[-20_000:]}")
 
     # Commands
 
@@ -93,7 +107,7 @@ class Store:
 
     @contextlib.contextmanager
     def mounted(self, *ref):
-        """A folder that shows REF (or the whole store) while the block runs."""
+        """A folder that shows REF (or the whole store) while the block runs; options of `mount` may stand in front."""
         where = Path(tempfile.mkdtemp(prefix="mnt-", dir=self.root))
         self.run("mount", *ref, where)
         self.mounts.append(where)
