@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What goes in comes out: through the mount, through export, from folders and from tars."""
 import os
+import signal
 import subprocess
 import unittest
 
@@ -55,6 +56,19 @@ class RoundTrip(unittest.TestCase):
             self.store.run("tier", "evict")
             trees.drop_caches()
             self.assert_same(trees.snapshot(mount))
+
+    def test_a_mount_without_passthrough_shows_the_same_and_says_once_that_it_is_off(self):
+        for ref in ([], ["folder"]):
+            with self.subTest(ref), self.store.mounted("--no-passthrough", *ref) as mount:
+                trees.drop_caches()
+                shown = mount if ref else mount / "images" / "folder" / "latest"
+                self.assert_same(trees.snapshot(shown))
+                os.kill(self.store.server(), signal.SIGKILL)  # the next server keeps to it
+                trees.drop_caches()
+                self.assert_same(trees.snapshot(shown))
+                self.assertEqual([found["passthrough"] for found in self.store.json("stats")["mounts"]], [False])
+                log = (self.store.dir / "run" / "server.log").read_text()
+                self.assertEqual(log.count(f"{mount}: passthrough is off"), 1)
 
     def test_the_view_of_the_whole_store_shows_every_image(self):
         with self.store.mounted() as mount:

@@ -121,6 +121,8 @@ void Definitions::define_mounts(CLI::App& app) {
   m.add_option("-o,--options", mount.options,
                "comma-separated mount options: ro, nodev, nosuid, noexec, noatime, source=NAME, allow_other")
       ->type_name("OPTIONS");
+  m.add_flag("--no-passthrough", mount.no_passthrough,
+             "read files through the daemon and the page cache, as on kernels that cannot pass reads through");
 
   CLI::App& u = command(app, kGroup, "umount", "Undo a mount");
   u.add_option("DIR", umount.dir, "where it is mounted")->required();

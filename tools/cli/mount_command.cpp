@@ -56,8 +56,11 @@ int run_mount(const Invocation& invocation, const std::filesystem::path& store) 
   auto connection = Connection::open(store, Start::if_store);
   if (!connection) return complain(connection.error());
 
-  std::vector<std::string> arguments{"--", *where};
-  if (given.words.size() == 2) arguments.insert(arguments.begin() + 1, given.words.front());
+  std::vector<std::string> arguments;
+  if (given.no_passthrough) arguments.emplace_back("--no-passthrough");
+  arguments.emplace_back("--");
+  if (given.words.size() == 2) arguments.push_back(given.words.front());
+  arguments.push_back(*where);
   if (auto sent = connection->request(words_for(invocation, arguments), false); !sent) return complain(sent.error());
 
   bool mounted = false;

@@ -63,6 +63,7 @@ struct HistoryOptions {
 struct MountOptions {
   std::vector<std::string> words;  ///< [REF] DIR
   std::string options;             ///< as mount -o takes them
+  bool no_passthrough = false;
 };
 struct UmountOptions {
   std::string dir;

@@ -125,16 +125,17 @@ std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
 Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec,
                                                       const std::shared_ptr<OpenFiles>& open_files) {
   const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_};
+  const bool passthrough = passthrough_ && spec.passthrough;
   if (spec.kind == ViewSpec::Kind::store) {
     return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog),
-                                       open_files, passthrough_);
+                                       open_files, passthrough);
   }
   if (spec.tree == 0 || spec.tree > NodeId::kMaxTree) {
     return fail(Errc::invalid_argument, "tree number " + std::to_string(spec.tree) + " does not fit into a node id");
   }
   auto trees = std::make_shared<OneTree>(
       ImageTree{spec.tree, LayerReader{backing_.database, spec.layer}, backing_.catalog.pin(spec.layer)});
-  return std::make_unique<ReadOnlyView>(parts, std::move(trees), open_files, spec.tree, passthrough_);
+  return std::make_unique<ReadOnlyView>(parts, std::move(trees), open_files, spec.tree, passthrough);
 }
 
 Result<void> Server::await_init(const std::shared_ptr<DevFuseConnection>& connection) {
@@ -157,7 +158,8 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
   Result<HandleTable> handles = HandleTable::open(std::move(table), mount.id);
   if (!handles) return fail(handles.error(), doing);
   const std::shared_ptr<DevFuseConnection> connection = make_connection(std::move(device));
-  const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *connection, backing_.tier, passthrough_);
+  const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *connection, backing_.tier,
+                                                      passthrough_ && mount.view.passthrough);
   Result<std::unique_ptr<Filesystem>> view = make_view(mount.view, open_files);
   if (!view) return fail(view.error(), doing);
   connection->set_session(std::make_unique<Session>(std::move(*view)));
@@ -178,6 +180,9 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
     if (!mounts_.try_emplace(mount.id, Mount{mount, connection, open_files}).second) {
       return fail(Errc::exists, doing + ": mount " + std::to_string(mount.id) + " is already served");
     }
+  }
+  if (!mount.view.passthrough && !resumed) {
+    log::info("{}: passthrough is off, as asked; files are read through the page cache", mount.mountpoint);
   }
   if (const Result<void> added = workers_->add(mount.id, connection); !added) {
     const MutexLock lock{mutex_};

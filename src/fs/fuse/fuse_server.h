@@ -14,12 +14,13 @@
 
 namespace stellarium::fs::fuse {
 
-/// What a mount shows.
+/// What a mount shows, and how.
 struct ViewSpec {
   enum class Kind : std::uint8_t { image, store } kind = Kind::image;
   ImageName image;    ///< kind image: what was asked for, for people
   LayerId layer = 0;  ///< kind image: what is shown, whatever happens to the name later
   TreeId tree = 0;
+  bool passthrough = true;     ///< false: every read goes through us and the page cache, as on kernels without it
   std::string encode() const;  ///< kept by the keeper beside the descriptor
   static Result<ViewSpec> decode(std::string_view text);
 };

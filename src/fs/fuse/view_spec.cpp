@@ -6,7 +6,8 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-// "store", or "image TREE LAYER NAME:TAG".
+// "store", or "image TREE LAYER NAME:TAG"; with "cached " in front where passthrough is off.
+constexpr std::string_view kCached = "cached ";
 constexpr std::string_view kStore = "store";
 constexpr std::string_view kImage = "image ";
 
@@ -21,17 +22,22 @@ bool take_number(std::string_view& text, T& value) {
 }  // namespace
 
 std::string ViewSpec::encode() const {
-  if (kind == Kind::store) return std::string{kStore};
-  return std::string{kImage} + std::to_string(tree) + ' ' + std::to_string(layer) + ' ' + image.text();
+  const std::string how{passthrough ? "" : kCached};
+  if (kind == Kind::store) return how + std::string{kStore};
+  return how + std::string{kImage} + std::to_string(tree) + ' ' + std::to_string(layer) + ' ' + image.text();
 }
 
 Result<ViewSpec> ViewSpec::decode(std::string_view text) {
   ViewSpec spec;
-  if (text == kStore) {
+  std::string_view rest = text;
+  if (rest.starts_with(kCached)) {
+    rest.remove_prefix(kCached.size());
+    spec.passthrough = false;
+  }
+  if (rest == kStore) {
     spec.kind = Kind::store;
     return spec;
   }
-  std::string_view rest = text;
   if (rest.starts_with(kImage)) {
     rest.remove_prefix(kImage.size());
     if (take_number(rest, spec.tree) && take_number(rest, spec.layer)) {

@@ -26,9 +26,24 @@ TEST(ViewSpec, OfTheWholeStoreComesBackAsItWas) {
   EXPECT_EQ(again->kind, ViewSpec::Kind::store);
 }
 
+TEST(ViewSpec, RemembersThatPassthroughIsOff) {
+  ViewSpec spec;
+  spec.image = {"debian", "12"};
+  EXPECT_TRUE(ViewSpec::decode(spec.encode())->passthrough);
+  spec.passthrough = false;
+  for (const auto kind : {ViewSpec::Kind::image, ViewSpec::Kind::store}) {
+    spec.kind = kind;
+    const auto again = ViewSpec::decode(spec.encode());
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->kind, kind);
+    EXPECT_FALSE(again->passthrough);
+  }
+}
+
 TEST(ViewSpec, RefusesEverythingElse) {
-  for (const char* text : {"", "store ", "image", "image 1", "image 1 2", "image 1 2 ", "image x 2 debian:12",
-                           "image 1 99999999999 a:b", "image -1 2 a:b", "image 1 2 ../etc:b", "volume 1 2 a:b"}) {
+  for (const char* text :
+       {"", "cached ", "cached cached store", "store ", "image", "image 1", "image 1 2", "image 1 2 ",
+        "image x 2 debian:12", "image 1 99999999999 a:b", "image -1 2 a:b", "image 1 2 ../etc:b", "volume 1 2 a:b"}) {
     const auto spec = ViewSpec::decode(text);
     EXPECT_FALSE(spec) << text;
   }

@@ -14,6 +14,7 @@ int run(const cli::MountOptions& options, CommandContext& context) {
   } else {
     view.kind = fs::fuse::ViewSpec::Kind::store;
   }
+  view.passthrough = !options.no_passthrough;
   auto device = context.io.receive_device();
   if (!device) return context.io.complain(device.error());
   if (auto mounted = context.mounts.add(std::move(view), options.words.back(), std::move(*device)); !mounted)
