@@ -201,6 +201,19 @@ class Dying(unittest.TestCase):
             self.assertEqual(len(store.processes("server")), 1)
 
 
+if harness.SANITIZED:
+    class Sanitizers(unittest.TestCase):
+        def test_a_report_from_a_server_fails_the_test(self):
+            with self.assertRaisesRegex(harness.Failed, "SEGV"):
+                with Store() as store:
+                    store.run("daemon", "start")
+                    pid = store.server()
+                    os.kill(pid, signal.SIGSEGV)
+                    deadline = time.monotonic() + 20
+                    while pid in store.processes("server") and time.monotonic() < deadline:
+                        time.sleep(0.02)
+
+
 class Speed(unittest.TestCase):
     def test_a_mount_answers_within_ten_milliseconds(self):
         with Store() as store:

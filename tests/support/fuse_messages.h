@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fs/fuse/abi.h"
+#include "fs/fuse/parked_replies.h"
 #include "fs/fuse/reply.h"
 
 // Requests as the kernel writes them, and a sink that keeps the answers.
@@ -53,6 +54,7 @@ class RecordingSink final : public fs::fuse::ReplySink {
     answers_.push_back({unique, error, std::string{as_text(payload)}});
     return 0;
   }
+  fs::fuse::ParkedReplies& parked() override { return parked_; }
   std::vector<Answer> take() {
     const std::lock_guard lock{mutex_};
     return std::exchange(answers_, {});
@@ -66,6 +68,7 @@ class RecordingSink final : public fs::fuse::ReplySink {
   int refuse_with = 0;
 
  private:
+  fs::fuse::ParkedReplies parked_;
   std::mutex mutex_;
   std::vector<Answer> answers_;
 };

@@ -228,6 +228,9 @@ struct ForgetIn {
 struct BatchForgetIn {
   std::uint32_t count, dummy;
 };
+struct InterruptIn {
+  std::uint64_t unique;  ///< of the request whose program got a signal
+};
 
 // ---- ioctls of /dev/fuse ----
 struct BackingMap {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "fs/fuse/parked_replies.h"
 #include "fs/fuse/session.h"
 
 namespace stellarium::fs::fuse {
@@ -25,9 +26,9 @@ void answer(Reply& reply, const tier::ContentRef& content, MutableByteSpan wante
   reply.error(got ? EIO : errno_of(got.error()));
 }
 
-struct Parked {
-  Reply reply;         // keeps the server, and with it the pool,
-  ReplyBuffer buffer;  // until the buffer is back: members end in reverse order
+struct Filling {
+  std::shared_ptr<ParkedReply> reply;  // keeps the server, and with it the pool,
+  ReplyBuffer buffer;                  // until the buffer is back: members end in reverse order
 };
 
 }  // namespace
@@ -38,7 +39,8 @@ std::uint64_t readable(std::uint64_t file_size, std::uint64_t offset, std::uint6
 
 ContentReader::ContentReader(tier::Tier& tier) : tier_{tier}, buffers_{kMaxPayload, kParkedBuffers} {}
 
-void ContentReader::read(const tier::ContentRef& content, std::uint64_t offset, std::uint32_t size, Reply reply) {
+void ContentReader::read(const Request& request, const tier::ContentRef& content, std::uint64_t offset,
+                         std::uint32_t size, Reply reply) {
   const auto length = static_cast<std::size_t>(
       std::min<std::uint64_t>(readable(content.size, offset, size), std::min(reply.max_payload(), kMaxPayload)));
   if (length == 0) {
@@ -50,16 +52,17 @@ void ContentReader::read(const tier::ContentRef& content, std::uint64_t offset, 
     reply.bytes(scratch);
     return;
   }
-  const auto waiting = std::make_shared<Reply>(std::move(reply));
-  buffers_.lend([this, content, offset, length, waiting](Result<ReplyBuffer> buffer) {
+  const auto parked = ParkedReplies::park(request, std::move(reply), ParkedReply::By::killing_signal,
+                                          [](Reply early) { early.error(EINTR); });
+  buffers_.lend([this, content, offset, length, parked](Result<ReplyBuffer> buffer) {
     if (!buffer) {
-      waiting->error(ENOMEM);
+      if (auto due = parked->take()) due->error(ENOMEM);
       return;
     }
-    const auto parked = std::make_shared<Parked>(Parked{std::move(*waiting), std::move(*buffer)});
-    const MutableByteSpan wanted = parked->buffer.span().first(length);
-    tier_.read_async(content, offset, wanted, [content, wanted, parked](const Result<std::size_t>& got) {
-      answer(parked->reply, content, wanted, got);
+    const auto filling = std::make_shared<Filling>(Filling{parked, std::move(*buffer)});
+    const MutableByteSpan wanted = filling->buffer.span().first(length);
+    tier_.read_async(content, offset, wanted, [content, wanted, filling](const Result<std::size_t>& got) {
+      if (auto due = filling->reply->take()) answer(*due, content, wanted, got);
     });
   });
 }

@@ -3,6 +3,7 @@
 
 #include "fs/fuse/reply.h"
 #include "fs/fuse/reply_buffers.h"
+#include "fs/fuse/request.h"
 #include "tier/tier.h"
 
 namespace stellarium::fs::fuse {
@@ -15,8 +16,10 @@ namespace stellarium::fs::fuse {
 class ContentReader {
  public:
   explicit ContentReader(tier::Tier& tier);
-  /// Bytes [offset, offset + size) of the content, cut at its end and at what one reply holds.
-  void read(const tier::ContentRef& content, std::uint64_t offset, std::uint32_t size, Reply reply);
+  /// Bytes [offset, offset + size) of the content, cut at its end and at what one reply holds. EINTR if the program is
+  /// killed while it waits.
+  void read(const Request& request, const tier::ContentRef& content, std::uint64_t offset, std::uint32_t size,
+            Reply reply);
 
  private:
   tier::Tier& tier_;

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "fs/fuse/backing_ids.h"
+#include "fs/fuse/parked_replies.h"
 #include "fs/fuse/reply.h"
 #include "fs/fuse/reply_buffers.h"
 #include "fs/fuse/session.h"
@@ -33,11 +34,13 @@ class DevFuseConnection final : public ReplySink, public BackingPort {
   [[nodiscard]] Result<void> ask_to_resend();
 
   int send(std::uint64_t unique, int error, ByteSpan payload) override;
+  ParkedReplies& parked() override { return parked_; }
   [[nodiscard]] Result<std::uint32_t> open(int fd) override;
   void close(std::uint32_t id) override;
 
  private:
   UniqueFd device_;
+  ParkedReplies parked_;
   std::unique_ptr<Session> session_;
   std::atomic<std::uint64_t> errors_ = 0;
 };

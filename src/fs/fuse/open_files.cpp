@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <memory>
 
+#include "fs/fuse/parked_replies.h"
+
 namespace stellarium::fs::fuse {
 namespace {
 
@@ -74,10 +76,14 @@ void OpenFiles::open(const Request& request, const OpenTarget& target, Reply rep
     finish(request.id(), target, nullptr, std::move(reply));
     return;
   }
-  // Parked: the reply keeps the connection, and with it this object, alive until the fill is over.
-  const auto parked = std::make_shared<Reply>(std::move(reply));
-  tier_.make_hot(target.content, [this, unique = request.id(), target, parked](const Result<tier::HotFilePtr>& filled) {
-    finish(unique, target, filled ? *filled : nullptr, std::move(*parked));
+  // Parked: it keeps the connection, and with it this object, alive until the fill is over. A signal does not fail the
+  // open, it ends the wait: the file is then read through the page cache.
+  const std::uint64_t unique = request.id();
+  const auto parked =
+      ParkedReplies::park(request, std::move(reply), ParkedReply::By::any_signal,
+                          [this, unique, target](Reply early) { finish(unique, target, nullptr, std::move(early)); });
+  tier_.make_hot(target.content, [this, unique, target, parked](const Result<tier::HotFilePtr>& filled) {
+    if (auto due = parked->take()) finish(unique, target, filled ? *filled : nullptr, std::move(*due));
   });
 }
 

@@ -94,8 +94,7 @@ constexpr auto make_table() {
   // Node ids need no bookkeeping, so what the kernel forgets does not matter, nor does any count in there.
   row(Opcode::forget, {"FORGET"});
   row(Opcode::batch_forget, {"BATCH_FORGET"});
-  // Every request ends within a bound of its own; ENOSYS tells the kernel to stop asking for less.
-  row(Opcode::interrupt, {"INTERRUPT", nullptr, ENOSYS});
+  row(Opcode::interrupt, {"INTERRUPT"});
 
   row(Opcode::lookup, {"LOOKUP", &lookup});
   row(Opcode::getattr, {"GETATTR", &ignoring<abi::GetattrIn, &Filesystem::getattr>});

@@ -203,7 +203,7 @@ void ReadOnlyView::read(const Request& request, const abi::ReadIn& in, Reply rep
     return;
   }
   if (has_content(inode)) {
-    parts_.reader.read({inode.content, inode.size}, in.offset, in.size, std::move(reply));
+    parts_.reader.read(request, {inode.content, inode.size}, in.offset, in.size, std::move(reply));
     return;
   }
   const std::uint64_t length = readable(inode.inline_bytes.size(), in.offset, in.size);

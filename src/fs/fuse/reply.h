@@ -9,6 +9,8 @@
 
 namespace stellarium::fs::fuse {
 
+class ParkedReplies;
+
 /// Where answers go: the write side of a transport.
 /// Threads: `send` may be called concurrently, and from threads that did not receive the request.
 class ReplySink {
@@ -18,6 +20,8 @@ class ReplySink {
   /// page fault of a dying server into EIO for the program that waits.
   /// Returns 0, or the errno of the transport; ENOENT means that nobody waits for this answer any more.
   virtual int send(std::uint64_t unique, int error, ByteSpan payload) = 0;
+  /// The replies of this connection that wait for something slow.
+  virtual ParkedReplies& parked() = 0;
 };
 
 /// The duty to answer one request, exactly once. Movable, so that a request that has to wait (a cold miss) is parked
@@ -39,6 +43,7 @@ class Reply {
     return scratch_.first(size < scratch_.size() ? size : scratch_.size());
   }
   std::size_t max_payload() const { return scratch_.size(); }
+  const std::shared_ptr<ReplySink>& sink() const { return sink_; }
 
   /// Each of these answers; the return value is that of ReplySink::send.
   int error(int sys_errno);

@@ -1,6 +1,7 @@
 #include "fs/fuse/session.h"
 
 #include "base/log.h"
+#include "fs/fuse/parked_replies.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -91,6 +92,9 @@ void Session::run(const Request& request, Reply reply) {
       ready_.store(false, std::memory_order_release);
       reply.done();
       return;
+    case abi::Opcode::interrupt:
+      interrupt(request, std::move(reply));
+      return;
     default:
       break;
   }
@@ -103,6 +107,17 @@ void Session::run(const Request& request, Reply reply) {
   } else {
     operation->run(*filesystem_, request, std::move(reply));
   }
+}
+
+void Session::interrupt(const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::InterruptIn>();
+  if (arguments.error() != 0) {
+    reply.error(arguments.error());
+    return;
+  }
+  reply.none();  // the kernel waits for the answer to the request itself
+  reply.sink()->parked().interrupt(in.unique & ~abi::kResentBit);
 }
 
 void Session::init(const Request& request, Reply reply) {

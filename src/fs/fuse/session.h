@@ -43,6 +43,7 @@ class Session {
  private:
   void run(const Request& request, Reply reply);
   void init(const Request& request, Reply reply);
+  static void interrupt(const Request& request, Reply reply);
 
   std::unique_ptr<Filesystem> filesystem_;
   std::atomic<bool> ready_ = false;

@@ -70,6 +70,19 @@ class SessionTest : public testing::Test {
   Session session_{std::unique_ptr<Filesystem>{filesystem_}};
 };
 
+TEST_F(SessionTest, AnInterruptTakesNoAnswerOfItsOwn) {
+  begin();
+  const auto interrupt = [this](const std::string& arguments) {
+    const std::string message = make_request(Opcode::interrupt, 0, 5, arguments);
+    session_.handle(as_bytes(message), sink_, scratch_);
+    return sink_->take();
+  };
+  EXPECT_TRUE(interrupt(bytes_of(abi::InterruptIn{4})).empty());
+  const auto answers = interrupt("short");
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].error, EINVAL);
+}
+
 TEST_F(SessionTest, AgreesOnWhatBothSidesWant) {
   const auto answer = ask(init_request(7, 45, ~0ull));
   ASSERT_EQ(answer.error, 0);
