@@ -98,6 +98,23 @@ TEST(Gc, DeletesNothingWhenTheRootsCannotBeRead) {
   expect_content(store, other);
 }
 
+TEST(Gc, AContentCountsOnceHoweverOftenItIsNeeded) {
+  TestStore store;
+  const Bytes large = random_bytes(23, 900'000), small = text_bytes(24, 9000), dropped = random_bytes(25, 300'000);
+  for (const Bytes* data : {&large, &small, &dropped}) test::store(*store, *data);
+  std::vector<ContentStore::LiveContent> roots;
+  for (int inode = 0; inode < 10'000; ++inode) {
+    roots.push_back({hash_of(large), large.size()});
+    roots.push_back({hash_of(small), small.size()});
+  }
+  const auto often = collect(store, live(roots), /*dry_run=*/true);
+  EXPECT_EQ(often.live_chunks,
+            collect(store, live({{hash_of(large), large.size()}, {hash_of(small), small.size()}})).live_chunks);
+  expect_content(store, large);
+  expect_content(store, small);
+  EXPECT_EQ(store->recipe(hash_of(dropped), dropped.size()).error().code, Errc::not_found);
+}
+
 TEST(Gc, ADryRunOnlyReports) {
   TestStore store;
   const Bytes kept = text_bytes(9, 5000), dropped = random_bytes(10, 200'000);

@@ -1,4 +1,4 @@
-"""Bytes on disk for all inputs, and for the first one alone."""
+"""Bytes on disk for all inputs, and for the first one alone; and how long gc looks for what nobody needs."""
 import measure
 from bench import Bench
 
@@ -43,6 +43,8 @@ def run(bench: Bench) -> None:
     store = bench.fresh_store("ours")
     for source in bench.inputs:
         store.run("import", source.tree, source.name)
+    marked = store.run("gc", "--dry-run")
+    bench.add("gc finds nothing to free", "s", marked.wall, command="stellarium gc --dry-run")
     store.stop()
     ours = store.stored() / MB
     seven = len(bench.inputs) == 7
