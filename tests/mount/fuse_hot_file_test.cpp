@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <future>
 
-#include "fs/fuse/dev_fuse.h"
+#include "fs/fuse/dev_fuse_workers.h"
 #include "fuse_mount.h"
 
 // What passthrough must never do (change a hot file) and what it is for (one copy in memory for all mounts).

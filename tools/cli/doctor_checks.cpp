@@ -138,6 +138,11 @@ std::vector<Finding> check_permissions() {
     out.push_back({"privilege", State::limited, "without CAP_SYS_ADMIN every file is read through the server",
                    "run the daemon as root for full speed"});
   }
+  const bool may_limit = ::access("/dev/cpu_dma_latency", W_OK) == 0;
+  out.push_back({"wake-up latency", may_limit ? State::good : State::limited,
+                 may_limit ? "processors can be kept awake during a stream of requests"
+                           : "/dev/cpu_dma_latency cannot be written: each request waits for a processor to wake up",
+                 may_limit ? "" : "run the daemon as root for full speed"});
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
     const bool enough = files.rlim_max >= kFewDescriptors;

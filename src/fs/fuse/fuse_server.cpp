@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "fs/fuse/content_reader.h"
-#include "fs/fuse/dev_fuse.h"
+#include "fs/fuse/dev_fuse_workers.h"
 #include "fs/fuse/open_files.h"
 #include "fs/fuse/privileges.h"
 #include "fs/fuse/read_only_view.h"
@@ -96,6 +96,7 @@ class Server final : public FuseServer {
   const Backing backing_;
   const bool passthrough_;
   ContentReader reader_;
+  NodeSet unhandled_;
   std::unique_ptr<DevFuseWorkers> workers_;
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
 
@@ -124,7 +125,7 @@ std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
 
 Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec,
                                                       const std::shared_ptr<OpenFiles>& open_files) {
-  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_};
+  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_, unhandled_};
   const bool passthrough = passthrough_ && spec.passthrough;
   if (spec.kind == ViewSpec::Kind::store) {
     return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog),
@@ -146,8 +147,15 @@ Result<void> Server::await_init(const std::shared_ptr<DevFuseConnection>& connec
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) return fail_errno("waiting for the kernel's first request");
     if (ready == 0) return fail(Errc::unavailable, "the kernel sent no INIT within 10 seconds");
-    if (DevFuseWorkers::receive(connection, message, scratch) == DevFuseWorkers::Received::gone) {
-      return fail(Errc::cancelled, "unmounted before it was ready");
+    ByteSpan request;
+    switch (connection->receive(message, request)) {
+      case DevFuseConnection::Received::request:
+        connection->session().handle(request, connection, scratch);
+        break;
+      case DevFuseConnection::Received::nothing:
+        break;
+      case DevFuseConnection::Received::gone:
+        return fail(Errc::cancelled, "unmounted before it was ready");
     }
   }
   return {};

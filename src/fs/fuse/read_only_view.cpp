@@ -178,6 +178,12 @@ void ReadOnlyView::open(const Request& request, const abi::OpenIn& in, Reply rep
     reply.error(ENOSYS);  // without passthrough no open needs us: the kernel opens by itself from now on
     return;
   }
+  // Read from memory, kept by the page cache; no record and no handle.
+  constexpr abi::OpenOut kUnhandled{0, abi::open_flag::kKeepCache | abi::open_flag::kNoFlush, 0};
+  if (parts_.unhandled.contains(request.node())) {
+    reply.value(kUnhandled);
+    return;
+  }
   const Result<Found> found = find(request.node());
   if (!found) return refuse(reply, found.error());
   const Inode& inode = found->inode;
@@ -189,9 +195,8 @@ void ReadOnlyView::open(const Request& request, const abi::OpenIn& in, Reply rep
     open_files_->open(request, {request.node(), {inode.content, inode.size}, inode.program}, std::move(reply));
     return;
   }
-  abi::OpenOut out{};  // read from memory, kept by the page cache; no record and no handle
-  out.open_flags = abi::open_flag::kKeepCache | abi::open_flag::kNoFlush;
-  reply.value(out);
+  parts_.unhandled.insert(request.node());
+  reply.value(kUnhandled);
 }
 
 void ReadOnlyView::read(const Request& request, const abi::ReadIn& in, Reply reply) {

@@ -9,6 +9,7 @@
 #include "fs/fuse/dirent_writer.h"
 #include "fs/fuse/filesystem.h"
 #include "fs/fuse/image_tree.h"
+#include "fs/fuse/node_set.h"
 #include "fs/fuse/open_files.h"
 #include "fs/fuse/sparse_map.h"
 
@@ -20,6 +21,7 @@ struct ViewParts {
   cas::ContentStore& contents;
   tier::Tier& tier;
   ContentReader& reader;
+  NodeSet& unhandled;  ///< files whose opens need neither a backing file nor a record
 };
 
 /// Sealed layers as a file system: everything may be remembered for ever, because nothing in them changes.

@@ -1,0 +1,81 @@
+#include "fs/fuse/wake_latency.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+// What the device takes: microseconds. The second is the kernel's own default (PM_QOS_CPU_LATENCY_DEFAULT_VALUE).
+constexpr std::int32_t kNoSleep = 0;
+constexpr std::int32_t kAsYouLike = 2'000'000'000;
+
+}  // namespace
+
+WakeLatency::WakeLatency(const std::filesystem::path& device) {
+  const MutexLock lock{mutex_};
+  device_ = UniqueFd{::open(device.c_str(), O_WRONLY | O_CLOEXEC)};
+  if (!device_) {
+    log::info("{} cannot be opened: waking a processor takes as long as it takes", device.string());
+    return;
+  }
+  limit(kAsYouLike, false);  // without a value a descriptor asks for 0
+  watcher_ = std::jthread{[this] { watch(); }};
+  ::pthread_setname_np(watcher_.native_handle(), "wake-latency");
+}
+
+WakeLatency::~WakeLatency() {
+  {
+    const MutexLock lock{mutex_};
+    ending_ = true;
+  }
+  changed_.notify_all();
+}
+
+void WakeLatency::served(Clock::time_point now) {
+  const std::uint32_t requests = requests_.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (limited() || requests < kStream) return;
+  const bool soon = now - window_.load(std::memory_order_relaxed) <= kWindow;
+  requests_.store(0, std::memory_order_relaxed);
+  window_.store(now, std::memory_order_relaxed);
+  if (soon) begin();
+}
+
+void WakeLatency::begin() {
+  {
+    const MutexLock lock{mutex_};
+    if (!device_ || limited()) return;
+    limit(kNoSleep, true);
+  }
+  changed_.notify_all();
+}
+
+void WakeLatency::watch() {
+  MutexLock lock{mutex_};
+  while (!ending_) {
+    if (!limited()) {
+      lock.wait(changed_);
+      continue;
+    }
+    requests_.store(0, std::memory_order_relaxed);
+    lock.wait_for(changed_, kWindow);
+    if (ending_ || requests_.load(std::memory_order_relaxed) >= kStream) continue;
+    limit(kAsYouLike, false);
+    changed_.notify_all();
+  }
+}
+
+void WakeLatency::limit(std::int32_t microseconds, bool limited) {
+  if (::write(device_.get(), &microseconds, sizeof microseconds) != sizeof microseconds) return;
+  limited_.store(limited, std::memory_order_relaxed);
+}
+
+void WakeLatency::wait_until_unlimited() {
+  MutexLock lock{mutex_};
+  while (limited()) lock.wait(changed_);
+}
+
+}  // namespace stellarium::fs::fuse
