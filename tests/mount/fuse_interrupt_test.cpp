@@ -91,8 +91,8 @@ class FuseInterruptTest : public testing::Test {
 };
 
 TEST_F(FuseInterruptTest, AProgramThatWaitsForAColdOpenCanBeKilled) {
-  start(/*passthrough=*/true);
   image_.tier.fills_wait = true;
+  start(/*passthrough=*/true);
   const pid_t child = run_until_it_waits([this] { return opens("program"); });
   ::kill(child, SIGKILL);
   EXPECT_TRUE(died(ended(child, 2s)));
@@ -101,8 +101,8 @@ TEST_F(FuseInterruptTest, AProgramThatWaitsForAColdOpenCanBeKilled) {
 }
 
 TEST_F(FuseInterruptTest, ASignalEndsTheWaitOfAColdOpenWithoutFailingIt) {
-  start(/*passthrough=*/true);
   image_.tier.fills_wait = true;
+  start(/*passthrough=*/true);
   const pid_t child = run_until_it_waits([this] { return test::slurp(mount_ / "program") == bytes_; });
   ::kill(child, SIGUSR1);
   const int status = ended(child, 5s);
@@ -110,8 +110,8 @@ TEST_F(FuseInterruptTest, ASignalEndsTheWaitOfAColdOpenWithoutFailingIt) {
 }
 
 TEST_F(FuseInterruptTest, AProgramThatWaitsForAColdReadCanBeKilled) {
-  start(/*passthrough=*/false);
   image_.tier.reads_wait = true;
+  start(/*passthrough=*/false);
   for (const auto& work : {std::function<bool()>{[this] { return reads_a_mapping(); }},
                            std::function<bool()>{[this] { return test::slurp(mount_ / "data") == bytes_; }}}) {
     const pid_t child = run_until_it_waits(work);
@@ -122,8 +122,8 @@ TEST_F(FuseInterruptTest, AProgramThatWaitsForAColdReadCanBeKilled) {
 }
 
 TEST_F(FuseInterruptTest, ASignalWithAHandlerIsNotSeenByAReadOfAFile) {
-  start(/*passthrough=*/false);
   image_.tier.reads_wait = true;
+  start(/*passthrough=*/false);
   for (const auto& work : {std::function<bool()>{[this] { return reads_directly(); }},
                            std::function<bool()>{[this] { return reads_a_mapping(); }}}) {
     const pid_t child = run_until_it_waits(work);
