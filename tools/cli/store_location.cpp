@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 
+#include "tools/protocol/store_folder.h"
+
 namespace stellarium::cli {
 namespace {
 
@@ -60,7 +62,7 @@ Result<StoreState> examine_store(const std::filesystem::path& store) {
   if (failed) return fail_errno("the store " + store.string(), failed.value());
   for (const auto& entry : std::filesystem::directory_iterator{store, failed}) {
     const std::string name = entry.path().filename();
-    if (name != "run" && name != "lost+found") {
+    if (!protocol::may_precede_store(name)) {
       return fail(Errc::invalid_argument,
                   store.string() + " holds other files and is no store: name an empty or new folder with --store");
     }

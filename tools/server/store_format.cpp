@@ -6,6 +6,8 @@
 #include <array>
 #include <charconv>
 
+#include "tools/protocol/store_folder.h"
+
 namespace stellarium::server {
 namespace {
 
@@ -63,7 +65,7 @@ Result<void> refuse_other_files(const std::filesystem::path& store) {
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator{store, failed}) {
     const std::string name = entry.path().filename();
-    if (name != "run" && name != "lost+found" && name != "format.new") {
+    if (!protocol::may_precede_store(name)) {
       return fail(Errc::invalid_argument,
                   store.string() + " holds other files and is no store: name an empty or new folder with --store");
     }

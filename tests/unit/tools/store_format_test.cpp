@@ -7,6 +7,7 @@
 
 #include "support/golden.h"
 #include "support/temp_dir.h"
+#include "tools/cli/store_location.h"
 #include "tools/server/mounts.h"
 
 namespace stellarium::server {
@@ -60,6 +61,17 @@ TEST(StoreFormat, IsNotMadeAmongOtherFiles) {
   write(temp.path() / "precious", "data");
   EXPECT_EQ(open_format(system_io(), temp.path()).error().code, Errc::invalid_argument);
   EXPECT_FALSE(std::filesystem::exists(temp.path() / "format"));
+}
+
+TEST(StoreFormat, IsMadeWhereAnEarlierAttemptWasCutOff) {
+  const test::TempDir temp;
+  std::filesystem::create_directory(temp.path() / "run");
+  write(temp.path() / "format.new", "stellarium st");
+  const auto state = cli::examine_store(temp.path());
+  ASSERT_TRUE(state) << to_string(state.error());
+  EXPECT_EQ(*state, cli::StoreState::absent);
+  EXPECT_TRUE(open_format(system_io(), temp.path()));
+  EXPECT_EQ(cli::examine_store(temp.path()), cli::StoreState::present);
 }
 
 TEST(MountRecord, SurvivesTheKeeper) {
