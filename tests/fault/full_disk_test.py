@@ -32,6 +32,13 @@ def small_disk(scratch: Path):
         subprocess.run(["umount", "--lazy", where])
 
 
+def fill(filler: Path) -> None:
+    """Takes every byte that is left."""
+    with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * (trees.MIB if os.fstatvfs(file.fileno()).f_bavail > 512 else 4096))
+
+
 class FullDisk(unittest.TestCase):
     def test_an_import_that_does_not_fit_is_refused_at_every_amount_of_room(self):
         with Store() as outside, small_disk(outside.scratch) as disk, Store(parent=disk) as store:
@@ -66,6 +73,41 @@ class FullDisk(unittest.TestCase):
             store.run("import", tiny, "after")
             with store.mounted("after") as mount:
                 self.assertEqual(harness.first_difference(trees.snapshot(tiny), trees.snapshot(mount)), "")
+
+
+    def test_rm_and_gc_free_a_disk_that_is_full_to_the_last_byte(self):
+        with Store() as outside, small_disk(outside.scratch) as disk, Store(parent=disk) as store:
+            for name, seed in (("kept", 1), ("dropped", 2)):
+                tree = outside.scratch / name
+                tree.mkdir()
+                for number in range(8):
+                    trees.write(tree / f"{number}", trees.noise(3 * trees.MIB, seed=10 * seed + number), 0o755)
+                store.run("import", tree, name)
+            held = store.json("stats")["ballast"]
+            self.assertEqual(held["held_bytes"], held["bytes"])
+            self.assertGreater(held["bytes"], 8 * trees.MIB)
+
+            log = store.dir / "run" / "server.log"
+            for how in ("nothing but the ballast can go", "hot files go first", "the daemon starts on it"):
+                with self.subTest(how):
+                    if how == "hot files go first":
+                        store.run("tier", "warm", "kept")
+                    if how == "the daemon starts on it":
+                        store.stop()
+                    before = log.read_text().count("gave up")
+                    fill(disk / "filler")
+                    store.run("rm", "dropped")
+                    given_up = log.read_text().count("gave up") - before
+                    self.assertEqual(given_up == 0, how == "hot files go first")
+                    if how == "hot files go first":
+                        self.assertEqual(store.json("stats")["tier"]["hot_files"], 0)
+                    store.run("gc")
+                    store.run("fsck", "--deep")
+                    (disk / "filler").unlink()
+                    store.run("import", outside.scratch / "dropped", "dropped")
+                    self.assertEqual(store.json("stats")["ballast"], held)
+                    with store.mounted("kept") as mount:
+                        self.assertEqual(harness.first_difference(trees.snapshot(outside.scratch / "kept"), trees.snapshot(mount)), "")
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ class Store:
                        stdin=subprocess.DEVNULL)
 
     def stored(self) -> int:
-        """Bytes on disk; what can be made again at any time (hot files) is not counted."""
-        return measure.du(self.dir, leave_out=["hot", "run"])
+        """Bytes on disk; what can be made again at any time (hot files) and what holds nothing (the ballast) is not counted."""
+        return measure.du(self.dir, leave_out=["hot", "run", "ballast"])
 
     @contextlib.contextmanager
     def mounted(self, ref: str, where: Path):

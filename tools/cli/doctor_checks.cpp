@@ -179,6 +179,14 @@ std::vector<Finding> check_store(const std::filesystem::path& store) {
   } else {
     out.push_back({"file system", State::good, type, ""});
   }
+  struct stat ballast {};
+  if (::stat((store / "ballast").c_str(), &ballast) == 0 && ballast.st_size != 0) {
+    const bool held = ballast.st_blocks * 512 >= ballast.st_size;
+    out.push_back({"ballast", held ? State::good : State::limited,
+                   held ? text::format_bytes(static_cast<std::uint64_t>(ballast.st_size)) + " held for a full disk"
+                        : "given up, because the disk was full or cannot be allocated ahead",
+                   held ? "" : "free some space: it is taken back by itself"});
+  }
   const auto free_bytes = static_cast<std::uint64_t>(info.f_bavail) * static_cast<std::uint64_t>(info.f_bsize);
   const bool enough = free_bytes >= kLittleSpace;
   out.push_back({"space", enough ? State::good : State::limited, text::format_bytes(free_bytes) + " free",

@@ -35,6 +35,8 @@ Result<fs::RebuildReport> rebuild_into(const std::filesystem::path& database_dir
 /// The database is built beside the old one, which is kept, and takes its place only when it is complete: a repair that
 /// is killed can just be run again.
 Result<fs::RebuildReport> rebuild(const BrokenStore& store, CommandIo& io) {
+  const auto ballast = Ballast::open(system_io(), store.dir);
+  while (ballast->is_short() && ballast->give_up()) continue;  // taken back when the repaired store is opened
   const std::filesystem::path fresh = store.dir / "db.rebuilding";
   std::error_code failed;
   std::filesystem::remove_all(fresh, failed);

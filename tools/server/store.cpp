@@ -69,24 +69,38 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io&
   if (!folder) return fail(folder.error());
   store->uuid_ = std::move(folder->uuid);
   store->lock_ = std::move(folder->lock);
-
-  if (auto present = refuse_lost_database(dir); !present) return fail(present.error());
-  auto database = cas::Database::open(dir / "db", all_families(), {});
-  if (!database) return fail(database.error(), "the database of " + dir.string());
-  store->database_ = std::move(*database);
-  auto contents = cas::ContentStore::open(*store->database_, io, dir / "segments", content_options(store->uuid_));
-  if (!contents) return fail(contents.error(), "the segments of " + dir.string());
-  store->contents_ = std::move(*contents);
-  auto catalog = fs::Catalog::open(*store->database_, io, dir / "names.journal");
-  if (!catalog) return fail(catalog.error(), "the names of " + dir.string());
-  store->catalog_ = std::move(*catalog);
-  auto tier = tier::Tier::open(*store->contents_, io, dir / "hot", {});
-  if (!tier) return fail(tier.error(), "the hot files of " + dir.string());
-  store->tier_ = std::move(*tier);
-  auto fuse = fs::fuse::FuseServer::create({*store->database_, *store->catalog_, *store->contents_, *store->tier_}, {});
-  if (!fuse) return fail(fuse.error(), "serving the mounts of " + dir.string());
-  store->fuse_ = std::move(*fuse);
+  store->ballast_ = Ballast::open(io, dir);
+  // Opening replays logs into tables: on a full disk that, too, needs room.
+  auto opened = store->with_room([&] { return store->open_parts(io); });
+  if (!opened) return fail(opened.error());
   return store;
+}
+
+Result<void> Store::open_parts(Io& io) {
+  fuse_.reset(), tier_.reset(), catalog_.reset(), contents_.reset(), database_.reset();  // of an attempt without room
+  if (auto present = refuse_lost_database(dir_); !present) return fail(present.error());
+  auto database = cas::Database::open(dir_ / "db", all_families(), {});
+  if (!database) return fail(database.error(), "the database of " + dir_.string());
+  database_ = std::move(*database);
+  auto contents = cas::ContentStore::open(*database_, io, dir_ / "segments", content_options(uuid_));
+  if (!contents) return fail(contents.error(), "the segments of " + dir_.string());
+  contents_ = std::move(*contents);
+  auto catalog = fs::Catalog::open(*database_, io, dir_ / "names.journal");
+  if (!catalog) return fail(catalog.error(), "the names of " + dir_.string());
+  catalog_ = std::move(*catalog);
+  auto tier = tier::Tier::open(*contents_, io, dir_ / "hot", {});
+  if (!tier) return fail(tier.error(), "the hot files of " + dir_.string());
+  tier_ = std::move(*tier);
+  auto fuse = fs::fuse::FuseServer::create({*database_, *catalog_, *contents_, *tier_}, {});
+  if (!fuse) return fail(fuse.error(), "serving the mounts of " + dir_.string());
+  fuse_ = std::move(*fuse);
+  return {};
+}
+
+void Store::make_room() {
+  if (!ballast_->is_short()) return;
+  if (tier_) tier_->evict(std::nullopt);
+  if (ballast_->is_short()) ballast_->give_up();
 }
 
 Store::~Store() = default;

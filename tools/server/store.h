@@ -10,13 +10,14 @@
 #include "fs/catalog.h"
 #include "fs/fuse/fuse_server.h"
 #include "tier/tier.h"
+#include "tools/server/ballast.h"
 
 namespace stellarium::server {
 
 /// An open store: the parts of design's layers, wired together here and nowhere else.
 ///
-/// STORE/{format,db/,segments/,hot/,names.journal,tmp/,run/}, all of mode 0700. Locked against a second server while it
-/// is open. Threads: the parts say; `close` once, when nothing uses them any more.
+/// STORE/{format,db/,segments/,hot/,names.journal,ballast,tmp/,run/}, all of mode 0700. Locked against a second server
+/// while it is open. Threads: the parts say; `close` once, when nothing uses them any more.
 class Store {
  public:
   /// Errors: version, busy (another server has it open), and what the parts report; corrupt if the database cannot be
@@ -34,16 +35,32 @@ class Store {
   fs::Catalog& catalog() { return *catalog_; }
   tier::Tier& tier() { return *tier_; }
   fs::fuse::FuseServer& fuse() { return *fuse_; }
+  Ballast& ballast() { return *ballast_; }
+
+  /// Does work that frees room, and must therefore be possible on a full disk: hot files are given up before it starts,
+  /// then the ballast, step by step, while `work` fails for want of space. It may thus run more than once.
+  template <typename Work>
+  auto with_room(Work work) -> decltype(work()) {
+    make_room();
+    auto done = work();
+    while (!done && done.error().code == Errc::out_of_space && ballast_->give_up()) done = work();
+    ballast_->restore();
+    return done;
+  }
 
   /// Stops serving, finishes segments, flushes the database.
   [[nodiscard]] Result<void> close();
 
  private:
   explicit Store(std::filesystem::path dir) : dir_{std::move(dir)} {}
+  Result<void> open_parts(Io& io);
+  void make_room();
+
   std::filesystem::path dir_;
   std::string uuid_;
   UniqueFd lock_;
   // In the order of their needs; destroyed backwards.
+  std::unique_ptr<Ballast> ballast_;
   std::unique_ptr<cas::Database> database_;
   std::unique_ptr<cas::ContentStore> contents_;
   std::unique_ptr<fs::Catalog> catalog_;

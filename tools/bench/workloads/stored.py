@@ -48,7 +48,7 @@ def run(bench: Bench) -> None:
     store.stop()
     ours = store.stored() / MB
     seven = len(bench.inputs) == 7
-    command = "stellarium import TREE NAME (each); daemon stop; du without hot/"
+    command = "stellarium import TREE NAME (each); daemon stop; du without hot/ and ballast"
     for name, theirs in (("borg zstd,3", borg), ("restic", restic), ("casync", casync)):
         bench.add("all inputs", "MB", ours, peer=name, theirs=theirs(bench) / MB, ratio_at_most=1.0,
                   at_most=SEVEN if seven else None, command=command)
@@ -57,11 +57,11 @@ def run(bench: Bench) -> None:
     store.stop()
     bench.add("all inputs, recompressed", "MB", store.stored() / MB, peer="mksquashfs zstd 15",
               theirs=squashfs(bench, 15, [source.tree for source in bench.inputs]) / MB, ratio_at_most=1.0,
-              at_most=SEVEN_RECOMPRESSED if seven else None, command="stellarium gc --recompress; daemon stop; du without hot/")
+              at_most=SEVEN_RECOMPRESSED if seven else None, command="stellarium gc --recompress; daemon stop; du without hot/ and ballast")
 
     alone = bench.fresh_store("alone")
     alone.run("import", bench.inputs[0].tree, "image")
     alone.stop()
     bench.add(f"{bench.inputs[0].name} alone", "MB", alone.stored() / MB, peer=f"mksquashfs zstd {LEVEL}",
               theirs=squashfs(bench, LEVEL, [bench.inputs[0].tree]) / MB, ratio_at_most=1.0,
-              command="stellarium import TREE NAME; daemon stop; du without hot/")
+              command="stellarium import TREE NAME; daemon stop; du without hot/ and ballast")

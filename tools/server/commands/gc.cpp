@@ -21,12 +21,14 @@ int run(const cli::GcOptions& options, CommandContext& context) {
   CommandIo& io = context.io;
   std::uint64_t records = 0;
   if (!options.dry_run) {
-    auto swept = store.catalog().sweep();
+    auto swept = store.with_room([&] { return store.catalog().sweep(); });
     if (!swept) return io.complain(swept.error());
     records = *swept;
   }
-  auto report = store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty,
-                                         shown(io, "gc", false));
+  auto report = store.with_room([&] {
+    return store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty,
+                                    shown(io, "gc", false));
+  });
   if (!report) return io.complain(report.error());
   std::optional<cas::ContentStore::RecompressReport> packed;
   if (options.level != 0 && !options.dry_run) {
@@ -37,7 +39,8 @@ int run(const cli::GcOptions& options, CommandContext& context) {
   }
   if (!options.dry_run) {
     // Deleted records take space in the database until it is compacted.
-    if (auto compacted = store.database().compact(); !compacted) return io.complain(compacted.error());
+    auto compacted = store.with_room([&] { return store.database().compact(); });
+    if (!compacted) return io.complain(compacted.error());
   }
   if (context.global.json) {
     Json out{{"schema", 1},

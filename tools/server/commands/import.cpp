@@ -90,6 +90,7 @@ int run(const cli::ImportOptions& options, CommandContext& context) {
   if (!stream) return context.io.complain(stream.error());
 
   Store& store = context.store;
+  store.ballast().restore();  // what is taken back now, the import cannot use up
   Observer observer{context.io, context.global.quiet};
   const auto began = Clock::now();
   auto report = fs::import_tar(store.database(), store.contents(), store.catalog(), store.scratch(), *stream, *name,

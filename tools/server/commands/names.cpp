@@ -16,7 +16,8 @@ int run(const cli::RmOptions& options, CommandContext& context) {
   int code = 0;
   for (const std::string& ref : options.refs) {
     const auto name = fs::ImageName::parse(ref);
-    auto removed = name ? context.store.catalog().remove(*name) : Result<void>{fail(name.error())};
+    auto removed = name ? context.store.with_room([&] { return context.store.catalog().remove(*name); })
+                        : Result<void>{fail(name.error())};
     if (!removed) code = context.io.complain(removed.error());
   }
   context.janitor.wake();

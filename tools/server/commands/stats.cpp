@@ -52,6 +52,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
   const auto tier = store.tier().stats();
   const auto database = store.database().stats();
   const auto mounts = store.fuse().stats();
+  const auto ballast = store.ballast().stats();
   const ProcessFacts process = facts_of_this_process();
   if (context.global.json) {
     Json out{{"schema", 1}};
@@ -78,6 +79,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                    {"evictions", tier.evictions},
                    {"fill_failures", tier.fill_failures},
                    {"integrity", tier.integrity}};
+    out["ballast"] = {{"bytes", ballast.size}, {"held_bytes", ballast.held}};
     out["process"] = {{"memory_bytes", process.memory_bytes},
                       {"peak_memory_bytes", process.peak_memory_bytes},
                       {"descriptors", process.descriptors},
@@ -101,6 +103,8 @@ int run(const cli::StatsOptions&, CommandContext& context) {
       tier.integrity);
   out += fmt::format("frames     {} of {} in memory; {} hits, {} misses\n", text::format_bytes(tier.frame_bytes),
                      text::format_bytes(tier.frame_budget), tier.frame_hits, tier.frame_misses);
+  out += fmt::format("ballast    {} of {} held for a full disk, not counted above\n", text::format_bytes(ballast.held),
+                     text::format_bytes(ballast.size));
   out += fmt::format("process    {} memory (peak {}), {} of {} descriptors, up {}\n",
                      text::format_bytes(process.memory_bytes), text::format_bytes(process.peak_memory_bytes),
                      process.descriptors, process.descriptor_limit,
