@@ -48,7 +48,7 @@ class CorruptionTest : public ::testing::Test {
     stdfs::create_directory(root_ / "make");
     stdfs::create_directory(root_ / "store");
     Trial build{root_ / "make", [&] {
-                  auto store = server::Store::open(root_ / "store", system_io());
+                  auto store = open_store(root_ / "store");
                   if (!store) return to_string(store.error());
                   for (const SampleImage& image : images_) {
                     if (auto done = import(**store, image); !done) return to_string(done.error());
@@ -107,7 +107,7 @@ class CorruptionTest : public ::testing::Test {
       file.seekp(static_cast<std::streamoff>(place.byte));
       file.put(byte);
     }
-    auto store = server::Store::open(dir, system_io());
+    auto store = open_store(dir);
     if (!store) return "refused: " + to_string(store.error());
     std::vector<std::pair<std::string, std::string>> lost;
     std::size_t errors = 0;

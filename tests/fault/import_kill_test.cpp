@@ -40,7 +40,7 @@ class ImportKillTest : public ::testing::Test {
 
   /// Imports `image`, and says in a file of its own when the import has returned.
   std::string import_one(const SampleImage& image) const {
-    auto store = server::Store::open(root_ / "store", system_io());
+    auto store = open_store(root_ / "store");
     if (!store) return to_string(store.error());
     std::ofstream{root_ / "opened"} << "yes";
     if (auto done = import(**store, image); !done) return to_string(done.error());
@@ -50,7 +50,7 @@ class ImportKillTest : public ::testing::Test {
 
   /// What is wrong with the store; kSound if nothing. `maybe` may be there, whole (then: kPublished), or not at all.
   std::string check(const std::vector<SampleImage>& acknowledged, const SampleImage& maybe) const {
-    auto store = server::Store::open(root_ / "store", system_io());
+    auto store = open_store(root_ / "store");
     if (!store) return "does not open: " + to_string(store.error());
     std::vector<SampleImage> expected = acknowledged;
     const auto images = (*store)->catalog().list();

@@ -88,9 +88,10 @@ def record(work: Path, preload: bool) -> tuple[power_disk.RecordingDisk, list[St
 def examine(folder: Path, work: Path, digests: dict[int, str], allowed: list[dict[str, int]]) -> str:
     """What is wrong with the store after a cut; empty if nothing is."""
     with StoreOn(folder, work) as store:
-        if not store.dir.exists():
-            return "" if {} in allowed else "the store is gone"
         try:
+            if not (store.dir / "format").exists():  # the power went while the store was made
+                store.run("import", work / "tree3", "after-the-cut")
+                return "" if {} in allowed else "the store is gone"
             checked = store.run("fsck", "--deep", expect=None)
             if checked.returncode != 0:
                 return f"fsck: exit {checked.returncode}: {checked.stdout[-500:]!r} {checked.stderr[-500:]!r}"

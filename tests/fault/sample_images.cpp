@@ -144,6 +144,10 @@ SampleImage SampleImage::make(const std::string& name, std::uint64_t seed) {
   return image;
 }
 
+Result<std::unique_ptr<server::Store>> open_store(const std::filesystem::path& dir, Io& io) {
+  return server::Store::open(dir, io, [] { return server::Ballast::Space{}; });
+}
+
 Result<void> import(server::Store& store, const SampleImage& image) {
   TextInput stream{image.tar()};
   fs::ImportObserver observer;

@@ -11,6 +11,9 @@
 
 namespace stellarium::test {
 
+/// Opens a store as the server does, but without the ballast, whose making would take most of a trial's time.
+Result<std::unique_ptr<server::Store>> open_store(const std::filesystem::path& dir, Io& io = system_io());
+
 /// A small image whose every byte is known without asking the store that holds it.
 struct SampleImage {
   struct Entry {

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <string>
@@ -25,8 +26,8 @@ class PowerCutIo final : public Io {
     const auto status = real_.status(fd->get());
     if (!status) return fail(status.error());
     File& file = files_[status->st_ino];
-    if (file.dir < 0) {
-      file.dir = dir;
+    if (file.folder.empty()) {
+      file.folder = path_of(dir);
       file.name = name;
       file.named = (flags & O_CREAT) == 0;
       if (file.named) file.durable = contents(fd->get());
@@ -44,12 +45,12 @@ class PowerCutIo final : public Io {
     if (!S_ISDIR(status->st_mode)) return remember(fd);
     const std::lock_guard lock{mutex_};
     for (auto& [inode, file] : files_)
-      if (file.dir == fd) file.named = true;
+      if (file.folder == path_of(fd)) file.named = true;
     return {};
   }
   Result<void> unlink(int dir, const std::string& name) override {
     const std::lock_guard lock{mutex_};
-    std::erase_if(files_, [&](const auto& entry) { return entry.second.dir == dir && entry.second.name == name; });
+    std::erase_if(files_, [&](const auto& entry) { return is(entry.second, dir, name); });
     return real_.unlink(dir, name);
   }
   Result<std::size_t> read_at(int fd, MutableByteSpan out, std::uint64_t offset) override {
@@ -66,6 +67,12 @@ class PowerCutIo final : public Io {
     return real_.reserve(fd, offset, size);
   }
   Result<void> rename(int dir, const std::string& from, const std::string& to) override {
+    {
+      const std::lock_guard lock{mutex_};
+      for (auto& [inode, file] : files_) {
+        if (is(file, dir, from)) file.name = to;
+      }
+    }
     return real_.rename(dir, from, to);
   }
   Result<void> link(int fd, int dir, const std::string& name) override { return real_.link(fd, dir, name); }
@@ -74,15 +81,16 @@ class PowerCutIo final : public Io {
   }
   Result<struct stat> status(int fd) override { return real_.status(fd); }
 
-  /// The power goes: the files in `dir` become what the disk holds. Returns how many lost something.
-  int cut(int dir) {
+  /// The power goes: all files become what the disk holds. Returns how many lost something, or -1.
+  int cut() {
     int changed = 0;
     for (const auto& [inode, file] : files_) {
+      const std::string path = file.folder + "/" + file.name;
       if (!file.named) {
-        changed += ::unlinkat(dir, file.name.c_str(), 0) == 0 ? 1 : 0;
+        changed += ::unlink(path.c_str()) == 0 ? 1 : 0;
         continue;
       }
-      auto fd = real_.open(dir, file.name, O_RDWR, 0);
+      auto fd = real_.open(AT_FDCWD, path, O_RDWR, 0);
       if (!fd) continue;
       if (contents(fd->get()) == file.durable) continue;
       ++changed;
@@ -94,15 +102,22 @@ class PowerCutIo final : public Io {
 
  private:
   struct File {
-    int dir = -1;
-    std::string name;
+    std::string folder, name;
     bool named = false;
     std::vector<std::byte> durable;
   };
+  static std::string path_of(int dir) {
+    if (dir == AT_FDCWD) return ".";
+    return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(dir));
+  }
+  static bool is(const File& file, int dir, const std::string& name) {
+    return file.name == name && file.folder == path_of(dir);
+  }
   std::vector<std::byte> contents(int fd) {
     const auto status = real_.status(fd);
     std::vector<std::byte> bytes(status ? static_cast<std::size_t>(status->st_size) : 0);
-    const auto read = real_.read_at(fd, bytes, 0);
+    const auto readable = real_.open(AT_FDCWD, "/proc/self/fd/" + std::to_string(fd), O_RDONLY, 0);
+    const auto read = readable ? real_.read_at(readable->get(), bytes, 0) : Result<std::size_t>{0};
     bytes.resize(read ? *read : 0);
     return bytes;
   }

@@ -63,13 +63,13 @@ Result<void> refuse_lost_database(const std::filesystem::path& dir) {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io& io) {
+Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io& io, Ballast::AskSpace space) {
   std::unique_ptr<Store> store{new Store{dir}};
   auto folder = open_folder(dir, io);
   if (!folder) return fail(folder.error());
   store->uuid_ = std::move(folder->uuid);
   store->lock_ = std::move(folder->lock);
-  store->ballast_ = Ballast::open(io, dir);
+  store->ballast_ = Ballast::open(io, dir, std::move(space));
   // Opening replays logs into tables: on a full disk that, too, needs room.
   auto opened = store->with_room([&] { return store->open_parts(io); });
   if (!opened) return fail(opened.error());

@@ -21,8 +21,8 @@ namespace stellarium::server {
 class Store {
  public:
   /// Errors: version, busy (another server has it open), and what the parts report; corrupt if the database cannot be
-  /// opened.
-  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, Io& io);
+  /// opened. `space`: what the ballast goes by.
+  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, Io& io, Ballast::AskSpace space = {});
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
