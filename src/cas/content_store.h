@@ -44,7 +44,10 @@ class WriteSession {
  public:
   virtual ~WriteSession() = default;
   virtual std::unique_ptr<ContentWriter> begin(Placement placement) = 0;
-  /// Whether the store already holds all of `content`; if so this session keeps it alive from now on.
+  /// Whether the store already holds all of `content`, or this session is writing it; if so the session keeps it alive
+  /// from now on.
+  [[nodiscard]] virtual Result<bool> knows(const ContentId& content, std::uint64_t size) = 0;
+  /// The same, and counts it as offered.
   [[nodiscard]] virtual Result<bool> adopt(const ContentId& content, std::uint64_t size) = 0;
   /// Everything finished so far is on disk and findable when this returns. May be called several times.
   [[nodiscard]] virtual Result<void> commit() = 0;
@@ -64,8 +67,8 @@ class WriteSession {
 class ContentStore : public ChunkSource {
  public:
   struct Options {
-    unsigned workers = 0;  ///< compression threads; 0: one per core
-    int zstd_level = 4;
+    unsigned workers = 0;                     ///< compression threads; 0: one per core
+    int zstd_level = 3;                       ///< of new frames; gc --recompress uses a higher one
     std::uint64_t segment_bytes = 64u << 20;  ///< a segment is finished before it grows beyond this
     StoreId store{};  ///< the uuid in the store's `format` file; segments of another one are refused
   };

@@ -76,10 +76,10 @@ rocksdb::ColumnFamilyOptions EngineSettings::family(const Family& family) const 
 
   rocksdb::ColumnFamilyOptions options;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  if (family.prefix_size != 0) {
-    options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(family.prefix_size));
-    options.memtable_prefix_bloom_size_ratio = 0.05;
-  }
+  if (family.prefix_size != 0) options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(family.prefix_size));
+  // What is asked for during a first import is mostly not there, and the newest tables are in memory.
+  options.memtable_prefix_bloom_size_ratio = 0.05;
+  options.memtable_whole_key_filtering = family.prefix_size == 0;
   options.compression = rocksdb::kZSTD;
   options.compression_opts.level = 3;
   options.bottommost_compression = rocksdb::kZSTD;

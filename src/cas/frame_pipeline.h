@@ -22,8 +22,9 @@ namespace stellarium::cas {
 /// workers, appends them in the order in which they were filled, and enters them into the index once they are on disk.
 ///
 /// Order:   frames reach the segment in the order of submission, so what is stored does not depend on the workers.
-/// Memory:  one open frame per lane, and 4 + 2 per worker in flight: about 6 MiB with two workers; and what the
-///          index has to learn of at most 33,000 chunks, 15 MiB.
+/// Memory:  one open frame per lane, and 64 + 2 per worker in flight: about 25 MiB; and what the index has to learn of
+///          at most 33,000 chunks, 15 MiB. So many, because new contents come in bursts between known ones, and workers
+///          that run dry are never caught up with.
 /// Errors:  the first failure (out_of_space, io) ends the pipeline: every later call returns it, and its chunks are
 ///          pending no more, so that others store them again, in another segment.
 /// Threads: one producer calls `add`; `make_durable` may be called by anyone.
@@ -78,7 +79,7 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   Result<void> append_to_segment(const Frame& frame);
   Result<void> publish(bool finished);
   void fail_with(const Error& error) EXCLUDES(mutex_);
-  std::size_t room() const { return 4 + 2 * parts_.workers.size(); }
+  std::size_t room() const { return 64 + 2 * parts_.workers.size(); }
 
   const Parts parts_;
 

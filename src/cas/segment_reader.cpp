@@ -9,7 +9,7 @@
 namespace stellarium::cas {
 namespace {
 
-// Most containers at zstd 4 are smaller: one pread is enough for them, and no frame costs more than two.
+// Most containers at zstd 3 are smaller: one pread is enough for them, and no frame costs more than two.
 constexpr std::size_t kFirstRead = 128u << 10;
 
 }  // namespace

@@ -10,6 +10,9 @@ namespace {
 // Recipes wait in memory for their chunks to be durable; a session of any length commits by itself when they get many.
 constexpr std::size_t kMaxRecipeBytes = 4u << 20;
 
+// The same content is asked about up to three times (by the command, as a reference, again as another file).
+constexpr std::size_t kMaxKnown = 16'384;
+
 }  // namespace
 
 StoreSession::StoreSession(StoreParts& parts)
@@ -85,8 +88,16 @@ Result<void> StoreSession::store(const Recipe& recipe) {
 }
 
 Result<bool> StoreSession::knows(const ContentId& content, std::uint64_t size) {
-  if (size == 0) return true;
-  if (size <= kMaxChunk) return knows_chunk(content);
+  if (size == 0 || known_.contains(content)) return true;
+  const auto found = size <= kMaxChunk ? knows_chunk(content) : knows_recipe(content);
+  if (found && *found) {
+    if (known_.size() == kMaxKnown) known_.clear();
+    known_.insert(content);
+  }
+  return found;
+}
+
+Result<bool> StoreSession::knows_recipe(const ContentId& content) {
   guard_->touch(content);  // keeps the recipe, and with it all chunks
   if (uncommitted_.contains(content)) return true;
   const auto first_page = parts_.database.get(kRecipeFamily, recipe_page_key(content, 0));

@@ -21,6 +21,7 @@ class StoreSession final : public WriteSession {
   ~StoreSession() override;
 
   std::unique_ptr<ContentWriter> begin(Placement placement) override;
+  Result<bool> knows(const ContentId& content, std::uint64_t size) override;
   Result<bool> adopt(const ContentId& content, std::uint64_t size) override;
   Result<void> commit() override;
   Totals totals() const override;
@@ -30,14 +31,13 @@ class StoreSession final : public WriteSession {
   /// Makes sure that the chunk is in the store, or on its way.
   Result<void> store(FramePipeline::Lane lane, const ChunkId& id, ByteSpan data);
   Result<void> store(const Recipe& recipe);
-  /// `adopt`, without counting.
-  Result<bool> knows(const ContentId& content, std::uint64_t size);
   /// Counts `size` content bytes as offered; with `chunks_known`, as found present.
   void count(std::uint64_t size, std::uint64_t chunks_known = 0);
   /// A buffer that contents share one after another, so that its pages are touched once.
   std::vector<std::byte>& buffer() { return buffer_; }
 
  private:
+  Result<bool> knows_recipe(const ContentId& content);
   /// Whether the chunk is in the index, or pending in some pipeline, which then is remembered.
   Result<bool> knows_chunk(const ChunkId& id);
   /// The same; if not, this session's pipeline owns it now and has to store it.
@@ -50,6 +50,7 @@ class StoreSession final : public WriteSession {
   std::vector<PendingChunks::Owner> others_;  // pipelines that carry chunks we need
   Database::Batch recipes_;
   std::unordered_set<ContentId, HashOfHash> uncommitted_;  // contents whose recipe is in recipes_
+  std::unordered_set<ContentId, HashOfHash> known_;        // found present and kept by guard_; some of them
   std::vector<std::byte> buffer_;
   Totals totals_;
 };

@@ -5,7 +5,7 @@ from bench import Bench
 MB = 1e6
 # What the seven Debian roots of the acceptance test may take; for other inputs the peers are the line.
 SEVEN, SEVEN_RECOMPRESSED = 350, 308
-LEVEL = 4  # of zstd: ours by default, and squashfs's for the comparison of one image
+LEVEL = 3  # of zstd: ours by default, and squashfs's for the comparison of one image
 
 
 def squashfs(bench: Bench, level: int, trees: list) -> int:
