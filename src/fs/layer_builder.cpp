@@ -44,14 +44,14 @@ Result<void> LayerBuilder::add(std::string_view path, const Inode& inode, const 
   complete.nlink = 1;
   complete.parent = S_ISDIR(inode.mode) ? kRootIno : 0;
   if (const char* why = why_invalid(complete)) return fail(Errc::invalid_argument, std::string{"it has "} + why);
-  const std::string key = path_key(path);
+  const std::string key = key_of(path);
   if (Result<void> added = add_parents(key); !added) return added;
   return sorter_.add(key,
                      TreeAssembly::encode_member(MemberKind::inode, ++members_, encode_attributes(complete, *sorted)));
 }
 
 Result<void> LayerBuilder::add_link(std::string_view path, std::string_view target) {
-  const std::string key = path_key(path);
+  const std::string key = key_of(path);
   const std::uint64_t number = ++members_;
   if (Result<void> added = add_parents(key); !added) return added;
   // A link to itself (GNU tar writes one if a file is named twice) changes nothing, but there must be something.
@@ -60,6 +60,17 @@ Result<void> LayerBuilder::add_link(std::string_view path, std::string_view targ
       return added;
   }
   return sorter_.add(path_key(target), TreeAssembly::encode_member(MemberKind::reference, number, path));
+}
+
+std::string LayerBuilder::key_of(std::string_view path) {
+  if (path.empty()) return path_key(path);
+  const std::size_t slash = path.rfind('/');
+  const std::string_view folder = slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
+  if (folder != last_folder_ || last_folder_key_.empty()) {
+    last_folder_ = folder;
+    last_folder_key_ = path_key(folder);
+  }
+  return key_below(last_folder_key_, path.substr(slash + 1));
 }
 
 // Says for every directory above `key` that it must be one. Members mostly come directory by directory, so remembering

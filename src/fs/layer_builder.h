@@ -44,12 +44,15 @@ class LayerBuilder {
   Result<Sealed> seal(cas::Database& database, LayerId layer, cas::WriteSession& session);
 
  private:
+  /// path_key of a member, which mostly lies beside the one before it.
+  std::string key_of(std::string_view path);
   Result<void> add_parents(std::string_view key);
 
   std::filesystem::path scratch_;
   EntrySorter sorter_;
   std::uint64_t members_ = 0;
   std::string last_parent_;  // key of the directory whose parents were all added with the member before
+  std::string last_folder_, last_folder_key_;  // path of the directory that key_of saw last, and its key
 };
 
 }  // namespace stellarium::fs

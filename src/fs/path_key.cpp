@@ -22,6 +22,14 @@ std::size_t last_start(std::string_view key) {
   }
 }
 
+void append_component(std::string& key, std::string_view name) {
+  char hash[8];
+  store_be<std::uint64_t>(hash, name_hash(name));
+  key.append(hash + 1, kHashSize);
+  key += name;
+  key += '\0';
+}
+
 }  // namespace
 
 Result<std::string> normal_path(std::string_view path) {
@@ -53,16 +61,20 @@ std::string path_key(std::string_view normal_path) {
   std::uint16_t depth = 0;
   while (!normal_path.empty()) {
     const std::size_t slash = std::min(normal_path.find('/'), normal_path.size());
-    const std::string_view name = normal_path.substr(0, slash);
+    append_component(key, normal_path.substr(0, slash));
     normal_path.remove_prefix(std::min(slash + 1, normal_path.size()));
-    char hash[8];
-    store_be<std::uint64_t>(hash, name_hash(name));
-    key.append(hash + 1, kHashSize);
-    key += name;
-    key += '\0';
     ++depth;
   }
   store_be(key.data(), depth);
+  return key;
+}
+
+std::string key_below(std::string_view directory, std::string_view name) {
+  std::string key;
+  key.reserve(directory.size() + kHashSize + name.size() + 1);
+  key = directory;
+  append_component(key, name);
+  store_be(key.data(), static_cast<std::uint16_t>(load_be<std::uint16_t>(directory.data()) + 1));
   return key;
 }
 

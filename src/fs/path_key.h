@@ -17,6 +17,8 @@ inline constexpr std::size_t kMaxPath = 4095;  ///< bytes, as PATH_MAX without i
 Result<std::string> normal_path(std::string_view path);
 
 std::string path_key(std::string_view normal_path);
+/// The key of the entry `name` of the directory whose key is `directory`.
+std::string key_below(std::string_view directory, std::string_view name);
 /// The key of the directory that holds what `key` names, which must not be the root.
 std::string parent_of_key(std::string_view key);
 std::string path_of_key(std::string_view key);  ///< for messages

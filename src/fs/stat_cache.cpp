@@ -3,7 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <algorithm>
+#include <span>
 #include <string>
 
 #include "base/bytes.h"
@@ -13,14 +14,28 @@ namespace stellarium::fs {
 namespace {
 
 constexpr std::string_view kMagic{"STLRSTAT", 8};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kHeaderBytes = 12;
 constexpr std::size_t kRecordBytes = 8 + 8 + 8 + 8 + 8 + 32 + 1 + 1;
+constexpr std::uint8_t kElf = 1, kBare = 2;  // flags
 constexpr std::uint8_t kMaxUnusedSaves = 8;
 constexpr std::int64_t kRacyNanoseconds = 2'000'000'000;
 
 std::int64_t nanoseconds(const timespec& time) {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+/// Empty if it cannot be read.
+std::string bytes_of(const std::filesystem::path& file) {
+  const Result<UniqueFd> fd = system_io().open(AT_FDCWD, file, O_RDONLY, 0);
+  if (!fd) return {};
+  const auto status = system_io().status(fd->get());
+  if (!status || !S_ISREG(status->st_mode)) return {};
+  std::string bytes(static_cast<std::size_t>(status->st_size), '\0');
+  const auto read = system_io().read_at(fd->get(), std::as_writable_bytes(std::span{bytes}), 0);
+  if (!read) return {};
+  bytes.resize(*read);
+  return bytes;
 }
 
 }  // namespace
@@ -34,8 +49,7 @@ StatCache::StatCache(std::filesystem::path file) : file_{std::move(file)} {
 }
 
 void StatCache::load() {
-  std::ifstream in{file_, std::ios::binary};
-  const std::string bytes{std::istreambuf_iterator<char>{in}, {}};
+  const std::string bytes = bytes_of(file_);
   // The last 32 bytes are the BLAKE3 of the rest: a cache that was cut or damaged must not name wrong contents.
   if (bytes.size() < kHeaderBytes + cas::Hash::kSize) return;
   const std::string_view body = std::string_view{bytes}.substr(0, bytes.size() - cas::Hash::kSize);
@@ -43,56 +57,75 @@ void StatCache::load() {
   ByteReader reader{as_bytes(body)};
   if (reader.text(kMagic.size()) != kMagic || reader.le<std::uint32_t>() != kVersion) return;
   if (reader.left() % kRecordBytes != 0) return;
-  entries_.reserve(reader.left() / kRecordBytes);
+  loaded_.reserve(reader.left() / kRecordBytes);
   while (!reader.at_end()) {
-    Key key{};
     Entry entry{};
-    key.device = reader.le<std::uint64_t>();
-    key.inode = reader.le<std::uint64_t>();
+    entry.key.device = reader.le<std::uint64_t>();
+    entry.key.inode = reader.le<std::uint64_t>();
     entry.size = reader.le<std::uint64_t>();
     entry.mtime_ns = static_cast<std::int64_t>(reader.le<std::uint64_t>());
     entry.ctime_ns = static_cast<std::int64_t>(reader.le<std::uint64_t>());
     entry.content.id = *cas::Hash::from_bytes(reader.take(cas::Hash::kSize));
-    entry.content.elf = reader.le<std::uint8_t>() != 0;
+    const auto flags = reader.le<std::uint8_t>();
+    entry.content.elf = (flags & kElf) != 0;
+    entry.content.bare = (flags & kBare) != 0;
     entry.unused_saves = static_cast<std::uint8_t>(reader.le<std::uint8_t>() + 1);
-    entries_.emplace(key, entry);
+    if (!loaded_.empty() && loaded_.back().key >= entry.key) return loaded_.clear();
+    loaded_.push_back(entry);
   }
 }
 
+StatCache::Entry* StatCache::look_up(const Key& key) {
+  const auto at = std::ranges::lower_bound(loaded_, key, {}, &Entry::key);
+  if (at != loaded_.end() && at->key == key) return &*at;
+  const auto found = fresh_.find(key);
+  return found == fresh_.end() ? nullptr : &found->second;
+}
+
 std::optional<KnownContent> StatCache::find(const struct stat& status) {
-  const auto found = entries_.find({status.st_dev, status.st_ino});
-  if (found == entries_.end()) return {};
-  Entry& entry = found->second;
-  if (entry.size != static_cast<std::uint64_t>(status.st_size) || entry.mtime_ns != nanoseconds(status.st_mtim) ||
-      entry.ctime_ns != nanoseconds(status.st_ctim)) {
+  Entry* const entry = look_up({status.st_dev, status.st_ino});
+  if (entry == nullptr || entry->size != static_cast<std::uint64_t>(status.st_size) ||
+      entry->mtime_ns != nanoseconds(status.st_mtim) || entry->ctime_ns != nanoseconds(status.st_ctim)) {
     return {};
   }
-  entry.unused_saves = 0;
-  return entry.content;
+  entry->unused_saves = 0;
+  return entry->content;
 }
 
 void StatCache::remember(const struct stat& status, const KnownContent& content, const timespec& read_at) {
   const std::int64_t changed = std::max(nanoseconds(status.st_mtim), nanoseconds(status.st_ctim));
   if (nanoseconds(read_at) - changed < kRacyNanoseconds) return;
-  entries_[{status.st_dev, status.st_ino}] = {static_cast<std::uint64_t>(status.st_size), nanoseconds(status.st_mtim),
-                                              nanoseconds(status.st_ctim), content, 0};
+  const Key key{status.st_dev, status.st_ino};
+  const Entry entry{key,
+                    static_cast<std::uint64_t>(status.st_size),
+                    nanoseconds(status.st_mtim),
+                    nanoseconds(status.st_ctim),
+                    content,
+                    0};
+  if (Entry* const known = look_up(key))
+    *known = entry;
+  else
+    fresh_.emplace(key, entry);
   changed_ = true;
 }
 
 Result<void> StatCache::save() {
   if (!changed_) return {};
+  for (auto& [key, entry] : fresh_) loaded_.push_back(entry);
+  fresh_.clear();
+  std::ranges::sort(loaded_, {}, &Entry::key);
   std::string bytes{kMagic};
   put_le(bytes, kVersion);
-  bytes.reserve(bytes.size() + entries_.size() * kRecordBytes + cas::Hash::kSize);
-  for (const auto& [key, entry] : entries_) {
+  bytes.reserve(bytes.size() + loaded_.size() * kRecordBytes + cas::Hash::kSize);
+  for (const Entry& entry : loaded_) {
     if (entry.unused_saves > kMaxUnusedSaves) continue;
-    put_le(bytes, key.device);
-    put_le(bytes, key.inode);
+    put_le(bytes, entry.key.device);
+    put_le(bytes, entry.key.inode);
     put_le(bytes, entry.size);
     put_le(bytes, static_cast<std::uint64_t>(entry.mtime_ns));
     put_le(bytes, static_cast<std::uint64_t>(entry.ctime_ns));
     put_bytes(bytes, entry.content.id.span());
-    put_le(bytes, static_cast<std::uint8_t>(entry.content.elf));
+    put_le(bytes, static_cast<std::uint8_t>((entry.content.elf ? kElf : 0) | (entry.content.bare ? kBare : 0)));
     put_le(bytes, entry.unused_saves);
   }
   put_bytes(bytes, cas::hash_of(as_bytes(bytes)).span());

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "base/result.h"
 #include "cas/hash.h"
@@ -14,7 +15,8 @@ namespace stellarium::fs {
 /// What can be said about a regular file without reading it again.
 struct KnownContent {
   cas::ContentId id;
-  bool elf = false;  ///< begins with the magic number of a program or library
+  bool elf = false;   ///< begins with the magic number of a program or library
+  bool bare = false;  ///< has no extended attribute that anybody can see (who sets one changes ctime)
   bool operator==(const KnownContent&) const = default;
 };
 
@@ -25,6 +27,7 @@ struct KnownContent {
 /// entries racy). The cache is a hint: the store still has to hold the content. Losing the file costs time only, so
 /// damage empties it silently.
 ///
+/// Cost:    loading and saving are about 50 ns an entry, a look-up is a binary search.
 /// Threads: one at a time. Two commands at once: the last `save` wins.
 class StatCache {
  public:
@@ -36,26 +39,29 @@ class StatCache {
   /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8
   /// saves are dropped.
   [[nodiscard]] Result<void> save();
-  std::size_t size() const { return entries_.size(); }
+  std::size_t size() const { return loaded_.size() + fresh_.size(); }
 
  private:
   struct Key {
     std::uint64_t device, inode;
-    bool operator==(const Key&) const = default;
+    auto operator<=>(const Key&) const = default;
   };
   struct KeyHash {
     std::size_t operator()(const Key& key) const noexcept;
   };
   struct Entry {
+    Key key;
     std::uint64_t size;
     std::int64_t mtime_ns, ctime_ns;
     KnownContent content;
     std::uint8_t unused_saves;
   };
   void load();
+  Entry* look_up(const Key& key);
 
   std::filesystem::path file_;
-  std::unordered_map<Key, Entry, KeyHash> entries_;
+  std::vector<Entry> loaded_;                      // by key
+  std::unordered_map<Key, Entry, KeyHash> fresh_;  // not in loaded_
   bool changed_ = false;
 };
 

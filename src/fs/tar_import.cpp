@@ -201,6 +201,7 @@ Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& cont
                                 const std::filesystem::path& scratch, ByteInput& stream, const ImageName& name,
                                 const std::string& source, ImportObserver& observer) {
   const std::unique_ptr<cas::WriteSession> session = contents.begin_session();
+  observer.begins([&](const cas::ContentId& id, std::uint64_t size) { return session->knows(id, size); });
   LayerBuilder builder{scratch, {}};
   TarImport import{*session, builder, stream, observer};
   if (Result<void> done = import.run(); !done) return fail(done.error());

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,10 +13,15 @@
 
 namespace stellarium::fs {
 
+/// Whether the store has a content, so that the stream may refer to it.
+using ContentLookup = std::function<Result<bool>(const cas::ContentId&, std::uint64_t size)>;
+
 /// Told what an import is doing; called on the importing thread.
 class ImportObserver {
  public:
   virtual ~ImportObserver() = default;
+  /// `lookup` may be used until the import returns, on its thread. What it finds stays in the store until then.
+  virtual void begins(const ContentLookup& /*lookup*/) {}
   /// Bytes of the stream read so far. Returning false cancels: the import ends with `cancelled` and leaves nothing.
   virtual bool progress(std::uint64_t /*stream_bytes*/, std::uint64_t /*files*/) { return true; }
   virtual void note(const std::string& /*line*/) {}  ///< something of a member was skipped

@@ -6,18 +6,20 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 #include <map>
 #include <memory>
 
 #include "base/unique_fd.h"
+#include "fs/import_member.h"
+#include "fs/member_window.h"
 #include "fs/pax_writer.h"
 #include "fs/xattr_reader.h"
 
 namespace stellarium::fs {
 namespace {
 
-constexpr std::size_t kReadBytes = 1 << 20;
+constexpr std::size_t kReadBytes = 256 << 10;
 constexpr std::uint64_t kBlock = 4096;
 
 /// The names in a directory, in byte order, without "." and "..".
@@ -54,18 +56,15 @@ std::vector<DataExtent> extents_of(int fd, std::uint64_t size) {
   return extents;
 }
 
-bool is_elf(int fd) {
-  char magic[4];
-  return ::pread(fd, magic, sizeof magic, 0) == sizeof magic && std::memcmp(magic,
-                                                                            "\x7f"
-                                                                            "ELF",
-                                                                            sizeof magic) == 0;
+bool begins_as_elf(int fd) {
+  std::array<std::byte, 4> start;
+  return ::pread(fd, start.data(), start.size(), 0) == ssize_t{start.size()} && is_elf(start);
 }
 
 class TreeWalk {
  public:
   TreeWalk(ByteOutput& out, const EmitOptions& options, EmitObserver& observer)
-      : options_{options}, observer_{observer}, writer_{out}, buffer_(kReadBytes) {}
+      : options_{options}, observer_{observer}, writer_{out}, window_{writer_, observer}, buffer_(kReadBytes) {}
 
   Result<void> run(int root) {
     struct stat status {};
@@ -76,7 +75,7 @@ class TreeWalk {
     auto xattrs = xattrs_.all_of(root, ".", ".");
     if (!xattrs) return fail(xattrs.error());
     member.xattrs = std::move(*xattrs);
-    if (const auto begun = writer_.begin(member); !begun) return begun;
+    if (const auto added = window_.add(std::move(member)); !added) return added;
 
     if (const auto entered = enter(UniqueFd{::fcntl(root, F_DUPFD_CLOEXEC, 0)}, ""); !entered) return entered;
     while (!stack_.empty()) {
@@ -88,6 +87,7 @@ class TreeWalk {
       const std::string name = std::move(level.names[level.next++]);
       if (const auto emitted = entry(level.dir.get(), level.path + name, name); !emitted) return emitted;
     }
+    if (const auto drained = window_.drain(); !drained) return drained;
     return writer_.finish();
   }
 
@@ -143,28 +143,33 @@ class TreeWalk {
       const auto [first, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, path);
       if (!is_new) {
         member.hard_link = first->second;
-        return writer_.begin(member);
+        return window_.add(std::move(member));
       }
     }
-    auto xattrs = xattrs_.all_of(dir, name, path);
-    if (!xattrs) return fail(xattrs.error());
-    member.xattrs = std::move(*xattrs);
-
-    if (S_ISREG(status.st_mode)) return regular(dir, name, status, std::move(member));
+    // Inline contents are no chunks that could be named.
+    std::optional<KnownContent> known;
+    if (S_ISREG(status.st_mode) && member.size > kMaxInlineContent) known = observer_.known(path, status);
+    if (!known || !known->bare) {
+      auto xattrs = xattrs_.all_of(dir, name, path);
+      if (!xattrs) return fail(xattrs.error());
+      member.xattrs = std::move(*xattrs);
+    }
+    if (S_ISREG(status.st_mode)) return regular(dir, name, status, std::move(member), known);
     if (S_ISLNK(status.st_mode)) return symlink(dir, name, std::move(member));
-    if (S_ISDIR(status.st_mode)) return folder(dir, name, status, member);
-    return writer_.begin(member);
+    if (S_ISDIR(status.st_mode)) return folder(dir, name, status, std::move(member));
+    return window_.add(std::move(member));
   }
 
-  Result<void> folder(int dir, const std::string& name, const struct stat& status, const PaxMember& member) {
-    if (const auto begun = writer_.begin(member); !begun) return begun;
+  Result<void> folder(int dir, const std::string& name, const struct stat& status, PaxMember member) {
+    const std::string path = member.path;
+    if (const auto added = window_.add(std::move(member)); !added) return added;
     if (options_.one_file_system && status.st_dev != root_device_) {
-      observer_.note(member.path + ": another file system is mounted here, its content is not imported");
+      observer_.note(path + ": another file system is mounted here, its content is not imported");
       return {};
     }
     UniqueFd inside{::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-    if (!inside) return fail_errno("opening folder " + member.path);
-    return enter(std::move(inside), member.path + "/");
+    if (!inside) return fail_errno("opening folder " + path);
+    return enter(std::move(inside), path + "/");
   }
 
   Result<void> symlink(int dir, const std::string& name, PaxMember member) {
@@ -173,16 +178,18 @@ class TreeWalk {
     if (size < 0) return fail_errno("reading link " + member.path);
     target.resize(static_cast<std::size_t>(size));
     member.symlink = std::move(target);
-    return writer_.begin(member);
+    return window_.add(std::move(member));
   }
 
-  Result<void> regular(int dir, const std::string& name, const struct stat& status, PaxMember member) {
+  Result<void> regular(int dir, const std::string& name, const struct stat& status, PaxMember member,
+                       const std::optional<KnownContent>& known) {
     // Fewer blocks than bytes: there may be holes (or compression, or inline data: SEEK_HOLE decides).
     const bool maybe_sparse = static_cast<std::uint64_t>(status.st_blocks) * 512 < (member.size & ~(kBlock - 1));
-    if (member.size == 0) return writer_.begin(member);
-    // Inline contents are no chunks that could be named.
-    const auto known = member.size > kMaxInlineContent ? observer_.known(member.path, status) : std::nullopt;
-    if (known && !maybe_sparse) return reference(member, *known, member.size);
+    if (member.size == 0) return window_.add(std::move(member));
+    if (known && !maybe_sparse) {
+      make_reference(member, *known, member.size);
+      return window_.add(std::move(member));
+    }
 
     UniqueFd file{::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME)};
     if (!file && errno == EPERM)
@@ -198,24 +205,29 @@ class TreeWalk {
       std::uint64_t allocated = 0;
       for (const DataExtent& extent : extents) allocated += extent.size;
       member.sparse = false;
-      return reference(member, *known, allocated);
+      make_reference(member, *known, allocated);
+      return window_.add(std::move(member));
     }
+    if (!member.sparse && member.size <= MemberWindow::kBytes) {
+      bytes_ += member.size;
+      return window_.add_file(std::move(member), file.get(), status);
+    }
+    return stream(file.get(), extents, status, member);
+  }
+
+  /// Large and sparse files go into the stream as they are read.
+  Result<void> stream(int file, const std::vector<DataExtent>& extents, const struct stat& status,
+                      const PaxMember& member) {
+    if (const auto drained = window_.drain(); !drained) return drained;
     if (const auto begun = writer_.begin(member); !begun) return begun;
-    observer_.data_sent(member.path, status, is_elf(file.get()));
+    observer_.data_sent(member.path, status, begins_as_elf(file));
     std::uint64_t at = 0;
     for (const DataExtent& extent : extents) {
       if (const auto skipped = writer_.zeros(extent.offset - at); !skipped) return skipped;
-      if (const auto sent = send(file.get(), extent, member.path); !sent) return sent;
+      if (const auto sent = send(file, extent, member.path); !sent) return sent;
       at = extent.offset + extent.size;
     }
     return writer_.zeros(member.size - at);
-  }
-
-  Result<void> reference(PaxMember& member, const KnownContent& content, std::uint64_t allocated) {
-    member.xattrs.emplace_back(kContentAttribute, content.id.hex() + " " + std::to_string(member.size) + " " +
-                                                      std::to_string(allocated) + (content.elf ? " 1" : " 0"));
-    member.size = 0;
-    return writer_.begin(member);
   }
 
   Result<void> send(int file, const DataExtent& extent, const std::string& path) {
@@ -240,6 +252,7 @@ class TreeWalk {
   const EmitOptions& options_;
   EmitObserver& observer_;
   PaxWriter writer_;
+  MemberWindow window_;
   XattrReader xattrs_;
   std::vector<std::byte> buffer_;
   std::vector<Level> stack_;

@@ -13,13 +13,26 @@
 
 namespace stellarium::fs {
 
+/// A content that the store may have.
+struct ContentSize {
+  cas::ContentId id;
+  std::uint64_t size = 0;
+};
+
 /// What the emitter asks and tells while it walks. Called on the emitting thread, in stream order.
 class EmitObserver {
  public:
   virtual ~EmitObserver() = default;
   /// The content of a regular file, if it is known without reading it (stat cache); its data is then not sent.
   virtual std::optional<KnownContent> known(std::string_view /*path*/, const struct stat& /*status*/) { return {}; }
-  /// The data of this regular file was sent; the store will answer with its content id, in the same order.
+  /// This content was read completely from a file that looked like this before.
+  virtual void content_read(std::string_view /*path*/, const struct stat& /*status*/, const KnownContent& /*content*/) {
+  }
+  /// Begins to ask the store which of these contents it has; at most two questions are open at a time.
+  virtual void ask(const std::vector<ContentSize>& /*contents*/) {}
+  /// Waits for the answer to the oldest open question. What is not answered counts as "no": its data is sent then.
+  virtual std::vector<bool> answer() { return {}; }
+  /// The data of this regular file was sent, unread; the store will answer with its content id, in the same order.
   virtual void data_sent(std::string_view /*path*/, const struct stat& /*status*/, bool /*elf*/) {}
   virtual void note(const std::string& /*line*/) {}  ///< a socket was skipped, a file shrank while it was read
   virtual bool progress(std::uint64_t /*files*/, std::uint64_t /*bytes*/) {
@@ -39,7 +52,8 @@ struct EmitOptions {
 /// first name, holes as sparse maps, all extended attributes in raw form (file capabilities, POSIX ACLs), nanosecond
 /// times, names as the bytes they are. Runs in the command process with the user's rights. A file that changes while it
 /// is read is padded or cut to the size first seen, and noted. Errors: permission and io name the path; a vanished
-/// entry is noted and skipped. Cost:   about 10 µs a file, and one read of the data that is not `known`.
+/// entry is noted and skipped. Cost:   about 10 µs a file, and one read of the data that is not `known`; of what is
+/// read, the store gets only what it answers not to have. Memory: two windows (member_window.h).
 Result<void> emit_tree(int root, ByteOutput& out, const EmitOptions& options, EmitObserver& observer);
 
 /// The reserved attribute by which a member names its content instead of carrying it: "HEX SIZE ALLOCATED ELF",

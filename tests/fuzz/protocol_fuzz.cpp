@@ -28,6 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check<protocol::Request>(payload);
   check<protocol::Progress>(payload);
   check<protocol::ContentList>(payload);
+  check<protocol::ContentQuestion>(payload);
+  check<protocol::ContentAnswer>(payload);
   protocol::Frame frame;
   frame.payload = payload;
   (void)keeper::Record::decode(std::move(frame));

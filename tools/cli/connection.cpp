@@ -119,6 +119,9 @@ Result<void> Connection::request(const std::vector<std::string>& words, bool wan
 void Connection::cancel() const {
   (void)channel_.send(wire(MessageType::cancel), {});
 }  // a server that is gone cancelled it already
+void Connection::ask(const protocol::ContentQuestion& question) const {
+  (void)channel_.send(wire(MessageType::question), question.encode());
+}
 void Connection::end_stream() const {
   (void)channel_.send(wire(MessageType::stream_end), {});
 }
@@ -169,6 +172,10 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
       case MessageType::contents:
         if (auto list = protocol::ContentList::decode(frame->payload); list && handlers.contents)
           handlers.contents(*list);
+        break;
+      case MessageType::answer:
+        if (auto answer = protocol::ContentAnswer::decode(frame->payload); answer && handlers.answer)
+          handlers.answer(std::move(*answer));
         break;
       case MessageType::proceed:
         if (auto done = handlers.proceed ? handlers.proceed() : Result<void>{}; !done) {

@@ -14,7 +14,7 @@ namespace stellarium::cli {
 
 /// A command's line to the server.
 ///
-/// Threads: `cancel`, `end_stream` and `send_device` may be called from any thread; the rest from one.
+/// Threads: `cancel`, `ask`, `end_stream` and `send_device` may be called from any thread; the rest from one.
 class Connection {
  public:
   /// Connects and shakes hands. A server of another build is refused, naming both builds, unless `any_build` (the
@@ -27,6 +27,7 @@ class Connection {
   [[nodiscard]] Result<void> request(const std::vector<std::string>& words, bool wants_progress,
                                      std::span<const int> descriptors = {}) const;
   void cancel() const;
+  void ask(const protocol::ContentQuestion& question) const;
   void end_stream() const;  ///< "the pipe now holds everything"
   [[nodiscard]] Result<void> send_device(int fd) const;
   const protocol::Channel& channel() const { return channel_; }
@@ -41,6 +42,7 @@ class Connection {
 /// What a command does with the server's answers besides showing them.
 struct Handlers {
   std::function<void(const protocol::ContentList&)> contents;
+  std::function<void(protocol::ContentAnswer)> answer;
   std::function<Result<void>()> proceed;
   std::function<void(protocol::Progress&)> progress;  ///< fills in what only the command knows: the total
   std::function<bool()> hide_complaints;              ///< the command knows better what went wrong

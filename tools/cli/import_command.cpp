@@ -1,19 +1,15 @@
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <deque>
-#include <memory>
 #include <optional>
 #include <thread>
 
-#include "base/mutex.h"
 #include "fs/stat_cache.h"
 #include "fs/tree_emitter.h"
+#include "tools/cli/cached_tree.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/progress_display.h"
@@ -27,75 +23,6 @@
 // that a killed command never leaves half an image.
 namespace stellarium::cli {
 namespace {
-
-/// Answers the emitter from the stat cache, and takes the server's answers into it. The two come on different threads.
-class CachedTree final : public fs::EmitObserver {
- public:
-  CachedTree(fs::StatCache* cache, bool quiet) : cache_{cache}, quiet_{quiet} {}
-
-  std::optional<fs::KnownContent> known(std::string_view /*path*/, const struct stat& status) override
-      EXCLUDES(mutex_) {
-    MutexLock lock{mutex_};
-    auto found = use_cache_ ? cache_->find(status) : std::nullopt;
-    if (found) known_bytes_ += content_bytes(status);
-    return found;
-  }
-  void data_sent(std::string_view path, const struct stat& status, bool elf) override EXCLUDES(mutex_) {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    MutexLock lock{mutex_};
-    sent_.push_back({std::string{path}, status, elf, now});
-  }
-  void note(const std::string& line) override {
-    if (!quiet_) std::fprintf(stderr, "stellarium: note: %s\n", text::escape(line).c_str());
-  }
-  bool progress(std::uint64_t files, std::uint64_t bytes) override {
-    files_ = files;
-    read_bytes_ = bytes;
-    return !stop_;
-  }
-  /// What was emitted by now, of `total` bytes.
-  void describe(protocol::Progress& progress, std::uint64_t total) const {
-    progress.done = known_bytes_ + read_bytes_;
-    progress.files = files_;
-    progress.total = total;
-  }
-
-  /// The server's answer. Files that it does not speak of (empty ones) are passed over.
-  void remember(const protocol::ContentList& list) EXCLUDES(mutex_) {
-    MutexLock lock{mutex_};
-    for (const auto& entry : list.entries) {
-      const auto match =
-          std::find_if(sent_.begin(), sent_.end(), [&](const Sent& sent) { return sent.path == entry.path; });
-      if (match == sent_.end()) continue;
-      if (static_cast<std::uint64_t>(match->status.st_size) == entry.size) {
-        cache_->remember(match->status, {.id = entry.id, .elf = match->elf}, match->when);
-      }
-      sent_.erase(sent_.begin(), match + 1);
-    }
-  }
-  void ignore_cache() EXCLUDES(mutex_) {
-    MutexLock lock{mutex_};
-    use_cache_ = false;
-    sent_.clear();
-  }
-  void stop() { stop_ = true; }
-
- private:
-  struct Sent {
-    std::string path;
-    struct stat status;
-    bool elf;
-    timespec when;
-  };
-  Mutex mutex_;
-  fs::StatCache* cache_ GUARDED_BY(mutex_);
-  std::deque<Sent> sent_ GUARDED_BY(mutex_);
-  bool use_cache_ GUARDED_BY(mutex_) = true;
-  const bool quiet_;
-  std::atomic<std::uint64_t> known_bytes_ = 0, read_bytes_ = 0, files_ = 0;
-  std::atomic<bool> stop_ = false;
-};
 
 struct Source {
   UniqueFd fd;
@@ -147,6 +74,7 @@ class Transfer {
     if (auto sent = connection.request(words, progress, {&reader, 1}); !sent) return fail(sent.error());
     pipe->read_end.reset();  // so that writing fails once the server has closed its own
 
+    if (tree_ != nullptr) tree_->ask_over(connection);
     std::thread writer{[this, &connection, &emit, out = std::move(pipe->write_end)]() mutable {
       auto written =
           source_.directory ? write_tree(out.get(), emit) : relay(source_.fd.get(), out.get(), source_.display);
@@ -167,7 +95,10 @@ class Transfer {
       if (size) tree_->describe(shown, size->bytes());
     };
     handlers.hide_complaints = [this] { return failed_.load(); };
-    if (tree_ != nullptr) handlers.contents = [this](const protocol::ContentList& list) { tree_->remember(list); };
+    if (tree_ != nullptr) {
+      handlers.contents = [this](const protocol::ContentList& list) { tree_->remember(list); };
+      handlers.answer = [this](protocol::ContentAnswer answer) { tree_->take(std::move(answer)); };
+    }
     const int code = follow(connection, invocation_.global, handlers);
     if (tree_ != nullptr) tree_->stop();
     writer.join();
@@ -223,22 +154,23 @@ int run_import(const Invocation& invocation, const std::filesystem::path& store)
   fs::EmitOptions emit{.exclude = options.excludes};
   exclude_store(emit, options.source, store);
   fs::StatCache cache{stat_cache_file(connection->server().store_uuid)};
-  CachedTree tree{&cache, invocation.global.quiet};
+  CachedTree tree{cache, invocation.global.quiet};
   if (options.rehash) tree.ignore_cache();
   auto code = Transfer{invocation, *source, &tree}.run(*connection, emit);
   if (code && *code == protocol::kExitCacheOutdated) {
     connection = Connection::open(store, Start::create_store);
     if (!connection) return complain(connection.error());
-    CachedTree whole{&cache, true};  // its notes were said the first time
+    CachedTree whole{cache, true};  // its notes were said the first time
     whole.ignore_cache();
     code = Transfer{invocation, *source, &whole}.run(*connection, emit);
   }
   if (!code) return complain(code.error());
+  if (*code != 0) return *code;
   if (auto saved = cache.save(); !saved && invocation.global.verbose) {
     std::fprintf(stderr, "stellarium: note: the next import will read every file again: %s\n",
                  text::escape(to_string(saved.error())).c_str());
   }
-  return *code;
+  return 0;
 }
 
 }  // namespace stellarium::cli

@@ -146,4 +146,49 @@ Result<ContentList> ContentList::decode(std::string_view payload) {
   return list;
 }
 
+std::string ContentQuestion::encode() const {
+  std::string out;
+  put_varint(out, contents.size());
+  for (const Entry& entry : contents) {
+    put_bytes(out, entry.id.span());
+    put_varint(out, entry.size);
+  }
+  return out;
+}
+
+Result<ContentQuestion> ContentQuestion::decode(std::string_view payload) {
+  ByteReader in{as_bytes(payload)};
+  ContentQuestion question;
+  const std::uint64_t count = in.varint();
+  if (count > kMaxContents) return fail(Errc::invalid_argument, "a malformed question message");
+  for (std::uint64_t i = 0; i < count && in.ok(); ++i) {
+    const auto id = cas::Hash::from_bytes(in.take(cas::Hash::kSize));
+    question.contents.push_back({id.value_or(cas::ContentId{}), in.varint()});
+  }
+  if (auto ok = complete(in, "question"); !ok) return fail(ok.error());
+  return question;
+}
+
+std::string ContentAnswer::encode() const {
+  std::string out;
+  put_varint(out, present.size());
+  for (const bool one : present) put_le(out, static_cast<std::uint8_t>(one));
+  return out;
+}
+
+Result<ContentAnswer> ContentAnswer::decode(std::string_view payload) {
+  ByteReader in{as_bytes(payload)};
+  ContentAnswer answer;
+  const std::uint64_t count = in.varint();
+  bool plain = count <= ContentQuestion::kMaxContents;
+  for (std::uint64_t i = 0; i < count && plain && in.ok(); ++i) {
+    const auto one = in.le<std::uint8_t>();
+    plain = one <= 1;
+    answer.present.push_back(one == 1);
+  }
+  if (!plain) return fail(Errc::invalid_argument, "a malformed answer message");
+  if (auto ok = complete(in, "answer"); !ok) return fail(ok.error());
+  return answer;
+}
+
 }  // namespace stellarium::protocol

@@ -22,11 +22,13 @@ enum class MessageType : std::uint16_t {
   cancel = 5,      ///< command → server: stop as soon as possible
   stream_end = 6,  ///< command → server: the stream was written completely; without it the end of a pipe is a loss
   device = 7,      ///< command → server: the /dev/fuse descriptor of a mount that was just made
+  question = 8,    ///< command → server, during an import: ContentQuestion
   output = 16,     ///< server → command: bytes for stdout
   complaint = 17,  ///< server → command: bytes for stderr
   progress = 18,   ///< server → command: Progress
   contents = 19,   ///< server → command: ContentList with paths, for the stat cache
   proceed = 20,    ///< server → command: everything is checked, send the device
+  answer = 22,     ///< server → command: ContentAnswer; questions are answered in their order
   exit = 21,       ///< server → command, last: exit code in one byte
 };
 
@@ -85,6 +87,25 @@ struct ContentList {
 
  private:
   std::size_t encoded_bytes_ = 0;  ///< an upper bound
+};
+
+/// Which of these contents does the store have?
+struct ContentQuestion {
+  static constexpr std::size_t kMaxContents = 1024;
+  struct Entry {
+    cas::ContentId id;
+    std::uint64_t size = 0;
+    bool operator==(const Entry&) const = default;
+  };
+  std::vector<Entry> contents;  ///< at most kMaxContents
+  std::string encode() const;
+  static Result<ContentQuestion> decode(std::string_view payload);
+};
+
+struct ContentAnswer {
+  std::vector<bool> present;  ///< one for each content of the question
+  std::string encode() const;
+  static Result<ContentAnswer> decode(std::string_view payload);
 };
 
 }  // namespace stellarium::protocol

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 using protocol::MessageType;
 
 constexpr auto kProgressPause = 100ms;
+constexpr auto kLookPause = 5ms;                       // an import asks for every member, and looking is a system call
 constexpr unsigned kFuseMajor = 10, kFuseMinor = 229;  // /dev/fuse
 constexpr int kCancelCheck = 1000;                     // milliseconds between looks at our own flag
 
@@ -65,22 +66,49 @@ void ChannelIo::progress(const protocol::Progress& progress) {
 }
 
 void ChannelIo::take_messages() {
-  MutexLock lock{mutex_};
-  while (!cancelled_ && channel_.readable(0).value_or(false)) {
-    auto frame = channel_.receive();
-    if (!frame) {
-      cancelled_ = true;
-    } else if (frame->type == wire(MessageType::stream_end)) {
-      complete_ = true;
-    } else if (frame->type == wire(MessageType::device) && frame->descriptors.size() == 1) {
-      device_ = std::move(frame->descriptors.front());
-    } else {
-      cancelled_ = true;  // MessageType::cancel, or nothing that belongs here
+  std::vector<std::string> questions;
+  {
+    MutexLock lock{mutex_};
+    last_look_ = std::chrono::steady_clock::now();
+    while (!cancelled_ && channel_.readable(0).value_or(false)) {
+      auto frame = channel_.receive();
+      if (!frame) {
+        cancelled_ = true;
+      } else if (frame->type == wire(MessageType::stream_end)) {
+        complete_ = true;
+      } else if (frame->type == wire(MessageType::device) && frame->descriptors.size() == 1) {
+        device_ = std::move(frame->descriptors.front());
+      } else if (frame->type == wire(MessageType::question)) {
+        questions.push_back(std::move(frame->payload));
+      } else {
+        cancelled_ = true;  // MessageType::cancel, or nothing that belongs here
+      }
     }
   }
+  for (const std::string& question : questions) answer(question);
+}
+
+void ChannelIo::answer(std::string_view question) {
+  const auto asked = protocol::ContentQuestion::decode(question);
+  if (!asked || !lookup_) {
+    cancelled_ = true;
+    return;
+  }
+  protocol::ContentAnswer answer;
+  // "No" is always safe: the content comes as data then.
+  for (const auto& [id, size] : asked->contents) answer.present.push_back(lookup_(id, size).value_or(false));
+  send(MessageType::answer, answer.encode());
 }
 
 bool ChannelIo::cancelled() {
+  {
+    MutexLock lock{mutex_};
+    if (std::chrono::steady_clock::now() - last_look_ < kLookPause) return cancelled_;
+  }
+  return cancelled_now();
+}
+
+bool ChannelIo::cancelled_now() {
   take_messages();
   return cancelled_;
 }
@@ -88,7 +116,7 @@ bool ChannelIo::cancelled() {
 bool ChannelIo::wait(std::chrono::milliseconds time) {
   flush();
   const auto deadline = std::chrono::steady_clock::now() + time;
-  while (!cancelled()) {
+  while (!cancelled_now()) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left <= 0ms) return true;
@@ -112,7 +140,7 @@ Result<UniqueFd> ChannelIo::take_stream() {
 }
 
 bool ChannelIo::wait_for_stream(int fd, bool to_read) {
-  while (!cancelled()) {
+  while (!cancelled_now()) {
     std::array<pollfd, 2> events{{{fd, static_cast<short>(to_read ? POLLIN : POLLOUT), 0}, {channel_.fd(), POLLIN, 0}}};
     const int ready = ::poll(events.data(), events.size(), kCancelCheck);
     if (ready < 0 && errno != EINTR) return false;
@@ -122,7 +150,7 @@ bool ChannelIo::wait_for_stream(int fd, bool to_read) {
 }
 
 bool ChannelIo::stream_was_complete() {
-  while (!cancelled() && !complete_) (void)channel_.readable(kCancelCheck);
+  while (!cancelled_now() && !complete_) (void)channel_.readable(kCancelCheck);
   return complete_;
 }
 
@@ -134,7 +162,7 @@ Result<UniqueFd> ChannelIo::receive_device() {
   send(MessageType::proceed, {});
   UniqueFd device;
   while (!device) {
-    if (cancelled()) return fail(Errc::cancelled, "the command stopped before it had mounted");
+    if (cancelled_now()) return fail(Errc::cancelled, "the command stopped before it had mounted");
     {
       MutexLock lock{mutex_};
       device = std::move(device_);

@@ -23,6 +23,7 @@ class ChannelIo final : public CommandIo {
   bool wait_for_stream(int fd, bool to_read) override;
   bool stream_was_complete() override;
   void contents(const protocol::ContentList& list) override;
+  void answer_questions(ContentLookup lookup) override { lookup_ = std::move(lookup); }
   Result<UniqueFd> receive_device() override EXCLUDES(mutex_);
 
   void exit(int code);                  ///< flushes, and ends the conversation
@@ -33,15 +34,18 @@ class ChannelIo final : public CommandIo {
   void flush();
   /// Takes what the peer has sent by now.
   void take_messages() EXCLUDES(mutex_);
+  void answer(std::string_view question);
+  bool cancelled_now() EXCLUDES(mutex_);
 
   const protocol::Channel& channel_;
   std::vector<UniqueFd> descriptors_;
   const bool wants_progress_;
-  std::string pending_;  ///< output that does not fill a frame yet
+  std::string pending_;   ///< output that does not fill a frame yet
+  ContentLookup lookup_;  ///< of the thread that runs the command
   std::atomic<bool> cancelled_ = false, complete_ = false;
   Mutex mutex_;
   UniqueFd device_ GUARDED_BY(mutex_);
-  std::chrono::steady_clock::time_point last_progress_ GUARDED_BY(mutex_){};
+  std::chrono::steady_clock::time_point last_progress_ GUARDED_BY(mutex_){}, last_look_ GUARDED_BY(mutex_){};
 };
 
 }  // namespace stellarium::server

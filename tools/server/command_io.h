@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -31,6 +32,10 @@ class CommandIo {
   /// At the end of the pipe: whether the caller says that it wrote all of it. Waits for its word.
   virtual bool stream_was_complete() = 0;
   virtual void contents(const protocol::ContentList& list) = 0;  ///< for the caller's stat cache
+  /// From now on the caller's questions are answered with this, whenever `cancelled` or a wait looks for messages.
+  /// Without it (empty) a question ends the command.
+  using ContentLookup = std::function<Result<bool>(const cas::ContentId&, std::uint64_t size)>;
+  virtual void answer_questions(ContentLookup lookup) = 0;
   /// Tells the caller to mount, and returns the /dev/fuse descriptor of that. Errors: cancelled, invalid_argument (not
   /// /dev/fuse).
   [[nodiscard]] virtual Result<UniqueFd> receive_device() = 0;

@@ -33,6 +33,11 @@ TEST(PathKey, SortsBreadthFirstAndByCookieWithinADirectory) {
   EXPECT_EQ(path_key("a/z") < path_key("b/a"), a_first);
 }
 
+TEST(PathKey, TheKeyBelowADirectoryIsThatOfThePath) {
+  EXPECT_EQ(key_below(path_key(""), "usr"), path_key("usr"));
+  EXPECT_EQ(key_below(path_key("usr/bin"), "sh"), path_key("usr/bin/sh"));
+}
+
 TEST(PathKey, KnowsItsParentItsLastNameAndItsPath) {
   EXPECT_EQ(parent_of_key(path_key("usr/bin/sh")), path_key("usr/bin"));
   EXPECT_EQ(parent_of_key(path_key("usr")), path_key(""));

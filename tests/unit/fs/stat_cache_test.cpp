@@ -39,13 +39,37 @@ TEST_F(StatCacheTest, RemembersAcrossRuns) {
   EXPECT_EQ(StatCache{file_}.find(status_), content_);
 }
 
-TEST_F(StatCacheTest, WritesAndReadsTheFileOfVersionOne) {
+TEST_F(StatCacheTest, WritesAndReadsTheFileOfVersionTwo) {
   StatCache cache{file_};
   cache.remember(status_, content_, kLongAfter);
   ASSERT_TRUE(cache.save());
   std::ifstream in{file_, std::ios::binary};
   const std::string made{std::istreambuf_iterator<char>{in}, {}};
-  EXPECT_EQ(made, test::golden_or_write("stat-cache-v1.bin", made));
+  EXPECT_EQ(made, test::golden_or_write("stat-cache-v2.bin", made));
+}
+
+TEST_F(StatCacheTest, KeepsManyFilesOfSeveralRuns) {
+  constexpr unsigned kRuns = 3, kFiles = 100;
+  for (unsigned run = 0; run < kRuns; ++run) {
+    StatCache cache{file_};
+    for (unsigned file = 0; file < kFiles; ++file) {
+      status_.st_ino = (file * 37 % kFiles) * kRuns + run;
+      cache.remember(status_, {content_.id, run == 1, run == 2}, kLongAfter);
+    }
+    ASSERT_TRUE(cache.save());
+  }
+  StatCache cache{file_};
+  EXPECT_EQ(cache.size(), kRuns * kFiles);
+  for (unsigned inode = 0; inode < kRuns * kFiles; ++inode) {
+    status_.st_ino = inode;
+    EXPECT_EQ(cache.find(status_), (KnownContent{content_.id, inode % kRuns == 1, inode % kRuns == 2})) << inode;
+  }
+}
+
+TEST_F(StatCacheTest, StartsEmptyOnAFileOfAnEarlierVersion) {
+  std::filesystem::create_directories(file_.parent_path());
+  std::ofstream{file_, std::ios::binary} << test::golden("stat-cache-v1.bin");
+  EXPECT_EQ(StatCache{file_}.size(), 0u);
 }
 
 TEST_F(StatCacheTest, ForgetsAFileWhoseTimesOrSizeChanged) {

@@ -8,9 +8,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "base/unique_fd.h"
 #include "fs/utf8_locale.h"
@@ -160,8 +162,10 @@ TEST_F(TreeEmitterTest, NamesKnownContentsInsteadOfReadingThem) {
       if (path != "big") return {};
       return KnownContent{cas::hash_of(as_bytes("anything")), true};
     }
-    void data_sent(std::string_view path, const struct stat&, bool elf) override { sent.emplace_back(path, elf); }
-    std::vector<std::pair<std::string, bool>> sent;
+    void content_read(std::string_view path, const struct stat&, const KnownContent& content) override {
+      read.emplace_back(path, content.elf);
+    }
+    std::vector<std::pair<std::string, bool>> read;
   } observer;
   write("big", std::string(1000, 'b'));
   write("program",
@@ -170,7 +174,70 @@ TEST_F(TreeEmitterTest, NamesKnownContentsInsteadOfReadingThem) {
   const auto members = emit(observer);
   EXPECT_EQ(members.at("big").data, "");
   EXPECT_EQ(members.at("big").xattrs.at(kContentAttribute), cas::hash_of(as_bytes("anything")).hex() + " 1000 1000 1");
-  EXPECT_EQ(observer.sent, (std::vector<std::pair<std::string, bool>>{{"program", true}}));
+  EXPECT_EQ(observer.read, (std::vector<std::pair<std::string, bool>>{{"program", true}}));
+}
+
+/// A store that has some contents.
+class Has final : public EmitObserver {
+ public:
+  explicit Has(std::set<cas::ContentId> contents) : contents_{std::move(contents)} {}
+  void ask(const std::vector<ContentSize>& contents) override {
+    std::vector<bool> present;
+    for (const ContentSize& content : contents) present.push_back(contents_.contains(content.id));
+    answers_.push_back(std::move(present));
+    EXPECT_LE(answers_.size(), 2u);
+  }
+  std::vector<bool> answer() override {
+    std::vector<bool> oldest = answers_.front();
+    answers_.pop_front();
+    return oldest;
+  }
+
+ private:
+  std::set<cas::ContentId> contents_;
+  std::deque<std::vector<bool>> answers_;
+};
+
+TEST_F(TreeEmitterTest, SendsOnlyContentsThatTheStoreDoesNotHave) {
+  const std::string old(1000, 'o'), fresh(2000, 'f');
+  write("old", old);
+  write("fresh", fresh);
+  Has store{{cas::hash_of(as_bytes(old))}};
+  const auto members = emit(store);
+  EXPECT_EQ(members.at("old").data, "");
+  EXPECT_EQ(members.at("old").xattrs.at(kContentAttribute), cas::hash_of(as_bytes(old)).hex() + " 1000 1000 0");
+  EXPECT_EQ(members.at("fresh").data, fresh);
+}
+
+TEST_F(TreeEmitterTest, SendsAContentOfSeveralFilesOnce) {
+  const std::string same(3000, 's');
+  write("a", same);
+  write("b", same);
+  const auto members = emit();
+  EXPECT_EQ(members.at("a").data, same);
+  EXPECT_EQ(members.at("b").data, "");
+  EXPECT_EQ(members.at("b").xattrs.at(kContentAttribute), cas::hash_of(as_bytes(same)).hex() + " 3000 3000 0");
+}
+
+TEST_F(TreeEmitterTest, KeepsTheOrderOverManyWindows) {
+  std::set<cas::ContentId> present;
+  std::map<std::string, std::string> sent;
+  for (int n = 0; n < 3000; ++n) {
+    const std::string name = "f" + std::to_string(n), text(static_cast<std::size_t>(100 + n * 3), static_cast<char>(n));
+    write(name, name + text);
+    if (n % 3 == 0) {
+      present.insert(cas::hash_of(as_bytes(name + text)));
+    } else {
+      sent[name] = name + text;
+    }
+  }
+  write("large", std::string((4 << 20) + 1, 'l'));
+  Has store{present};
+  const auto members = emit(store);
+  EXPECT_EQ(members.size(), 3002u);
+  for (const auto& [name, text] : sent) EXPECT_EQ(members.at(name).data, text) << name;
+  EXPECT_TRUE(members.at("f0").data.empty());
+  EXPECT_EQ(members.at("large").data.size(), (4u << 20) + 1);
 }
 
 TEST_F(TreeEmitterTest, LeavesOutWhatIsExcluded) {

@@ -96,6 +96,28 @@ TEST(ContentList, ThatHasNoRoomLeftStillFitsIntoAFrame) {
   EXPECT_LE(list.encode().size(), kMaxPayload);
 }
 
+TEST(ContentQuestion, AndItsAnswerSurviveTheWire) {
+  ContentQuestion sent;
+  for (int n = 0; n < 512; ++n) sent.contents.push_back({id_of(n), 1ull << (n % 64)});
+  EXPECT_LE(sent.encode().size(), kMaxPayload);
+  const auto question = ContentQuestion::decode(sent.encode());
+  ASSERT_TRUE(question);
+  EXPECT_EQ(question->contents, sent.contents);
+  const auto answer = ContentAnswer::decode(ContentAnswer{{true, false, true}}.encode());
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->present, (std::vector<bool>{true, false, true}));
+}
+
+TEST(ContentQuestion, OfMoreContentsThanAllowedIsRefused) {
+  ContentQuestion question;
+  question.contents.resize(ContentQuestion::kMaxContents + 1);
+  EXPECT_FALSE(ContentQuestion::decode(question.encode()));
+  ContentAnswer answer;
+  answer.present.resize(ContentQuestion::kMaxContents + 1);
+  EXPECT_FALSE(ContentAnswer::decode(answer.encode()));
+  EXPECT_FALSE(ContentAnswer::decode(std::string{"\1\2", 2})) << "neither yes nor no";
+}
+
 TEST(Messages, OfVersion1LookAsReleased) {
   std::string all;
   const auto frame = [&all](MessageType type, const std::string& payload) {
@@ -131,6 +153,10 @@ TEST(Messages, CutAnywhereOrLengthenedAreRefused) {
   refuses_all(Progress{.phase = "p", .done = 300}.encode(),
               [](const std::string& bytes) { return Progress::decode(bytes).has_value(); });
   refuses_all(list.encode(), [](const std::string& bytes) { return ContentList::decode(bytes).has_value(); });
+  refuses_all(ContentQuestion{{{id_of(1), 300}}}.encode(),
+              [](const std::string& bytes) { return ContentQuestion::decode(bytes).has_value(); });
+  refuses_all(ContentAnswer{{true, false}}.encode(),
+              [](const std::string& bytes) { return ContentAnswer::decode(bytes).has_value(); });
 }
 
 TEST(Messages, RandomBytesNeverDoMoreThanFail) {
@@ -143,6 +169,8 @@ TEST(Messages, RandomBytesNeverDoMoreThanFail) {
     (void)Request::decode(bytes);
     (void)Progress::decode(bytes);
     (void)ContentList::decode(bytes);
+    (void)ContentQuestion::decode(bytes);
+    (void)ContentAnswer::decode(bytes);
   }
 }
 

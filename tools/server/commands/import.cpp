@@ -18,6 +18,7 @@ using Clock = std::chrono::steady_clock;
 class Observer final : public fs::ImportObserver {
  public:
   Observer(CommandIo& io, bool quiet) : io_{io}, quiet_{quiet} {}
+  void begins(const fs::ContentLookup& lookup) override { io_.answer_questions(lookup); }
 
   bool progress(std::uint64_t stream_bytes, std::uint64_t files) override {
     io_.progress({.phase = "import", .done = stream_bytes, .files = files});
@@ -95,6 +96,7 @@ int run(const cli::ImportOptions& options, CommandContext& context) {
   const auto began = Clock::now();
   auto report = fs::import_tar(store.database(), store.contents(), store.catalog(), store.scratch(), *stream, *name,
                                options.source, observer);
+  context.io.answer_questions({});  // the session that knows the answers is gone
   if (!report) {
     // A reference that the stat cache made and the store cannot keep: the command sends everything then.
     if (report.error().code == Errc::unavailable) return protocol::kExitCacheOutdated;

@@ -1,0 +1,111 @@
+#include "fs/member_window.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "fs/import_member.h"
+
+namespace stellarium::fs {
+namespace {
+
+constexpr std::size_t kReadBytes = 256u << 10;  // hashed while it is still in the processor's cache
+constexpr std::size_t kMaxSent = 4096;
+
+}  // namespace
+
+MemberWindow::MemberWindow(PaxWriter& writer, EmitObserver& observer)
+    : writer_{writer}, observer_{observer}, sees_all_attributes_{::geteuid() == 0} {}
+
+Result<void> MemberWindow::add(PaxMember member) {
+  if (filling_.members.size() == kMembers) {
+    if (const auto turned = turn(); !turned) return turned;
+  }
+  filling_.members.push_back({std::move(member), 0, 0, {}, false});
+  return {};
+}
+
+Result<void> MemberWindow::add_file(PaxMember member, int file, const struct stat& status) {
+  const auto size = static_cast<std::size_t>(member.size);
+  if (filling_.members.size() == kMembers || size > kBytes - filling_.used) {
+    if (const auto turned = turn(); !turned) return turned;
+  }
+  const MutableByteSpan data{filling_.data.get() + filling_.used, size};
+  cas::Hasher hasher;
+  bool whole = true;
+  for (std::size_t done = 0; done < size;) {
+    const MutableByteSpan part = data.subspan(done, std::min(kReadBytes, size - done));
+    const ssize_t n = ::pread(file, part.data(), part.size(), static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("reading " + member.path);
+    if (n == 0) {
+      observer_.note(member.path + ": became shorter while it was read, filled with zeros");
+      std::ranges::fill(data.subspan(done), std::byte{0});
+      hasher.update(data.subspan(done));
+      whole = false;
+      break;
+    }
+    hasher.update(part.first(static_cast<std::size_t>(n)));
+    done += static_cast<std::size_t>(n);
+  }
+  const KnownContent content{hasher.finish(), is_elf(data), member.xattrs.empty() && sees_all_attributes_};
+  Pending pending{std::move(member), filling_.used, size, content, size > kMaxInlineContent};
+  if (pending.asked) {  // smaller ones are no contents that could be named
+    if (whole) observer_.content_read(pending.member.path, status, pending.content);
+    filling_.questions.push_back({pending.content.id, size});
+  }
+  filling_.members.push_back(std::move(pending));
+  filling_.used += size;
+  return {};
+}
+
+Result<void> MemberWindow::turn() {
+  if (!filling_.questions.empty()) observer_.ask(filling_.questions);
+  if (const auto written = write(asked_); !written) return written;
+  std::swap(asked_, filling_);
+  return {};
+}
+
+Result<void> MemberWindow::drain() {
+  if (const auto turned = turn(); !turned) return turned;
+  return write(asked_);
+}
+
+Result<void> MemberWindow::write(Window& window) {
+  std::vector<bool> present;
+  if (!window.questions.empty()) present = observer_.answer();
+  present.resize(window.questions.size());
+  std::size_t question = 0;
+  for (Pending& pending : window.members) {
+    const bool known = pending.asked && present[question];
+    if (pending.asked) ++question;
+    if (const auto written = write(window, pending, known); !written) return written;
+  }
+  window.members.clear();
+  window.questions.clear();
+  window.used = 0;
+  return {};
+}
+
+Result<void> MemberWindow::write(const Window& window, Pending& pending, bool present) {
+  if (pending.asked && (present || sent_.contains(pending.content.id))) {
+    make_reference(pending.member, pending.content, pending.size);
+    return writer_.begin(pending.member);
+  }
+  if (const auto begun = writer_.begin(pending.member); !begun || pending.size == 0) return begun;
+  if (pending.asked) {
+    if (sent_.size() == kMaxSent) sent_.clear();
+    sent_.insert(pending.content.id);
+  }
+  return writer_.data({window.data.get() + pending.data, pending.size});
+}
+
+void make_reference(PaxMember& member, const KnownContent& content, std::uint64_t allocated) {
+  member.xattrs.emplace_back(kContentAttribute, content.id.hex() + " " + std::to_string(member.size) + " " +
+                                                    std::to_string(allocated) + (content.elf ? " 1" : " 0"));
+  member.size = 0;
+}
+
+}  // namespace stellarium::fs
