@@ -45,18 +45,26 @@ class RocksDatabase final : public Database {
   Result<void> checkpoint(const std::filesystem::path& dir) override;
   Result<void> verify() override;
   Stats stats() const override;
+  void set_on_stopped(std::function<void()> hook) override EXCLUDES(hook_mutex_) {
+    MutexLock lock{hook_mutex_};
+    on_stopped_ = std::move(hook);
+  }
+  bool stopped() const override { return stopped_; }
 
  private:
-  Result<void> writable();
+  Result<void> writable() const;
   /// Remembers that a write's fate is unknown: an engine that failed to sync may still bring the batch back at the next
-  /// open, so going on as if it had not happened would be a lie. A full disk is another matter: see writable().
-  tl::unexpected<Error> stop(const rocksdb::Status& status, const std::string& doing);
+  /// open, so going on as if it had not happened would be a lie. Nor does this engine's own recovery from a full disk
+  /// always end well: it runs into assertions.
+  tl::unexpected<Error> stop(const rocksdb::Status& status, const std::string& doing) EXCLUDES(hook_mutex_);
   rocksdb::DB& db() const { return engine_->db(); }
 
   std::shared_ptr<Engine> engine_;
   const bool read_only_;
   std::atomic<bool> stopped_ = false;
-  std::atomic<bool> full_ = false;
+  std::atomic<bool> full_ = false;  ///< why it stopped
+  Mutex hook_mutex_;
+  std::function<void()> on_stopped_ GUARDED_BY(hook_mutex_);
 
   // Group commit: one caller syncs for all that asked before it began.
   Mutex sync_mutex_;
@@ -65,21 +73,20 @@ class RocksDatabase final : public Database {
   std::uint64_t durable_ GUARDED_BY(sync_mutex_) = 0;  ///< engine sequence number up to which the log is on disk
 };
 
-Result<void> RocksDatabase::writable() {
+Result<void> RocksDatabase::writable() const {
   if (read_only_) return fail(Errc::permission, "the database was opened for reading only");
-  if (stopped_) return fail(Errc::io, "the database stopped after a failed write; it must be opened again");
-  if (!full_) return {};
-  // Flushes what was acknowledged into tables and begins a new log: after that, the batch that found the disk full is
-  // certainly not in the database, and everything before it is durable.
-  if (const rocksdb::Status status = db().Resume(); !status.ok())
-    return fail(Error{Errc::out_of_space, "the database waits for space on its disk", ENOSPC});
-  full_ = false;
-  return {};
+  if (!stopped_) return {};
+  if (full_) return fail(Error{Errc::out_of_space, "the database stopped and is being opened again", ENOSPC});
+  return fail(Errc::io, "the database stopped after a failed write and is being opened again");
 }
 
 tl::unexpected<Error> RocksDatabase::stop(const rocksdb::Status& status, const std::string& doing) {
-  (status.IsNoSpace() ? full_ : stopped_) = true;
-  return fail_status(status, doing);
+  auto failure = fail_status(status, doing);
+  full_ = failure.value().code == Errc::out_of_space;
+  if (stopped_.exchange(true)) return failure;
+  MutexLock lock{hook_mutex_};
+  if (on_stopped_) on_stopped_();
+  return failure;
 }
 
 Result<std::optional<std::string>> RocksDatabase::get(const Family& family, std::string_view key) const {
@@ -116,7 +123,7 @@ Result<void> RocksDatabase::sync() {
       MutexLock lock{sync_mutex_};
       while (syncing_ && durable_ < wanted) lock.wait(synced_);
       if (durable_ >= wanted) return {};
-      if (stopped_ || full_)
+      if (stopped_)
         return fail(full_ ? Errc::out_of_space : Errc::io, "the sync of the log that this one waited for failed");
       syncing_ = true;
     }
@@ -142,8 +149,10 @@ Result<void> RocksDatabase::ingest(const Family& family, std::vector<std::filesy
   options.snapshot_consistency = false;
   std::vector<std::string> names;
   for (const auto& file : files) names.push_back(file.string());
-  if (const rocksdb::Status status = db().IngestExternalFile(engine_->handle(family), names, options); !status.ok())
-    return fail_status(status, std::string{"taking tables into family "} + family.name);
+  if (const rocksdb::Status status = db().IngestExternalFile(engine_->handle(family), names, options); !status.ok()) {
+    const std::string doing = std::string{"taking tables into family "} + family.name;
+    return status.IsIOError() ? stop(status, doing) : fail_status(status, doing);
+  }
   return {};
 }
 

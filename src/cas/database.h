@@ -25,9 +25,9 @@ struct Family {
 ///
 /// Keys and values are bytes; families with big-endian keys iterate in numeric order.
 /// Threads: all functions may be called concurrently; a Cursor and a Batch belong to one thread at a time.
-/// Errors:  corrupt (a block failed its checksum), out_of_space, io. After a failed write or sync the database refuses
-///          further writes until it is opened again (fail-stop): what was not acknowledged is decided anew from
-///          recovered state. Only out_of_space heals by itself, once there is room: that batch is then not there.
+/// Errors:  corrupt (a block failed its checksum), out_of_space, io. After a failed write or sync, for want of space
+///          too, the database refuses further writes until it is opened again (fail-stop): what was not acknowledged is
+///          decided anew from recovered state. Reads go on.
 class Database {
  public:
   struct Options {
@@ -94,6 +94,11 @@ class Database {
   /// Removes every key of [lower, upper): point deletes below 1,024 keys, one range delete and a flush above.
   [[nodiscard]] virtual Result<void> erase_range(const Family& family, std::string_view lower,
                                                  std::string_view upper) = 0;
+
+  /// Called once when the database stops taking writes, on the thread whose write failed. When this returns, an earlier
+  /// hook does not run any more.
+  virtual void set_on_stopped(std::function<void()> hook) = 0;
+  virtual bool stopped() const = 0;
 
   [[nodiscard]] virtual Result<void> flush() = 0;
   [[nodiscard]] virtual Result<void> compact() = 0;

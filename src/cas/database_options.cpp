@@ -3,6 +3,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_buffer_manager.h>
@@ -29,6 +30,16 @@ class NoLog final : public rocksdb::Logger {
   void LogHeader(const char* /*format*/, va_list /*arguments*/) override {}
 };
 
+/// After a failed write the process begins anew (Database::stopped). The engine's own recovery from a full disk would
+/// write tables meanwhile, and in 7.8.3 ends in an assertion where that fails too; that from a failed compaction only
+/// tries again.
+class NoRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason reason, rocksdb::Status /*error*/, bool* recover) override {
+    if (reason != rocksdb::BackgroundErrorReason::kCompaction) *recover = false;
+  }
+};
+
 }  // namespace
 
 EngineSettings::EngineSettings(const Database::Options& options)
@@ -45,6 +56,9 @@ EngineSettings::EngineSettings(const Database::Options& options)
   database_.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   database_.max_total_wal_size = 64u << 20;  // a family without writes would pin logs for ever
   database_.paranoid_checks = true;
+
+  database_.listeners.push_back(std::make_shared<NoRecovery>());
+  database_.max_bgerror_resume_count = 0;
 
   // Space: what the engine keeps for itself counts as stored bytes.
   database_.info_log = std::make_shared<NoLog>();

@@ -2,6 +2,7 @@
 """A store on a small disk that fills up: one clear line, nothing half, and it works again once there is room."""
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -15,6 +16,8 @@ from harness import Store
 harness.require_mounts()
 harness.require(os.path.exists("/dev/loop-control"), "no loop devices")
 SIZE = 192 * trees.MIB
+ENTRIES = 8000
+COARSE, FINE = 768 * 1024, 32 * 1024  # bytes by which the room grows
 
 
 @contextlib.contextmanager
@@ -30,6 +33,14 @@ def small_disk(scratch: Path):
         yield where
     finally:
         subprocess.run(["umount", "--lazy", where])
+
+
+def leave(filler: Path, room: int) -> None:
+    """Takes all but `room` bytes."""
+    fill(filler)
+    short = room - os.statvfs(filler.parent).f_bavail * os.statvfs(filler.parent).f_frsize
+    if short > 0:
+        os.truncate(filler, max(0, filler.stat().st_size - short))
 
 
 def fill(filler: Path) -> None:
@@ -55,10 +66,7 @@ class FullDisk(unittest.TestCase):
             filler = disk / "filler"
             for room in (64, 33, 17, 9, 5, 3, 2, 1):  # MiB left for the store
                 with self.subTest(room=room):
-                    take = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - room * trees.MIB
-                    if take > 0:
-                        with open(filler, "wb") as file:
-                            os.posix_fallocate(file.fileno(), 0, take)
+                    leave(filler, room * trees.MIB)
                     line = store.refuses("import", large, "large")
                     self.assertRegex(line.lower(), "space|full")
                     self.assertEqual([image["name"] for image in store.json("images")["images"]], ["small"])
@@ -74,6 +82,53 @@ class FullDisk(unittest.TestCase):
             with store.mounted("after") as mount:
                 self.assertEqual(harness.first_difference(trees.snapshot(tiny), trees.snapshot(mount)), "")
 
+
+    def test_the_disk_fills_up_at_every_moment_of_an_import(self):
+        """Many names and few bytes: what fills the disk are scratch files, tables, the log and the journal as much as segments."""
+        with Store() as outside, small_disk(outside.scratch) as disk, Store(parent=disk) as store:
+            small, many = outside.scratch / "small", outside.scratch / "many"
+            small.mkdir()
+            trees.write(small / "file", trees.text(100_000, seed=1))
+            store.run("import", small, "small")
+            expected = trees.snapshot(small)
+            for number in range(ENTRIES):
+                folder = many / f"{number % 20}"
+                folder.mkdir(parents=True, exist_ok=True)
+                name = f"{trees.noise(60, seed=number).hex()}-{number}"
+                trees.write(folder / name, trees.noise(2000, seed=number) if number % 4 == 0 else b"")
+            reasons = set()
+            room = 0
+            while not self.imports_into(room, many, store, expected, reasons):
+                room += COARSE
+            store.run("rm", "many")
+            store.run("gc")
+            # The last steps once more, closely: sorted tables, the database's log, the names journal.
+            for room in range(room - COARSE - COARSE // 2, room + COARSE, FINE):
+                if self.imports_into(room, many, store, expected, reasons):
+                    break
+            print("the disk was full for:", ", ".join(sorted(reasons)), file=sys.stderr)
+            store.run("fsck", "--deep")
+            with store.mounted("many") as mount:
+                self.assertEqual(harness.first_difference(trees.snapshot(many), trees.snapshot(mount)), "")
+
+    def imports_into(self, room: int, tree: Path, store: Store, expected: dict, reasons: set) -> bool:
+        """Whether `tree` can be imported with so much room; if not, the store must be as it was, and work once there is room."""
+        filler = store.root.parent / "filler"
+        leave(filler, room)
+        done = store.run("import", "--rehash", tree, "many", expect=None)
+        if done.returncode != 0:
+            self.assertEqual((done.returncode, done.stdout, done.stderr.count(b"\n")), (1, b"", 1), done.stderr)
+            self.assertRegex(done.stderr, b"No space left")
+            reasons.add(re.sub(r"/\S*/|member \S+|\d+", "", done.stderr.decode().split(str(tree))[-1]).strip(": \n")[:60])
+            self.assertEqual([image["name"] for image in store.json("images")["images"]], ["small"])
+            self.assertEqual(os.listdir(store.dir / "tmp"), [])
+            with store.mounted("small") as mount:
+                self.assertEqual(harness.first_difference(expected, trees.snapshot(mount)), "")
+        filler.unlink()
+        if done.returncode != 0:
+            store.run("gc")
+            store.run("fsck")
+        return done.returncode == 0
 
     def test_rm_and_gc_free_a_disk_that_is_full_to_the_last_byte(self):
         with Store() as outside, small_disk(outside.scratch) as disk, Store(parent=disk) as store:

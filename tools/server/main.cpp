@@ -59,7 +59,17 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
     server::Server server{{store.uuid(), std::move(inheritance.listener), signals, run}};
     if (auto told = link.ready(); !told) log::warn("{}", to_string(told.error()));
     log::info("stellarium {} serves {}", protocol::build_id(), store.dir().string());
+    store.database().set_on_stopped([&server] {
+      log::error("a write of the database failed: this server ends, the next one opens the store anew");
+      server.end(keeper::Ending::restart);
+    });
     ending = server.serve();
+    store.database().set_on_stopped({});
+  }
+  if (store.database().stopped()) {
+    // As after kill -9: what this process still has in memory must not be written any more.
+    link.stopping(ending);
+    ::_exit(0);
   }
   if (auto closed = store.close(); !closed) return fail(closed.error(), "closing the store");
   return ending;

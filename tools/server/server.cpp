@@ -65,7 +65,12 @@ Server::~Server() {
 }
 
 void Server::end(keeper::Ending ending) {
-  ending_ = static_cast<int>(ending);
+  int going_on = -1;
+  if (ending == keeper::Ending::restart) {
+    ending_.compare_exchange_strong(going_on, static_cast<int>(ending));  // a stop stays a stop
+  } else {
+    ending_ = static_cast<int>(ending);
+  }
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
 }

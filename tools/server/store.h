@@ -43,7 +43,7 @@ class Store {
   auto with_room(Work work) -> decltype(work()) {
     make_room();
     auto done = work();
-    while (!done && done.error().code == Errc::out_of_space && ballast_->give_up()) done = work();
+    while (!done && done.error().code == Errc::out_of_space && may_go_on() && ballast_->give_up()) done = work();
     ballast_->restore();
     return done;
   }
@@ -55,6 +55,7 @@ class Store {
   explicit Store(std::filesystem::path dir) : dir_{std::move(dir)} {}
   Result<void> open_parts(Io& io);
   void make_room();
+  bool may_go_on() const { return !database_ || !database_->stopped(); }  ///< if not, the next server tries again
 
   std::filesystem::path dir_;
   std::string uuid_;
