@@ -110,6 +110,24 @@ class Commands(unittest.TestCase):
         self.assertEqual(done.stdout.strip(), b"10")
 
 
+    def test_mount_8_finds_its_helper(self):
+        helper = self.store.scratch / "mount.stellarium"
+        helper.symlink_to(COMMAND)
+        where = self.store.root / "helped"
+        where.mkdir()
+        call = lambda *words: subprocess.run([helper, *words], capture_output=True, env=self.store.environment)
+        options = f"rw,nodev,store={self.store.dir}"
+        self.assertEqual(call("ghost", where, "-o", options).returncode, 32)
+        self.assertEqual(call("first:1", where, "-f", "-o", options).returncode, 0)
+        self.assertEqual(os.listdir(where), [])
+        for image, shown in (("first:1", where), ("none", where / "images" / "first" / "1")):
+            done = call(image, where, "-o", options)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertEqual((shown / "hello").read_text(), "hello\n")
+            self.assertIn(f"{image} {where} fuse.stellarium ro,nodev", Path("/proc/self/mounts").read_text())
+            subprocess.run(["umount", where], check=True)
+
+
 class Dying(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -123,6 +123,10 @@ void Definitions::define_mounts(CLI::App& app) {
       ->type_name("OPTIONS");
   m.add_flag("--no-passthrough", mount.no_passthrough,
              "read files through the daemon and the page cache, as on kernels that cannot pass reads through");
+  m.footer(
+      "Also as 'mount -t stellarium REF DIR -o store=DIR' and in fstab, with 'none' in place of REF for the whole "
+      "store; "
+      "of the options above, --no-passthrough is called no_passthrough there.");
 
   CLI::App& u = command(app, kGroup, "umount", "Undo a mount");
   u.add_option("DIR", umount.dir, "where it is mounted")->required();

@@ -9,6 +9,7 @@
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/man_page.h"
+#include "tools/cli/mount_helper.h"
 #include "tools/cli/store_location.h"
 
 namespace {
@@ -36,10 +37,20 @@ int run(CommandLine& command_line, const std::vector<std::string>& words) {
   return run_remotely(invocation, store);
 }
 
+int run_for_mount(CommandLine& command_line, const std::vector<std::string>& given) {
+  const auto words = words_of_mount_helper(given);
+  if (!words) {
+    std::fprintf(stderr, "mount.stellarium: %s\n", words.error().context.c_str());
+    return exit_code_of_mount_helper(2);
+  }
+  return words->empty() ? 0 : exit_code_of_mount_helper(run(command_line, *words));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   CommandLine command_line;
-  return run(command_line, {argv + 1, argv + argc});
+  const std::vector<std::string> words{argv + 1, argv + argc};
+  return is_mount_helper(argv[0]) ? run_for_mount(command_line, words) : run(command_line, words);
 }

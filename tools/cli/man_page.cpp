@@ -94,6 +94,7 @@ std::string man_page(const CLI::App& program, const CLI::App* command) {
   out += "\n.SH OPTIONS\n";
   add_options(out, *command, true);
   add_options(out, *command, false);
+  if (!command->get_footer().empty()) out += ".SH NOTES\n" + roff(command->get_footer()) + "\n";
   out += "\n.SH SEE ALSO\n\\fB" + name + "\\fR(1), which lists the options of all commands\n";
   return out;
 }
