@@ -34,6 +34,11 @@ class LocalStore final : public ContentStore {
     MutexLock lock{parts_.maintenance};
     return check_store(parts_, deep, progress);
   }
+  Result<RepairReport> repair(std::span<const ChunkId> damaged, const Copies& copies,
+                              const Progress& progress) override {
+    MutexLock lock{parts_.maintenance};
+    return repair_chunks(parts_, damaged, copies, progress);
+  }
   Result<void> rebuild(const Progress& progress) override {
     MutexLock lock{parts_.maintenance};
     return rebuild_database(parts_, progress);

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -117,6 +119,20 @@ class ContentStore : public ChunkSource {
   };
   /// Compares index, segments and footers; `deep` also decodes and re-hashes every chunk.
   [[nodiscard]] virtual Result<CheckReport> check(bool deep, const Progress& progress) = 0;
+
+  /// The bytes of a chunk from somewhere else than the segments; a page of a recipe is stored as such.
+  struct Copy {
+    std::vector<std::byte> bytes;
+    bool recipe_page = false;
+  };
+  using Copies = std::function<std::optional<Copy>(const ChunkId&)>;
+  struct RepairReport {
+    std::uint64_t restored = 0, lost = 0;  ///< chunks
+  };
+  /// Stores anew what of `damaged` cannot be delivered and `copies` has the right bytes of. What stays lost is stored
+  /// by the next session that has it, though the index seems to know it, as long as this store is open.
+  [[nodiscard]] virtual Result<RepairReport> repair(std::span<const ChunkId> damaged, const Copies& copies,
+                                                    const Progress& progress) = 0;
 
   /// Fills an empty database from the segments' frames and footers: chunk index, segment table, recipes.
   [[nodiscard]] virtual Result<void> rebuild(const Progress& progress) = 0;

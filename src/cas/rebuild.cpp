@@ -63,7 +63,7 @@ Result<void> Rebuilder::take_segment(std::uint32_t number) {
   for (const SegmentEntry& container : containers) {
     const auto taken = take_container(**reader, container, verify, batch);
     if (!taken) return fail(taken.error());
-    if (!*taken && verify) break;
+    if (!*taken && verify) continue;  // a torn tail has nothing behind it; behind damage there may be whole ones
     record.durable_size = container.end();
     if (!*taken || container.kind == FrameKind::freed) continue;
     ++record.containers;

@@ -9,6 +9,7 @@
 #include "cas/codec.h"
 #include "cas/content_store.h"
 #include "cas/database.h"
+#include "cas/distrusted_chunks.h"
 #include "cas/frame_pipeline.h"
 #include "cas/pending_chunks.h"
 #include "cas/segment_set.h"
@@ -39,6 +40,7 @@ struct StoreParts {
   std::unique_ptr<SegmentSet> segments;
   PendingChunks pending;
   SessionGuards guards;
+  DistrustedChunks distrusted;
   Compressor compressor;
   Decompressor decompressor;
   WorkerPool workers;  // after what its jobs use
@@ -53,6 +55,12 @@ struct StoreParts {
 // Each in a file of its own; what they promise is said in content_store.h.
 std::unique_ptr<WriteSession> make_session(StoreParts& parts);
 [[nodiscard]] Result<std::shared_ptr<const DecodedFrame>> fetch_frame(StoreParts& parts, const ChunkId& id);
+/// Whether the chunk can be read and has the right bytes. Errors: io and the like, which say nothing about that.
+[[nodiscard]] Result<bool> can_deliver(StoreParts& parts, const ChunkId& id);
+[[nodiscard]] Result<ContentStore::RepairReport> repair_chunks(StoreParts& parts, std::span<const ChunkId> damaged,
+                                                               const ContentStore::Copies& copies,
+                                                               const ContentStore::Progress& progress)
+    REQUIRES(parts.maintenance);
 [[nodiscard]] Result<ContentStore::GcReport> collect_garbage(StoreParts& parts, const ContentStore::LiveContents& live,
                                                              bool dry_run, bool allow_empty,
                                                              const ContentStore::Progress& progress)

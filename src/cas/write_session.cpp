@@ -39,27 +39,32 @@ Result<bool> StoreSession::knows_chunk(const ChunkId& id) {
     return true;
   }
   // Asked after the pending table: a chunk leaves that one only once it is here.
+  return is_indexed(id);
+}
+
+Result<bool> StoreSession::is_indexed(const ChunkId& id) {
   const auto found = parts_.index.find(id);
   if (!found) return fail(found.error());
-  return found->has_value();
+  if (!*found || !parts_.distrusted.contains(id)) return found->has_value();
+  const auto healed = can_deliver(parts_, id);  // by another session
+  if (healed && *healed) parts_.distrusted.remove(id);
+  return healed;
 }
 
 Result<bool> StoreSession::knows_or_claims(const ChunkId& id) {
   guard_->touch(id);
   const std::uint64_t releases = parts_.pending.releases();
-  auto found = parts_.index.find(id);
-  if (!found) return fail(found.error());
-  if (*found) return true;
+  auto found = is_indexed(id);
+  if (!found || *found) return found;
   if (const auto owner = parts_.pending.claim(id, pipeline_)) {
     depend_on(owner);
     return true;
   }
   if (parts_.pending.releases() == releases) return false;
   // It may have become durable between look-up and claim.
-  found = parts_.index.find(id);
+  found = is_indexed(id);
   if (!found || *found) parts_.pending.release(std::span{&id, 1}, *pipeline_);
-  if (!found) return fail(found.error());
-  return found->has_value();
+  return found;
 }
 
 Result<void> StoreSession::store(FramePipeline::Lane lane, const ChunkId& id, ByteSpan data) {
@@ -102,7 +107,15 @@ Result<bool> StoreSession::knows_recipe(const ContentId& content) {
   if (uncommitted_.contains(content)) return true;
   const auto first_page = parts_.database.get(kRecipeFamily, recipe_page_key(content, 0));
   if (!first_page) return fail(first_page.error());
-  return first_page->has_value();
+  if (!*first_page || !parts_.distrusted.any()) return first_page->has_value();
+  const auto pages = recipe_pages(parts_.database, content);
+  const auto recipe = pages ? decode_recipe(*pages) : Result<Recipe>{fail(pages.error())};
+  if (!recipe) return false;  // it is stored once more, then
+  for (const Recipe::Entry& entry : recipe->entries) {
+    const auto there = is_indexed(entry.id);
+    if (!there || !*there) return there;
+  }
+  return true;
 }
 
 Result<bool> StoreSession::adopt(const ContentId& content, std::uint64_t size) {

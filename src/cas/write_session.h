@@ -42,6 +42,8 @@ class StoreSession final : public WriteSession {
   Result<bool> knows_chunk(const ChunkId& id);
   /// The same; if not, this session's pipeline owns it now and has to store it.
   Result<bool> knows_or_claims(const ChunkId& id);
+  /// Whether the index knows the chunk, and it is not one that is damaged there.
+  Result<bool> is_indexed(const ChunkId& id);
   void depend_on(const PendingChunks::Owner& owner);
 
   StoreParts& parts_;

@@ -210,6 +210,62 @@ class Dying(unittest.TestCase):
             with store.mounted("image:1") as mount:
                 self.assertEqual(harness.first_difference(trees.snapshot(self.tree), trees.snapshot(mount)), "")
 
+    def test_damaged_contents_are_mended_from_hot_files_and_from_a_new_import(self):
+        with Store() as store:
+            tree = store.scratch / "damaged"
+            (tree / "hot").mkdir(parents=True)
+            (tree / "cold").mkdir()
+            for number in range(6):
+                trees.write(tree / ("hot" if number % 2 else "cold") / f"{number}", trees.noise(300_000, seed=number), 0o755)
+            expected = trees.snapshot(tree)
+            store.run("import", tree, "image")
+            store.run("tier", "warm", "image", "/hot")
+            store.stop()
+            for segment in (store.dir / "segments").iterdir():
+                with open(segment, "r+b") as file:
+                    for at in range(100_000, segment.stat().st_size, 250_000):
+                        file.seek(at)
+                        byte = file.read(1)
+                        file.seek(at)
+                        file.write(bytes([byte[0] ^ 4]))
+            lost = store.json("fsck", "--deep", expect=4)["files"]
+            self.assertEqual({entry["path"].split("/")[1] for entry in lost}, {"hot", "cold"})
+            mended = store.json("fsck", "--repair", expect=4)
+            self.assertGreater(mended["repaired"]["restored_chunks"], 0)
+            self.assertGreater(mended["repaired"]["lost_chunks"], 0)
+            self.assertEqual({entry["path"].split("/")[1] for entry in mended["files"]}, {"cold"})
+            store.run("import", "--rehash", tree, "again")
+            store.run("fsck", "--deep")
+            store.run("gc")
+            store.run("fsck", "--deep")
+            store.run("tier", "evict")
+            trees.drop_caches()
+            with store.mounted("image") as mount:
+                self.assertEqual(harness.first_difference(expected, trees.snapshot(mount)), "")
+
+    def test_a_damaged_layer_object_is_written_again_from_the_database(self):
+        with Store() as store:
+            tree = store.scratch / "names"
+            tree.mkdir()
+            for number in range(4000):
+                (tree / f"{trees.noise(80, seed=number).hex()}").touch()
+            store.run("import", tree, "image")
+            manifest = store.json("info", "image")["manifest"]
+            store.stop()
+            segment = next((store.dir / "segments").iterdir())  # files of 0 bytes: nothing but the layer object is in it
+            with open(segment, "r+b") as file:
+                file.seek(segment.stat().st_size // 2)
+                byte = file.read(1)
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte[0] ^ 4]))
+            self.assertIn(b"layer object", store.run("fsck", "--deep", expect=4).stdout)
+            self.assertEqual(store.json("fsck", "--repair", expect=1)["repaired"]["lost_chunks"], 0)
+            store.run("fsck", "--deep")
+            store.stop()
+            os.rename(store.dir / "db", store.dir / "gone")
+            store.run("fsck", "--repair", expect=1)
+            self.assertEqual(store.json("info", "image")["manifest"], manifest)
+
     def test_two_commands_at_once_start_one_daemon(self):
         with Store() as store:
             commands = [subprocess.Popen([COMMAND, "--store", store.dir, "daemon", "start"], stdout=subprocess.DEVNULL, env=store.environment)

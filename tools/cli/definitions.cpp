@@ -144,7 +144,9 @@ void Definitions::define_store(CLI::App& app) {
   CLI::App& f =
       command(app, kGroup, "fsck", "Check the store; exit code 0: sound, 1: repaired, 4: damaged, 8: could not check");
   f.add_flag("--deep", fsck.deep, "also read everything and compare it with its hash");
-  f.add_flag("--repair", fsck.repair, "rebuild a lost or damaged database from the segments and the names journal");
+  f.add_flag("--repair", fsck.repair,
+             "also mend: a lost or damaged database from the segments and the names journal; damaged "
+             "contents from hot files and from what the database knows");
 
   command(app, kGroup, "scrub", "Read every hot file and drop those whose bytes have changed");
   command(app, kGroup, "stats", "Show sizes, hit rates and limits");

@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <fstream>
 
 #include "cas/content_store.h"
 #include "store_fixture.h"
@@ -65,6 +66,23 @@ TEST(Rebuild, TakesUnfinishedSegmentsUpToTheirTornEnd) {
   expect_all(store, contents);
   test::store(*store, random_bytes(99, 300'000));
   expect_all(store, contents);
+}
+
+TEST(Rebuild, DamageInAnUnfinishedSegmentCostsNothingBehindIt) {
+  TestStore store;
+  const Bytes first = random_bytes(1, 60'000), second = random_bytes(2, 60'000);
+  test::store(*store, first);
+  test::store(*store, second);
+  store.drop();
+  lose_database(store);
+  std::fstream file{store.segments() / "00000001.seg", std::ios::in | std::ios::out | std::ios::binary};
+  file.seekp(30'000);
+  file.put(static_cast<char>(first[30'000] ^ std::byte{1}));
+  file.close();
+  store.open();
+  ASSERT_TRUE(store->rebuild({}));
+  EXPECT_FALSE(test::read(*store, hash_of(first), first.size()));
+  EXPECT_TRUE(test::read(*store, hash_of(second), second.size()).value() == second);
 }
 
 TEST(Rebuild, GarbageThatCameBackIsCollectedAgain) {

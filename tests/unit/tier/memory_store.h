@@ -76,6 +76,9 @@ class MemoryStore final : public cas::ContentStore {
   Result<GcReport> collect(const LiveContents&, bool, bool, const Progress&) override { return GcReport{}; }
   Result<RecompressReport> recompress(const LiveContents&, int, const Progress&) override { return RecompressReport{}; }
   Result<CheckReport> check(bool, const Progress&) override { return CheckReport{}; }
+  Result<RepairReport> repair(std::span<const cas::ChunkId>, const Copies&, const Progress&) override {
+    return RepairReport{};
+  }
   Result<void> rebuild(const Progress&) override { return {}; }
   Stats stats() override { return {}; }
   Result<void> close() override { return {}; }

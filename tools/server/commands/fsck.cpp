@@ -7,6 +7,7 @@
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 #include "tools/server/json.h"
+#include "tools/server/salvage.h"
 #include "tools/text/units.h"
 
 // fsck(8)'s exit codes: 0 sound, 1 repaired, 4 damage left, 8 could not check. A store whose database cannot be opened
@@ -14,9 +15,7 @@
 namespace stellarium::server {
 namespace {
 
-constexpr int kSound = 0, kDamaged = 4, kCouldNotCheck = 8;
-
-using ChunkSet = std::unordered_set<cas::ChunkId, cas::HashOfHash>;
+constexpr int kSound = 0, kRepaired = 1, kDamaged = 4, kCouldNotCheck = 8;
 
 struct LostFile {
   std::string image, path;
@@ -87,9 +86,11 @@ struct Findings {
   cas::ContentStore::CheckReport contents;
   std::vector<std::string> damage;
   std::vector<LostFile> lost;
+  ChunkSet damaged;
 };
 
-void print(const Findings& findings, CommandContext& context) {
+void print(const Findings& findings, const std::optional<cas::ContentStore::RepairReport>& repaired,
+           CommandContext& context) {
   const auto& contents = findings.contents;
   if (context.global.json) {
     Json out{{"schema", 1},
@@ -106,8 +107,14 @@ void print(const Findings& findings, CommandContext& context) {
       put_name(entry, "path", file.path);
       out["files"].push_back(std::move(entry));
     }
+    if (repaired) out["repaired"] = {{"restored_chunks", repaired->restored}, {"lost_chunks", repaired->lost}};
     context.io.out(dump(out));
     return;
+  }
+  if (repaired) {
+    context.io.out(fmt::format("repair: {} damaged chunks restored from other copies, {} lost{}\n", repaired->restored,
+                               repaired->lost,
+                               repaired->lost == 0 ? "" : "; to restore them, import their sources again now"));
   }
   for (const std::string& line : findings.damage) context.io.out("damage: " + text::escape(line) + "\n");
   for (const LostFile& file : findings.lost)
@@ -120,45 +127,74 @@ void print(const Findings& findings, CommandContext& context) {
                                                                    findings.damage.size(), findings.lost.size())));
 }
 
-}  // namespace
-
-int run(const cli::FsckOptions& options, CommandContext& context) {
+/// Looks at everything. Errors: what kept it from doing so.
+Result<Findings> check(bool deep, CommandContext& context) {
   CommandIo& io = context.io;
   const auto progress = [&](std::uint64_t done, std::uint64_t total) {
     io.progress({.phase = "fsck", .done = done, .total = total});
     return !io.cancelled();
   };
   Findings findings;
-  if (options.deep) {
+  if (deep) {
     if (auto verified = context.store.database().verify(); !verified)
       findings.damage.push_back("database: " + to_string(verified.error()));
   }
-  auto report = context.store.contents().check(options.deep, progress);
-  if (io.cancelled()) return kCouldNotCheck;
-  ChunkSet damaged;
+  auto report = context.store.contents().check(deep, progress);
+  if (io.cancelled()) return fail(Errc::cancelled, "stopped on request");
   if (!report) {
     findings.damage.push_back(to_string(report.error()));
   } else {
     for (const auto& damage : report->damage) {
       findings.damage.push_back(damage.what);
-      damaged.insert(damage.chunks.begin(), damage.chunks.end());
+      findings.damaged.insert(damage.chunks.begin(), damage.chunks.end());
     }
     findings.contents = std::move(*report);
   }
   // Records of files are read in any case: an image whose names cannot be walked is damaged, whatever its chunks say.
-  DamageMap map{context, damaged, report.has_value()};
+  DamageMap map{context, findings.damaged, report.has_value()};
   auto lost = map.files();
-  if (!lost) {
-    io.complain(lost.error());
-    return kCouldNotCheck;
-  }
+  if (!lost) return fail(lost.error());
   findings.lost = std::move(*lost);
   findings.damage.insert(findings.damage.end(), map.damaged_records().begin(), map.damaged_records().end());
-  if (io.cancelled()) return kCouldNotCheck;
+  if (io.cancelled()) return fail(Errc::cancelled, "stopped on request");
   if (!findings.lost.empty() && findings.damage.empty())
     findings.damage.emplace_back("records of files that cannot be followed to their contents");
-  print(findings, context);
-  return findings.damage.empty() ? kSound : kDamaged;
+  return findings;
+}
+
+Result<cas::ContentStore::RepairReport> repair(const ChunkSet& damaged, CommandContext& context) {
+  Salvage salvage{context.store, damaged};
+  if (auto looked = salvage.look(); !looked) return fail(looked.error());
+  const std::vector<cas::ChunkId> chunks{damaged.begin(), damaged.end()};
+  return context.store.contents().repair(
+      chunks, [&](const cas::ChunkId& chunk) { return salvage.find(chunk); },
+      [&](std::uint64_t done, std::uint64_t total) {
+        context.io.progress({.phase = "repair", .done = done, .total = total});
+        return !context.io.cancelled();
+      });
+}
+
+}  // namespace
+
+int run(const cli::FsckOptions& options, CommandContext& context) {
+  const auto could_not = [&](const Error& error) {
+    if (error.code != Errc::cancelled) context.io.complain(error);
+    return kCouldNotCheck;
+  };
+  const bool deep = options.deep || options.repair;  // what is to be repaired must be known
+  auto findings = check(deep, context);
+  if (!findings) return could_not(findings.error());
+  std::optional<cas::ContentStore::RepairReport> repaired;
+  if (options.repair && !findings->damaged.empty()) {
+    const auto done = repair(findings->damaged, context);
+    if (!done) return could_not(done.error());
+    repaired = *done;
+    findings = check(deep, context);
+    if (!findings) return could_not(findings.error());
+  }
+  print(*findings, repaired, context);
+  if (!findings->damage.empty()) return kDamaged;
+  return repaired ? kRepaired : kSound;
 }
 
 }  // namespace stellarium::server
