@@ -17,11 +17,6 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
-  const char* const text = std::getenv(variable);
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
-
 struct Place {
   std::string where;  // "segment", "end of segment", "database", "journal"
   stdfs::path file;   // inside the store

@@ -18,11 +18,6 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
-  const char* const text = std::getenv(variable);
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
-
 constexpr const char* kSound = "sound";
 constexpr const char* kPublished = "sound, with the image whose import had not returned";
 

@@ -59,6 +59,11 @@ TrialResult Trial::wait(std::chrono::seconds limit) {
   return result;
 }
 
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+  const char* const text = std::getenv(variable);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
 std::filesystem::path trial_root() {
   return ::access("/dev/shm", W_OK) == 0 ? std::filesystem::path{"/dev/shm"} : std::filesystem::temp_directory_path();
 }

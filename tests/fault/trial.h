@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -27,6 +28,9 @@ class Trial {
   std::filesystem::path folder_;
   int pid_ = -1;
 };
+
+/// A number from the environment.
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise);
 
 /// Where trials keep their stores: in memory where that is possible.
 std::filesystem::path trial_root();

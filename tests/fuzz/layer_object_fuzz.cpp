@@ -2,30 +2,16 @@
 // reads the same.
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <vector>
 
 #include "fs/layer_object.h"
 #include "fs/records.h"
+#include "support/byte_streams.h"
 
 using namespace stellarium;
 using namespace stellarium::fs;
 
 namespace {
-
-class Input final : public ByteInput {
- public:
-  explicit Input(ByteSpan bytes) : rest_{bytes} {}
-  Result<std::size_t> read(MutableByteSpan out) override {
-    const std::size_t count = std::min(out.size(), rest_.size());
-    if (count > 0) std::memcpy(out.data(), rest_.data(), count);
-    rest_ = rest_.subspan(count);
-    return count;
-  }
-
- private:
-  ByteSpan rest_;
-};
 
 class Output final : public cas::ContentWriter {
  public:
@@ -39,7 +25,7 @@ class Output final : public cas::ContentWriter {
 };
 
 bool read_all(ByteSpan bytes, std::vector<LayerEntry>& entries) {
-  Input input{bytes};
+  test::SpanInput input{bytes};
   LayerObjectReader reader{input};
   while (true) {
     auto entry = reader.next();

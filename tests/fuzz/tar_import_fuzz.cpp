@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "fs/archive_reader.h"
 #include "fs/import_member.h"
@@ -11,25 +10,12 @@
 #include "fs/path_key.h"
 #include "fs/records.h"
 #include "fs/tree_assembly.h"
+#include "support/byte_streams.h"
 
 using namespace stellarium;
 using namespace stellarium::fs;
 
 namespace {
-
-class Input final : public ByteInput {
- public:
-  explicit Input(ByteSpan bytes) : rest_{bytes} {}
-  Result<std::size_t> read(MutableByteSpan out) override {
-    const std::size_t count = std::min(out.size(), rest_.size());
-    if (count > 0) std::memcpy(out.data(), rest_.data(), count);
-    rest_ = rest_.subspan(count);
-    return count;
-  }
-
- private:
-  ByteSpan rest_;
-};
 
 constexpr std::size_t kMaxData = 64u << 20;  // a bomb is a matter of time, not of memory
 
@@ -52,7 +38,7 @@ void check_tree(EntrySorter& sorter) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  Input input{std::as_bytes(std::span{data, size})};
+  test::SpanInput input{std::as_bytes(std::span{data, size})};
   ArchiveReader archive{input};
   EntrySorter sorter{"/nonexistent", 256u << 10};
   std::uint64_t number = 0, total = 0;

@@ -14,26 +14,11 @@
 #include "fs/content_input.h"
 #include "fs/layer_reader.h"
 #include "fs/tar_import.h"
+#include "support/byte_streams.h"
 #include "support/fs_layers.h"
 #include "support/temp_dir.h"
 
 namespace stellarium::test {
-
-/// A stream of given bytes, in parts of at most `part`.
-class TextInput final : public fs::ByteInput {
- public:
-  explicit TextInput(std::string text, std::size_t part = 1u << 20) : text_{std::move(text)}, part_{part} {}
-  Result<std::size_t> read(MutableByteSpan out) override {
-    const std::size_t count = std::min({out.size(), part_, text_.size() - at_});
-    std::memcpy(out.data(), text_.data() + at_, count);
-    at_ += count;
-    return count;
-  }
-
- private:
-  std::string text_;
-  std::size_t part_, at_ = 0;
-};
 
 /// Remembers what an import says.
 class ImportNotes : public fs::ImportObserver {

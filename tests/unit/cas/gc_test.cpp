@@ -11,6 +11,8 @@ namespace stellarium::cas {
 namespace {
 
 using test::Bytes;
+using test::expect_clean;
+using test::expect_content;
 using test::live;
 using test::random_bytes;
 using test::TestStore;
@@ -21,18 +23,6 @@ ContentStore::GcReport collect(TestStore& store, const ContentStore::LiveContent
   const auto report = store->collect(roots, dry_run, /*allow_empty=*/false, progress);
   if (!report) throw std::runtime_error(to_string(report.error()));
   return *report;
-}
-
-void expect_clean(TestStore& store) {
-  const auto report = store->check(/*deep=*/true, {});
-  ASSERT_TRUE(report) << to_string(report.error());
-  for (const auto& damage : report->damage) ADD_FAILURE() << damage.what;
-}
-
-void expect_content(TestStore& store, ByteSpan data) {
-  const auto read = test::read(*store, hash_of(data), data.size());
-  ASSERT_TRUE(read) << to_string(read.error());
-  EXPECT_TRUE(std::ranges::equal(*read, data));
 }
 
 TEST(Gc, RemovesWhatNothingNeedsAndKeepsTheRest) {

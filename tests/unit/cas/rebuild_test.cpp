@@ -8,6 +8,7 @@ namespace stellarium::cas {
 namespace {
 
 using test::Bytes;
+using test::expect_all;
 using test::live;
 using test::random_bytes;
 using test::TestStore;
@@ -23,17 +24,6 @@ std::vector<Bytes> fill(TestStore& store) {
 
 void lose_database(TestStore& store) {
   std::filesystem::remove_all(store.dir() / "db");
-}
-
-void expect_all(TestStore& store, const std::vector<Bytes>& contents) {
-  for (const Bytes& data : contents) {
-    const auto read = test::read(*store, hash_of(data), data.size());
-    ASSERT_TRUE(read) << to_string(read.error());
-    EXPECT_TRUE(*read == data);
-  }
-  const auto report = store->check(/*deep=*/true, {});
-  ASSERT_TRUE(report);
-  for (const auto& damage : report->damage) ADD_FAILURE() << damage.what;
 }
 
 TEST(Rebuild, BringsEverythingBackFromFinishedSegments) {

@@ -12,6 +12,7 @@ namespace stellarium::cas {
 namespace {
 
 using test::Bytes;
+using test::expect_clean;
 using test::live;
 using test::random_bytes;
 using test::TestStore;
@@ -43,17 +44,9 @@ std::vector<ContentStore::LiveContent> roots(std::uint64_t first, std::uint64_t 
 
 void expect_contents(TestStore& store, std::uint64_t first, std::uint64_t count) {
   for (std::uint64_t n = first; n < first + count; ++n) {
-    const Bytes data = content(n);
-    const auto read = test::read(*store, hash_of(data), data.size());
-    ASSERT_TRUE(read) << n << ": " << to_string(read.error());
-    EXPECT_TRUE(*read == data);
+    SCOPED_TRACE(n);
+    test::expect_content(store, content(n));
   }
-}
-
-void expect_clean(TestStore& store) {
-  const auto report = store->check(/*deep=*/true, {});
-  ASSERT_TRUE(report) << to_string(report.error());
-  for (const auto& damage : report->damage) ADD_FAILURE() << damage.what;
 }
 
 TEST(StoreFaults, AnImportThatFailsAtAnyCallCanBeRepeated) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -120,6 +121,21 @@ inline Result<Bytes> read(ContentStore& store, const ContentId& content, std::ui
     for (std::uint32_t n = 0; n < entry.repeat; ++n) bytes.insert(bytes.end(), data.begin(), data.end());
   }
   return bytes;
+}
+
+inline void expect_content(TestStore& store, ByteSpan data) {
+  const auto bytes = read(*store, hash_of(data), data.size());
+  ASSERT_TRUE(bytes) << to_string(bytes.error());
+  EXPECT_TRUE(std::ranges::equal(*bytes, data));
+}
+inline void expect_clean(TestStore& store) {
+  const auto report = store->check(/*deep=*/true, {});
+  ASSERT_TRUE(report) << to_string(report.error());
+  for (const auto& damage : report->damage) ADD_FAILURE() << damage.what;
+}
+inline void expect_all(TestStore& store, const std::vector<Bytes>& contents) {
+  for (const Bytes& data : contents) expect_content(store, data);
+  expect_clean(store);
 }
 
 /// Roots for gc: exactly these contents.

@@ -16,15 +16,6 @@
 namespace stellarium::fs {
 namespace {
 
-class Collected final : public ByteOutput {
- public:
-  Result<void> write(ByteSpan data) override {
-    bytes += as_text(data);
-    return {};
-  }
-  std::string bytes;
-};
-
 /// Knows what an import told it, as the command's stat cache does.
 class Remembering final : public EmitObserver {
  public:
@@ -83,10 +74,10 @@ class ImportRoundtrip : public testing::Test {
     std::ofstream{root() / name, std::ios::binary} << content;
   }
   std::string emitted(EmitObserver& observer) {
-    Collected out;
+    test::TextOutput out;
     const UniqueFd dir{::open(root().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     test::must(emit_tree(dir.get(), out, {}, observer));
-    return out.bytes;
+    return out.text;
   }
 
   test::TempDir dir_;

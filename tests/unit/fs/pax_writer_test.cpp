@@ -14,28 +14,6 @@ namespace {
 
 using test::must;
 
-class StringOutput final : public ByteOutput {
- public:
-  Result<void> write(ByteSpan data) override {
-    put_bytes(text, data);
-    return {};
-  }
-  std::string text;
-};
-
-class StringInput final : public ByteInput {
- public:
-  explicit StringInput(std::string_view text) : rest_{text} {}
-  Result<std::size_t> read(MutableByteSpan out) override {
-    const std::size_t count = rest_.copy(reinterpret_cast<char*>(out.data()), out.size());
-    rest_.remove_prefix(count);
-    return count;
-  }
-
- private:
-  std::string_view rest_;
-};
-
 struct Read {
   ArchiveReader::Member member;
   std::string data;
@@ -43,13 +21,13 @@ struct Read {
 
 /// What libarchive reads of an archive with this one member.
 Read read_back(const PaxMember& member, const std::string& data = {}) {
-  StringOutput out;
+  test::TextOutput out;
   PaxWriter writer{out};
   must(writer.begin(member));
   must(writer.data(as_bytes(data)));
   must(writer.finish());
   EXPECT_EQ(out.text.size() % kTarBlock, 0u);
-  StringInput in{out.text};
+  test::TextInput in{out.text};
   ArchiveReader reader{in};
   Read read{*must(reader.next()), {}};
   while (const auto block = must(reader.data())) {
@@ -130,7 +108,7 @@ TEST(PaxWriter, LeavesHolesOut) {
   std::string data(1 << 20, '\0');
   data.replace(4096, 4096, 4096, 'a');
   data.replace(500'000, 10, "0123456789");
-  StringOutput out;
+  test::TextOutput out;
   PaxWriter writer{out};
   must(writer.begin(member));
   must(writer.data(as_bytes(std::string_view{data}.substr(0, 5000))));
@@ -151,7 +129,7 @@ TEST(PaxWriter, KeepsAFileThatIsOneHole) {
 }
 
 TEST(PaxWriter, RefusesMoreDataThanAnnouncedAndNamesWithNul) {
-  StringOutput out;
+  test::TextOutput out;
   PaxWriter writer{out};
   EXPECT_FALSE(writer.begin(file(std::string{"a\0b", 3})));
   must(writer.begin(file("f", 3)));

@@ -16,18 +16,10 @@
 
 #include "base/unique_fd.h"
 #include "fs/utf8_locale.h"
+#include "support/byte_streams.h"
 
 namespace stellarium::fs {
 namespace {
-
-class StringOutput final : public ByteOutput {
- public:
-  Result<void> write(ByteSpan data) override {
-    put_bytes(text, data);
-    return {};
-  }
-  std::string text;
-};
 
 struct Member {
   std::string data, hard_link, symlink;
@@ -86,7 +78,7 @@ class TreeEmitterTest : public testing::Test {
   }
 
   std::map<std::string, Member> emit(EmitObserver& observer, const EmitOptions& options = {}) {
-    StringOutput out;
+    test::TextOutput out;
     const UniqueFd root{::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     const auto emitted = emit_tree(root.get(), out, options, observer);
     EXPECT_TRUE(emitted) << to_string(emitted.error());
@@ -144,7 +136,7 @@ TEST_F(TreeEmitterTest, SendsHolesAsHoles) {
   const UniqueFd fd{::open((root_ / "sparse").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
   ASSERT_EQ(::ftruncate(fd.get(), 8 << 20), 0);
   ASSERT_EQ(::pwrite(fd.get(), "data", 4, 1 << 20), 4);
-  StringOutput out;
+  test::TextOutput out;
   EmitObserver observer;
   const UniqueFd root{::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   ASSERT_TRUE(emit_tree(root.get(), out, {}, observer));
@@ -260,7 +252,7 @@ TEST_F(TreeEmitterTest, StopsWhenItIsAskedTo) {
     bool progress(std::uint64_t, std::uint64_t) override { return false; }
   } observer;
   write("file", "x");
-  StringOutput out;
+  test::TextOutput out;
   const UniqueFd root{::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   const auto emitted = emit_tree(root.get(), out, {}, observer);
   ASSERT_FALSE(emitted);
