@@ -266,6 +266,23 @@ class Dying(unittest.TestCase):
             store.run("fsck", "--repair", expect=1)
             self.assertEqual(store.json("info", "image")["manifest"], manifest)
 
+    def test_a_names_journal_that_is_none_any_more_is_written_anew(self):
+        with Store() as store:
+            store.run("import", self.tree, "image:1")
+            store.run("import", self.tree, "image:2")
+            before = store.json("images")["images"]
+            store.stop()
+            with open(store.dir / "names.journal", "r+b") as file:
+                file.write(b"X")
+            self.assertIn("fsck --repair", store.refuses("images"))
+            store.run("fsck", "--repair", expect=1)
+            self.assertEqual(store.json("images")["images"], before)
+            store.run("rm", "image:2")
+            store.stop()
+            os.rename(store.dir / "db", store.dir / "gone")
+            store.run("fsck", "--repair", expect=1)  # the new journal is enough to rebuild from
+            self.assertEqual(store.json("images")["images"], before[:1])
+
     def test_two_commands_at_once_start_one_daemon(self):
         with Store() as store:
             commands = [subprocess.Popen([COMMAND, "--store", store.dir, "daemon", "start"], stdout=subprocess.DEVNULL, env=store.environment)

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "fs/layer_store.h"
+#include "fs/names_journal.h"
 #include "fs/rebuild_names.h"
 #include "tools/server/json.h"
 #include "tools/server/store.h"
@@ -54,7 +56,40 @@ Result<fs::RebuildReport> rebuild(const BrokenStore& store, CommandIo& io) {
   return report;
 }
 
+/// Where the database is sound and only the names journal is not one any more, the journal is set aside: the next
+/// server writes it anew from the database. False if it is not so.
+Result<bool> set_journal_aside(const BrokenStore& store) {
+  const std::filesystem::path journal = store.dir / "names.journal";
+  const auto opened = fs::NamesJournal::open(system_io(), journal);
+  if (opened || opened.error().code != Errc::corrupt) return false;
+  {
+    const auto database = cas::Database::open(store.dir / "db", all_families(), {.read_only = true});
+    if (!database) return false;
+    const auto counters = fs::read_counters(**database);
+    if (!counters || !*counters) return false;  // it never had names
+    if (const auto images = fs::read_images(**database); !images) return false;
+  }
+  auto dir = system_io().open(AT_FDCWD, store.dir.string(), O_RDONLY | O_DIRECTORY, 0);
+  if (!dir) return fail(dir.error());
+  if (auto moved = system_io().rename(dir->get(), "names.journal", "names.journal.damaged"); !moved)
+    return fail(moved.error());
+  if (auto synced = system_io().sync(dir->get()); !synced) return fail(synced.error());
+  return true;
+}
+
 int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerControl& control, CommandIo& io) {
+  const auto aside = set_journal_aside(store);
+  if (!aside) {
+    io.complain(aside.error());
+    return kCouldNotRepair;
+  }
+  if (*aside) {
+    io.out(invocation.global.json
+               ? dump(Json{{"schema", 1}, {"rebuilt", false}, {"lost", Json::array()}})
+               : "the names journal is written anew from the database; the old one is kept as names.journal.damaged\n");
+    control.end(keeper::Ending::restart);
+    return kRepaired;
+  }
   auto report = rebuild(store, io);
   if (!report) {
     io.complain(Error{report.error().code,
