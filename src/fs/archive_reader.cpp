@@ -15,7 +15,7 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::size_t kReadSize = 1u << 20;
+constexpr std::size_t kReadSize = 256u << 10;  // what was read is still in the cache when it is hashed and cut
 constexpr std::int64_t kTarBlock = 512;
 constexpr std::string_view kIgnoring = "Ignoring ";
 

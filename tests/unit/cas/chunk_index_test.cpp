@@ -101,6 +101,29 @@ TEST_F(ChunkIndexTest, ErasesOnlyWhatIsStillThere) {
   EXPECT_EQ(index_->find(id_).value(), std::nullopt);
 }
 
+TEST_F(ChunkIndexTest, ContainsWhatWasAddedAndNotErased) {
+  EXPECT_FALSE(*index_->contains(id_));
+  add(id_, first_);
+  EXPECT_TRUE(*index_->contains(id_));
+  EXPECT_TRUE(*ChunkIndex{*database_}.contains(id_)) << "also what another run added";
+  const ChunkIndex::Entry entry{id_, first_};
+  EXPECT_EQ(*index_->erase(std::span{&entry, 1}), 1u);
+  EXPECT_FALSE(*index_->contains(id_));
+}
+
+TEST_F(ChunkIndexTest, ContainsIdsThatShareASlotOfItsCache) {
+  ChunkId other = id_;
+  other.bytes[0] ^= std::byte{1};
+  add(id_, first_);
+  add(other, second_);
+  EXPECT_TRUE(*index_->contains(id_));
+  EXPECT_TRUE(*index_->contains(other));
+  const ChunkIndex::Entry entry{other, second_};
+  EXPECT_EQ(*index_->erase(std::span{&entry, 1}), 1u);
+  EXPECT_FALSE(*index_->contains(other));
+  EXPECT_TRUE(*index_->contains(id_));
+}
+
 TEST_F(ChunkIndexTest, ChangesTogetherWithTheBatchItIsGiven) {
   Database::Batch batch;
   SegmentTable::stage(batch, 1, SegmentRecord{.durable_size = 4096});
