@@ -27,41 +27,58 @@ Result<void> MemberWindow::add(PaxMember member) {
   return {};
 }
 
-Result<void> MemberWindow::add_file(PaxMember member, int file, const struct stat& status) {
+Result<void> MemberWindow::add_file(PaxMember member, UniqueFd file, const struct stat& status) {
   const auto size = static_cast<std::size_t>(member.size);
-  if (filling_.members.size() == kMembers || size > kBytes - filling_.used) {
+  if (filling_.members.size() == kMembers || files_.size() == kFiles || size > kBytes - filling_.used) {
     if (const auto turned = turn(); !turned) return turned;
   }
-  const MutableByteSpan data{filling_.data.get() + filling_.used, size};
+  files_.push_back({filling_.members.size(), std::move(file), status});
+  filling_.members.push_back({std::move(member), filling_.used, size, {}, size > kMaxInlineContent});
+  filling_.used += size;
+  return {};
+}
+
+void MemberWindow::read(const Window& window, Pending& pending, File& file) {
+  const MutableByteSpan data{window.data.get() + pending.data, pending.size};
   cas::Hasher hasher;
-  bool whole = true;
-  for (std::size_t done = 0; done < size;) {
-    const MutableByteSpan part = data.subspan(done, std::min(kReadBytes, size - done));
-    const ssize_t n = ::pread(file, part.data(), part.size(), static_cast<off_t>(done));
+  for (std::size_t done = 0; done < data.size();) {
+    const MutableByteSpan part = data.subspan(done, std::min(kReadBytes, data.size() - done));
+    const ssize_t n = ::pread(file.fd.get(), part.data(), part.size(), static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno("reading " + member.path);
-    if (n == 0) {
-      observer_.note(member.path + ": became shorter while it was read, filled with zeros");
+    if (n < 0) file.error = errno;
+    file.shrunk = n == 0;
+    if (n <= 0) {
       std::ranges::fill(data.subspan(done), std::byte{0});
       hasher.update(data.subspan(done));
-      whole = false;
       break;
     }
     hasher.update(part.first(static_cast<std::size_t>(n)));
     done += static_cast<std::size_t>(n);
   }
-  const KnownContent content{hasher.finish(), is_elf(data), member.xattrs.empty() && sees_all_attributes_};
-  Pending pending{std::move(member), filling_.used, size, content, size > kMaxInlineContent};
-  if (pending.asked) {  // smaller ones are no contents that could be named
-    if (whole) observer_.content_read(pending.member.path, status, pending.content);
-    filling_.questions.push_back({pending.content.id, size});
+  file.fd.reset();
+  pending.content.id = hasher.finish();
+  pending.content.elf = is_elf(data);
+}
+
+Result<void> MemberWindow::read_files() {
+  reading_.run(files_.size(),
+               [this](std::size_t at) { read(filling_, filling_.members[files_[at].member], files_[at]); });
+  for (const File& file : files_) {
+    Pending& pending = filling_.members[file.member];
+    const PaxMember& member = pending.member;
+    if (file.error != 0) return fail_errno("reading " + member.path, file.error);
+    if (file.shrunk) observer_.note(member.path + ": became shorter while it was read, filled with zeros");
+    if (!pending.asked) continue;  // too small to be a content that could be named
+    pending.content.bare = member.xattrs.empty() && sees_all_attributes_;
+    if (!file.shrunk) observer_.content_read(member.path, file.status, pending.content);
+    filling_.questions.push_back({pending.content.id, pending.size});
   }
-  filling_.members.push_back(std::move(pending));
-  filling_.used += size;
+  files_.clear();
   return {};
 }
 
 Result<void> MemberWindow::turn() {
+  if (const auto read = read_files(); !read) return read;
   if (!filling_.questions.empty()) observer_.ask(filling_.questions);
   if (const auto written = write(asked_); !written) return written;
   std::swap(asked_, filling_);

@@ -210,7 +210,7 @@ class TreeWalk {
     }
     if (!member.sparse && member.size <= MemberWindow::kBytes) {
       bytes_ += member.size;
-      return window_.add_file(std::move(member), file.get(), status);
+      return window_.add_file(std::move(member), std::move(file), status);
     }
     return stream(file.get(), extents, status, member);
   }
