@@ -17,6 +17,7 @@ constexpr std::string_view kMagic{"STLRSTAT", 8};
 constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kHeaderBytes = 12;
 constexpr std::size_t kRecordBytes = 8 + 8 + 8 + 8 + 8 + 32 + 1 + 1;
+constexpr std::size_t kWriteBytes = 256u << 10;
 constexpr std::uint8_t kElf = 1, kBare = 2;  // flags
 constexpr std::uint8_t kMaxUnusedSaves = 8;
 constexpr std::int64_t kRacyNanoseconds = 2'000'000'000;
@@ -40,10 +41,6 @@ std::string bytes_of(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::size_t StatCache::KeyHash::operator()(const Key& key) const noexcept {
-  return static_cast<std::size_t>((key.inode * 0x9e3779b97f4a7c15ull) ^ key.device);
-}
-
 StatCache::StatCache(std::filesystem::path file) : file_{std::move(file)} {
   load();
 }
@@ -57,7 +54,6 @@ void StatCache::load() {
   ByteReader reader{as_bytes(body)};
   if (reader.text(kMagic.size()) != kMagic || reader.le<std::uint32_t>() != kVersion) return;
   if (reader.left() % kRecordBytes != 0) return;
-  loaded_.reserve(reader.left() / kRecordBytes);
   while (!reader.at_end()) {
     Entry entry{};
     entry.key.device = reader.le<std::uint64_t>();
@@ -70,16 +66,17 @@ void StatCache::load() {
     entry.content.elf = (flags & kElf) != 0;
     entry.content.bare = (flags & kBare) != 0;
     entry.unused_saves = static_cast<std::uint8_t>(reader.le<std::uint8_t>() + 1);
-    if (!loaded_.empty() && loaded_.back().key >= entry.key) return loaded_.clear();
-    loaded_.push_back(entry);
+    if (!entries_.empty() && entries_.back().key >= entry.key) return entries_.clear();
+    entries_.push_back(entry);
   }
+  sorted_ = entries_.size();
 }
 
 StatCache::Entry* StatCache::look_up(const Key& key) {
-  const auto at = std::ranges::lower_bound(loaded_, key, {}, &Entry::key);
-  if (at != loaded_.end() && at->key == key) return &*at;
-  const auto found = fresh_.find(key);
-  return found == fresh_.end() ? nullptr : &found->second;
+  const auto end = entries_.begin() + static_cast<std::ptrdiff_t>(sorted_);
+  const auto at = std::lower_bound(entries_.begin(), end, key,
+                                   [](const Entry& entry, const Key& wanted) { return entry.key < wanted; });
+  return at != end && at->key == key ? &*at : nullptr;
 }
 
 std::optional<KnownContent> StatCache::find(const struct stat& status) {
@@ -102,23 +99,51 @@ void StatCache::remember(const struct stat& status, const KnownContent& content,
                     nanoseconds(status.st_ctim),
                     content,
                     0};
-  if (Entry* const known = look_up(key))
+  if (Entry* const known = look_up(key)) {
     *known = entry;
-  else
-    fresh_.emplace(key, entry);
+  } else if (entries_.size() < kMaxEntries) {
+    entries_.push_back(entry);
+  }
   changed_ = true;
 }
 
 Result<void> StatCache::save() {
   if (!changed_) return {};
-  for (auto& [key, entry] : fresh_) loaded_.push_back(entry);
-  fresh_.clear();
-  std::ranges::sort(loaded_, {}, &Entry::key);
+  std::ranges::sort(entries_, {}, &Entry::key);
+  // A tree that was sent twice in one run was remembered twice.
+  const auto [from, to] = std::ranges::unique(entries_, {}, &Entry::key);
+  entries_.erase(from, to);
+  std::erase_if(entries_, [](const Entry& entry) { return entry.unused_saves > kMaxUnusedSaves; });
+  sorted_ = entries_.size();
+
+  std::error_code ignored;  // open() reports what matters
+  std::filesystem::create_directories(file_.parent_path(), ignored);
+  const std::filesystem::path fresh = file_.string() + "." + std::to_string(::getpid());
+  Result<UniqueFd> fd = system_io().open(AT_FDCWD, fresh, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (!fd) return fail(fd.error(), "saving the stat cache");
+  Result<void> written = write(fd->get());
+  if (written) written = system_io().rename(AT_FDCWD, fresh, file_);
+  if (!written) {
+    std::filesystem::remove(fresh, ignored);
+    return fail(written.error(), "saving the stat cache " + file_.string());
+  }
+  changed_ = false;
+  return {};
+}
+
+Result<void> StatCache::write(int fd) {
+  cas::Hasher hasher;
   std::string bytes{kMagic};
   put_le(bytes, kVersion);
-  bytes.reserve(bytes.size() + loaded_.size() * kRecordBytes + cas::Hash::kSize);
-  for (const Entry& entry : loaded_) {
-    if (entry.unused_saves > kMaxUnusedSaves) continue;
+  std::uint64_t at = 0;
+  const auto flush = [&]() -> Result<void> {
+    hasher.update(as_bytes(bytes));
+    const auto written = system_io().write_at(fd, as_bytes(bytes), at);
+    at += bytes.size();
+    bytes.clear();
+    return written;
+  };
+  for (const Entry& entry : entries_) {
     put_le(bytes, entry.key.device);
     put_le(bytes, entry.key.inode);
     put_le(bytes, entry.size);
@@ -127,22 +152,12 @@ Result<void> StatCache::save() {
     put_bytes(bytes, entry.content.id.span());
     put_le(bytes, static_cast<std::uint8_t>((entry.content.elf ? kElf : 0) | (entry.content.bare ? kBare : 0)));
     put_le(bytes, entry.unused_saves);
+    if (bytes.size() < kWriteBytes) continue;
+    if (const auto written = flush(); !written) return written;
   }
-  put_bytes(bytes, cas::hash_of(as_bytes(bytes)).span());
-
-  std::error_code ignored;  // open() reports what matters
-  std::filesystem::create_directories(file_.parent_path(), ignored);
-  const std::filesystem::path fresh = file_.string() + "." + std::to_string(::getpid());
-  Result<UniqueFd> fd = system_io().open(AT_FDCWD, fresh, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  if (!fd) return fail(fd.error(), "saving the stat cache");
-  Result<void> written = system_io().write_at(fd->get(), as_bytes(bytes), 0);
-  if (written) written = system_io().rename(AT_FDCWD, fresh, file_);
-  if (!written) {
-    std::filesystem::remove(fresh, ignored);
-    return fail(written.error(), "saving the stat cache " + file_.string());
-  }
-  changed_ = false;
-  return {};
+  if (const auto written = flush(); !written) return written;
+  put_bytes(bytes, hasher.finish().span());
+  return flush();
 }
 
 }  // namespace stellarium::fs

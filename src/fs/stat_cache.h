@@ -2,10 +2,9 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <optional>
-#include <unordered_map>
-#include <vector>
 
 #include "base/result.h"
 #include "cas/hash.h"
@@ -28,26 +27,27 @@ struct KnownContent {
 /// damage empties it silently.
 ///
 /// Cost:    loading and saving are about 50 ns an entry, a look-up is a binary search.
+/// Memory:  80 bytes an entry, while loading 160; at most kMaxEntries, and files beyond that are read each time.
 /// Threads: one at a time. Two commands at once: the last `save` wins.
 class StatCache {
  public:
+  static constexpr std::size_t kMaxEntries = 600'000;
+
   /// Loads `file` (docs/formats/stat-cache.md); a missing, foreign or damaged one gives an empty cache.
   explicit StatCache(std::filesystem::path file);
 
+  /// What an earlier run remembered, or this one of a file that an earlier one knew.
   std::optional<KnownContent> find(const struct stat& status);
   void remember(const struct stat& status, const KnownContent& content, const timespec& read_at);
   /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8
   /// saves are dropped.
   [[nodiscard]] Result<void> save();
-  std::size_t size() const { return loaded_.size() + fresh_.size(); }
+  std::size_t size() const { return entries_.size(); }
 
  private:
   struct Key {
     std::uint64_t device, inode;
     auto operator<=>(const Key&) const = default;
-  };
-  struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept;
   };
   struct Entry {
     Key key;
@@ -58,10 +58,11 @@ class StatCache {
   };
   void load();
   Entry* look_up(const Key& key);
+  Result<void> write(int fd);
 
   std::filesystem::path file_;
-  std::vector<Entry> loaded_;                      // by key
-  std::unordered_map<Key, Entry, KeyHash> fresh_;  // not in loaded_
+  std::deque<Entry> entries_;
+  std::size_t sorted_ = 0;  // of them by key, from the first; behind them what was remembered since
   bool changed_ = false;
 };
 
