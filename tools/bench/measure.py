@@ -107,6 +107,12 @@ def read_tree(root: Path) -> float:
     return timed(lambda: subprocess.run("tar -cf - . | cat >/dev/null", shell=True, cwd=root, check=True))
 
 
+def read_file(path: Path) -> float:
+    """Seconds to read one file."""
+    with open(os.devnull, "wb") as null:
+        return timed(lambda: subprocess.run(["cat", str(path)], stdout=null, check=True))
+
+
 def list_tree(root: Path) -> float:
     """Seconds of `find -ls`."""
     with open(os.devnull, "wb") as null:
