@@ -1,11 +1,12 @@
 """A large file read again and again, against the same file on the host's file system."""
 import json
+import os
 from pathlib import Path
 
 import measure
 from bench import Bench
 
-SECONDS = 3
+SECONDS = 1
 PATTERNS = {  # name → fio's words
     "sequential 1 MiB": ["--rw=read", "--bs=1M", "--ioengine=psync"],
     "random 4 KiB": ["--rw=randread", "--bs=4k", "--ioengine=psync", "--norandommap"],
@@ -27,8 +28,13 @@ def run(bench: Bench) -> None:
         for _ in range(2):
             measure.read_tree(mount)
             measure.read_tree(folder)
+        # The same pages without FUSE: what is lost there is the kernel's passthrough, what differs from the host's file
+        # beyond that is where its pages happen to lie.
+        beneath = store.dir / "hot" / "files" / os.getxattr(mount / "data", "user.stellarium.content").decode()
         for name, words in PATTERNS.items():
-            speeds = measure.in_turn(3, ours=lambda: throughput(mount / "data", words), theirs=lambda: throughput(folder / "data", words))
-            bench.add(name, "MiB/s", speeds["ours"], peer="host file system", theirs=speeds["theirs"], ratio_at_least=0.95,
-                      command=f"fio {' '.join(words)} on the mounted file, second pass")
+            speeds = measure.in_turn(2 * bench.rounds - 1, ours=lambda: throughput(mount / "data", words),
+                                     host=lambda: throughput(folder / "data", words), beneath=lambda: throughput(beneath, words))
+            command = f"fio {' '.join(words)} on the mounted file, second pass"
+            bench.add(name, "MiB/s", speeds["ours"], peer="host file system", theirs=speeds["host"], ratio_at_least=0.95, command=command)
+            bench.add(name, "MiB/s", speeds["ours"], peer="its hot file, no FUSE", theirs=speeds["beneath"], command=command)
     store.stop()
