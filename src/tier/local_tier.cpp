@@ -121,6 +121,17 @@ void LocalTier::make_hot(const ContentRef& content, std::function<void(Result<Ho
   filler_.fill(content, std::move(done));
 }
 
+bool LocalTier::prefetch(const ContentRef& content, Place place) {
+  if (hot_->find(content)) return false;
+  if (place == Place::hot_file) {
+    filler_.fill(content, [](const Result<HotFilePtr>&) {});  // its failure is logged
+    return true;
+  }
+  if (content.size == 0 || (content.size <= cas::kMaxChunk && frames_.find(content.id))) return false;
+  pool_.submit(WorkerPool::Priority::fill, [this, content] { reader_.prefetch(content, 0, content.size); });
+  return true;
+}
+
 Result<void> LocalTier::pin(const ContentRef& content) {
   const auto filled = std::make_shared<Awaited<HotFilePtr>>();
   make_hot(content, [filled](Result<HotFilePtr> result) { filled->set(std::move(result)); });

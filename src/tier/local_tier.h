@@ -25,6 +25,7 @@ class LocalTier final : public Tier {
                   std::function<void(Result<std::size_t>)> done) override;
   HotFilePtr find_hot(const ContentRef& content) override { return hot_->find(content); }
   void make_hot(const ContentRef& content, std::function<void(Result<HotFilePtr>)> done) override;
+  bool prefetch(const ContentRef& content, Place place) override;
   void set_release_hook(ReleaseHook hook) override { hot_->set_release_hook(std::move(hook)); }
   Result<void> pin(const ContentRef& content) override;
   void unpin(const cas::ContentId& content) override { hot_->unpin(content); }

@@ -70,6 +70,11 @@ class Tier {
   /// calls share one fill.
   virtual void make_hot(const ContentRef& content, std::function<void(Result<HotFilePtr>)> done) = 0;
 
+  /// Begins to bring the content where a reader will look for it: into its hot file, or as frames into memory. Never
+  /// waits and reports no error: whoever reads the content meets it. Returns false if it is there already.
+  enum class Place : std::uint8_t { hot_file, memory };
+  virtual bool prefetch(const ContentRef& content, Place place) = 0;
+
   /// Who keeps hot files busy outside this process's pointers: asked before eviction, told to let go (close its backing
   /// ids). Returns false if the content cannot be let go now.
   using ReleaseHook = std::function<bool(const cas::ContentId&)>;

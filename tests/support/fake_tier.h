@@ -102,6 +102,15 @@ class FakeTier final : public tier::Tier {
     const std::lock_guard lock{mutex_};
     waiting_.push_back(std::move(answer));
   }
+  bool prefetch(const tier::ContentRef& content, Place place) override {
+    const std::lock_guard lock{mutex_};
+    return !hot_.contains(content.id) && prefetched_.try_emplace(content.id, place).second;
+  }
+  /// What was asked for, where; forgotten by this call.
+  std::map<cas::ContentId, Place> take_prefetched() {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(prefetched_, {});
+  }
   void set_release_hook(ReleaseHook hook) override { hook_ = std::move(hook); }
   Result<void> pin(const tier::ContentRef&) override { return {}; }
   void unpin(const cas::ContentId&) override {}
@@ -136,6 +145,7 @@ class FakeTier final : public tier::Tier {
     return hot_[content.id] = std::make_shared<File>(content, std::move(fd));
   }
 
+  std::map<cas::ContentId, Place> prefetched_;
   std::filesystem::path contents_, hot_dir_;
   UniqueFd mount_;
   std::mutex mutex_;

@@ -39,18 +39,18 @@ std::uint64_t readable(std::uint64_t file_size, std::uint64_t offset, std::uint6
 
 ContentReader::ContentReader(tier::Tier& tier) : tier_{tier}, buffers_{kMaxPayload, kParkedBuffers} {}
 
-void ContentReader::read(const Request& request, const tier::ContentRef& content, std::uint64_t offset,
+bool ContentReader::read(const Request& request, const tier::ContentRef& content, std::uint64_t offset,
                          std::uint32_t size, Reply reply) {
   const auto length = static_cast<std::size_t>(
       std::min<std::uint64_t>(readable(content.size, offset, size), std::min(reply.max_payload(), kMaxPayload)));
   if (length == 0) {
     reply.done();
-    return;
+    return false;
   }
   const MutableByteSpan scratch = reply.scratch(length);
   if (const auto present = tier_.read_if_present(content, offset, scratch); present == length) {
     reply.bytes(scratch);
-    return;
+    return false;
   }
   const auto parked = ParkedReplies::park(request, std::move(reply), ParkedReply::By::killing_signal,
                                           [](Reply early) { early.error(EINTR); });
@@ -65,6 +65,7 @@ void ContentReader::read(const Request& request, const tier::ContentRef& content
       if (auto due = filling->reply->take()) answer(*due, content, wanted, got);
     });
   });
+  return true;
 }
 
 }  // namespace stellarium::fs::fuse

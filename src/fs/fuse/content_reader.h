@@ -17,8 +17,8 @@ class ContentReader {
  public:
   explicit ContentReader(tier::Tier& tier);
   /// Bytes [offset, offset + size) of the content, cut at its end and at what one reply holds. EINTR if the program is
-  /// killed while it waits.
-  void read(const Request& request, const tier::ContentRef& content, std::uint64_t offset, std::uint32_t size,
+  /// killed while it waits. Returns whether it has to wait.
+  bool read(const Request& request, const tier::ContentRef& content, std::uint64_t offset, std::uint32_t size,
             Reply reply);
 
  private:

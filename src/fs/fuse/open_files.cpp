@@ -64,17 +64,17 @@ bool OpenFiles::is_open(NodeId node) const {
   return nodes_.contains(node.value());
 }
 
-void OpenFiles::open(const Request& request, const OpenTarget& target, Reply reply) {
+bool OpenFiles::open(const Request& request, const OpenTarget& target, Reply reply) {
   const bool may_pass = passthrough_allowed_ && passthrough_agreed_;
   const tier::HotFilePtr hot = may_pass ? tier_.find_hot(target.content) : nullptr;
   if (hot || !may_pass || is_open(target.node)) {
     finish(request.id(), target, hot, std::move(reply));
-    return;
+    return false;
   }
-  if (!target.program && target.content.size > kEagerFill) {
+  if (!fills_at_open(target.program, target.content.size)) {
     tier_.make_hot(target.content, [](const Result<tier::HotFilePtr>&) {});
     finish(request.id(), target, nullptr, std::move(reply));
-    return;
+    return false;
   }
   // Parked: it keeps the connection, and with it this object, alive until the fill is over. A signal does not fail the
   // open, it ends the wait: the file is then read through the page cache.
@@ -85,6 +85,7 @@ void OpenFiles::open(const Request& request, const OpenTarget& target, Reply rep
   tier_.make_hot(target.content, [this, unique, target, parked](const Result<tier::HotFilePtr>& filled) {
     if (auto due = parked->take()) finish(unique, target, filled ? *filled : nullptr, std::move(*due));
   });
+  return true;
 }
 
 void OpenFiles::finish(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot, Reply reply) {

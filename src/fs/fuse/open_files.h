@@ -33,6 +33,8 @@ class OpenFiles {
   /// Files up to this size are worth waiting for when they are opened cold.
   static constexpr std::uint64_t kEagerFill = 4u << 20;
 
+  static bool fills_at_open(bool program, std::uint64_t size) { return program || size <= kEagerFill; }
+
   /// `port` and `tier` are borrowed. `passthrough`: whether new opens may use it.
   OpenFiles(HandleTable table, BackingPort& port, tier::Tier& tier, bool passthrough);
 
@@ -42,8 +44,8 @@ class OpenFiles {
   std::optional<std::uint64_t> inherited_features() const;
   bool passthrough_agreed() const { return passthrough_agreed_; }
 
-  /// Answers an OPEN for reading. A resent request gets the same handle as before.
-  void open(const Request& request, const OpenTarget& target, Reply reply);
+  /// Answers an OPEN for reading. A resent request gets the same handle as before. Returns whether it has to wait.
+  bool open(const Request& request, const OpenTarget& target, Reply reply);
   /// Handles that are unknown (0, resent, made up) are ignored.
   void release(FileHandle handle, NodeId node);
 

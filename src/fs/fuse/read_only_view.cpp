@@ -54,6 +54,11 @@ bool has_content(const Inode& inode) {
   return inode.body == Body::content;
 }
 
+/// What is not kept by the page cache alone is passed through.
+bool needs_handle(const Inode& inode) {
+  return has_content(inode) && (inode.program || inode.size > ReadOnlyView::kPacked);
+}
+
 }  // namespace
 
 ReadOnlyView::ReadOnlyView(const ViewParts& parts, std::shared_ptr<TreeSource> trees,
@@ -191,12 +196,33 @@ void ReadOnlyView::open(const Request& request, const abi::OpenIn& in, Reply rep
     reply.error(S_ISDIR(inode.mode) ? EISDIR : EINVAL);
     return;
   }
-  if (has_content(inode) && (inode.program || inode.size > kPacked)) {
-    open_files_->open(request, {request.node(), {inode.content, inode.size}, inode.program}, std::move(reply));
+  if (needs_handle(inode)) {
+    const OpenTarget target{request.node(), {inode.content, inode.size}, inode.program};
+    fetch_ahead(*found->tree, found->ino, open_files_->open(request, target, std::move(reply)));
     return;
   }
   parts_.unhandled.insert(request.node());
   reply.value(kUnhandled);
+  fetch_ahead(*found->tree, found->ino, false);
+}
+
+void ReadOnlyView::fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const {
+  const auto range = parts_.readahead.note(tree.tree, ino, missed);
+  if (!range) return;
+  const bool pass_through = (features_ & abi::feature::kPassthrough) != 0;
+  LayerReader::InodeScan inodes = tree.reader.scan_inodes();
+  bool useful = false;
+  for (Ino next = range->begin; next < range->end; ++next) {
+    const Result<std::optional<Inode>> inode = inodes.at(next);
+    if (!inode || !*inode) break;  // the end; damage is for the request that meets it
+    if (!S_ISREG((*inode)->mode) || !has_content(**inode)) continue;
+    const bool hot = pass_through && needs_handle(**inode);
+    if (hot && !OpenFiles::fills_at_open((*inode)->program, (*inode)->size)) continue;
+    if (!hot && (*inode)->size > cas::kMaxChunk) continue;  // what a reader of it needs first is not known
+    const auto place = hot ? tier::Tier::Place::hot_file : tier::Tier::Place::memory;
+    useful |= parts_.tier.prefetch({(*inode)->content, (*inode)->size}, place);
+  }
+  if (!useful) parts_.readahead.was_useless(tree.tree, *range);
 }
 
 void ReadOnlyView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
@@ -208,7 +234,9 @@ void ReadOnlyView::read(const Request& request, const abi::ReadIn& in, Reply rep
     return;
   }
   if (has_content(inode)) {
-    parts_.reader.read(request, {inode.content, inode.size}, in.offset, in.size, std::move(reply));
+    const tier::ContentRef content{inode.content, inode.size};
+    const bool missed = parts_.reader.read(request, content, in.offset, in.size, std::move(reply));
+    if (missed) fetch_ahead(*found->tree, found->ino, true);
     return;
   }
   const std::uint64_t length = readable(inode.inline_bytes.size(), in.offset, in.size);

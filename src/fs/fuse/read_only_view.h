@@ -12,6 +12,7 @@
 #include "fs/fuse/node_set.h"
 #include "fs/fuse/open_files.h"
 #include "fs/fuse/sparse_map.h"
+#include "fs/fuse/tree_readahead.h"
 
 namespace stellarium::fs::fuse {
 
@@ -21,7 +22,8 @@ struct ViewParts {
   cas::ContentStore& contents;
   tier::Tier& tier;
   ContentReader& reader;
-  NodeSet& unhandled;  ///< files whose opens need neither a backing file nor a record
+  NodeSet& unhandled;        ///< files whose opens need neither a backing file nor a record
+  TreeReadahead& readahead;  ///< across files
 };
 
 /// Sealed layers as a file system: everything may be remembered for ever, because nothing in them changes.
@@ -76,6 +78,9 @@ class ReadOnlyView final : public Filesystem {
   NodeId node_of(const ImageTree& tree, Ino ino) const;
   std::uint64_t shown_ino(const ImageTree& tree, Ino ino) const;
   Result<void> list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus) const;
+  /// A file was opened or read, `missed`: and somebody waits for it. Fetches the files behind it if it is one of a
+  /// series.
+  void fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const;
   std::optional<std::string> introspect(const Found& found, std::string_view name) const;
 
   ViewParts parts_;
