@@ -185,6 +185,14 @@ Result<std::vector<std::pair<std::string, std::string>>> LayerReader::xattrs(Ino
   return found;
 }
 
+Result<bool> LayerReader::any_xattrs() const {
+  const std::string prefix = layer_prefix(layer_);
+  const std::unique_ptr<cas::Database::Cursor> cursor = database_.scan(kXattrFamily, prefix, prefix_end(prefix));
+  const bool found = cursor->valid();
+  if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "reading xattrs");
+  return found;
+}
+
 Result<LayerReader::Found> LayerReader::resolve(std::string_view path, bool follow_last) const {
   Result<Found> found = PathWalk{*this, follow_last}.run(path);
   if (!found) return fail(found.error(), path.empty() ? "/" : std::string{path});

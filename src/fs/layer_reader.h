@@ -55,6 +55,7 @@ class LayerReader {
 
   [[nodiscard]] Result<std::optional<std::string>> xattr(Ino ino, std::string_view name) const;
   [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> xattrs(Ino ino) const;  ///< names ascending
+  [[nodiscard]] Result<bool> any_xattrs() const;  ///< of any inode of the layer
 
   /// Follows `path` from the root; symlinks in the middle and, if `follow_last`, at the end are followed inside the
   /// image (never above its root; at most 40, then invalid_argument with ELOOP).

@@ -302,7 +302,7 @@ void ReadOnlyView::getxattr(const Request& request, std::string_view name, std::
     return;
   }
   if (!found->inode.has_xattrs) {
-    reply.error(ENODATA);
+    reply.error(may_stop_asking(*found->tree, name) ? ENOSYS : ENODATA);
     return;
   }
   const Result<std::optional<std::string>> value = found->tree->reader.xattr(found->ino, name);
@@ -343,6 +343,17 @@ void ReadOnlyView::statfs(const Request& request, Reply reply) {
     }
   }
   reply.value(out);
+}
+
+bool ReadOnlyView::may_stop_asking(const ImageTree& tree, std::string_view name) {
+  if (!root_ || !name.starts_with("trusted.overlay.")) return false;
+  Xattrs known = xattrs_.load(std::memory_order_relaxed);
+  if (known == Xattrs::unknown) {
+    const Result<bool> any = tree.reader.any_xattrs();
+    known = any && !*any ? Xattrs::none : Xattrs::some;
+    xattrs_.store(known, std::memory_order_relaxed);
+  }
+  return known == Xattrs::none;
 }
 
 std::optional<std::string> ReadOnlyView::introspect(const Found& found, std::string_view name) const {

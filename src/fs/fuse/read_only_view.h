@@ -81,6 +81,9 @@ class ReadOnlyView final : public Filesystem {
   /// A file was opened or read, `missed`: and somebody waits for it. Fetches the files behind it if it is one of a
   /// series.
   void fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const;
+  /// overlayfs asks for attributes of its own of every file that it meets. On a mount of one image without any extended
+  /// attribute the first question is answered with ENOSYS, and the kernel asks for none any more.
+  bool may_stop_asking(const ImageTree& tree, std::string_view name);
   std::optional<std::string> introspect(const Found& found, std::string_view name) const;
 
   ViewParts parts_;
@@ -90,6 +93,8 @@ class ReadOnlyView final : public Filesystem {
   const bool want_passthrough_;
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
   SparseMaps sparse_;
+  enum class Xattrs : std::uint8_t { unknown, none, some };
+  std::atomic<Xattrs> xattrs_ = Xattrs::unknown;  ///< of the image at the root
 };
 
 }  // namespace stellarium::fs::fuse

@@ -192,6 +192,22 @@ TEST_F(ReadOnlyViewTest, TellsTheSizeOfAttributesBeforeGivingThem) {
       ENODATA);
 }
 
+TEST_F(ReadOnlyViewTest, TellsOverlayfsOnceThatAnImageHasNoAttributes) {
+  const auto ask = [&](const char* name) {
+    return view_.ask(Opcode::getxattr, node(etc_), bytes_of(abi::GetxattrIn{9, 0}) + test::make_name(name)).error;
+  };
+  EXPECT_EQ(ask("user.one"), ENODATA);
+  EXPECT_EQ(ask("trusted.overlay.opaque"), ENOSYS);
+}
+
+TEST_F(ReadOnlyViewTest, GoesOnAnsweringOverlayfsWhereAnyFileHasAttributes) {
+  Inode inode = test::make_directory(kRootIno);
+  inode.has_xattrs = true;
+  image_.set_xattr(image_.add(kRootIno, "attributed", inode), "user.one", "value");
+  const std::string question = bytes_of(abi::GetxattrIn{9, 0}) + test::make_name("trusted.overlay.opaque");
+  EXPECT_EQ(view_.ask(Opcode::getxattr, node(etc_), question).error, ENODATA);
+}
+
 TEST_F(ReadOnlyViewTest, SeeksToHolesAndRefusesNonsense) {
   const std::string head = test::random_text(5, 100'000);
   const Ino sparse = image_.add_sparse_file(kRootIno, "sparse", head, 1u << 20);
