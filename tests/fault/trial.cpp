@@ -35,6 +35,14 @@ Trial::Trial(std::filesystem::path folder, const std::function<std::string()>& b
   ::_exit(0);
 }
 
+void Trial::wait_for(const std::filesystem::path& mark) const {
+  siginfo_t ended{};
+  while (!std::filesystem::exists(mark) && ended.si_pid == 0) {
+    std::this_thread::sleep_for(std::chrono::microseconds{100});
+    ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT);
+  }
+}
+
 void Trial::kill_after(std::chrono::microseconds delay) {
   std::this_thread::sleep_for(delay);
   ::kill(pid_, SIGKILL);

@@ -21,6 +21,8 @@ class Trial {
  public:
   /// Runs `body` in a child; its working files are in `folder`.
   Trial(std::filesystem::path folder, const std::function<std::string()>& body);
+  /// Until the child has made this file, or ended.
+  void wait_for(const std::filesystem::path& mark) const;
   void kill_after(std::chrono::microseconds delay);  ///< SIGKILL
   TrialResult wait(std::chrono::seconds limit);
 
