@@ -111,8 +111,9 @@ Result<void> StatCache::save() {
   if (!changed_) return {};
   std::ranges::sort(entries_, {}, &Entry::key);
   // A tree that was sent twice in one run was remembered twice.
-  const auto [from, to] = std::ranges::unique(entries_, {}, &Entry::key);
-  entries_.erase(from, to);
+  const auto from =
+      std::unique(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.key == b.key; });
+  entries_.erase(from, entries_.end());
   std::erase_if(entries_, [](const Entry& entry) { return entry.unused_saves > kMaxUnusedSaves; });
   sorted_ = entries_.size();
 

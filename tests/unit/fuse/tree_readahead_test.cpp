@@ -36,7 +36,7 @@ TEST(TreeReadahead, WindowsFollowEachOtherWithoutGapsWhileTheReaderGoesOn) {
 
 TEST(TreeReadahead, FilesInNoOrderAreNoSeries) {
   TreeReadahead readahead;
-  for (const Ino ino : {500, 100, 900, 300, 700}) EXPECT_FALSE(readahead.note(kTree, static_cast<Ino>(ino), true));
+  for (const Ino ino : {500u, 100u, 900u, 300u, 700u}) EXPECT_FALSE(readahead.note(kTree, ino, true));
 }
 
 TEST(TreeReadahead, WarmReadersCauseNothing) {
