@@ -219,8 +219,11 @@ void FramePipeline::close() {
   }
   if (writer_) parts_.segments.give_back(*std::move(writer_));
   writer_.reset();
-  MutexLock lock{mutex_};
-  appending_ = false;  // nothing was submitted meanwhile: this is the last call
+  {
+    MutexLock lock{mutex_};
+    appending_ = false;  // nothing was submitted meanwhile: the producer is gone
+  }
+  changed_.notify_all();  // another session may wait in make_durable for chunks that it met as pending
 }
 
 FramePipeline::Totals FramePipeline::totals() const {

@@ -50,7 +50,7 @@ DevFuseWorkers::~DevFuseWorkers() {
   threads_.clear();
 }
 
-Result<void> DevFuseWorkers::add(std::uint64_t id, std::shared_ptr<DevFuseConnection> connection) {
+Result<void> DevFuseWorkers::add(std::uint64_t id, const std::shared_ptr<DevFuseConnection>& connection) {
   {
     const MutexLock lock{mutex_};
     connections_[id] = connection;

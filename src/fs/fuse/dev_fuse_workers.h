@@ -30,7 +30,7 @@ class DevFuseWorkers {
   static Result<std::unique_ptr<DevFuseWorkers>> start(unsigned workers, Gone gone);
   ~DevFuseWorkers();  ///< returns when no worker runs any more
 
-  [[nodiscard]] Result<void> add(std::uint64_t id, std::shared_ptr<DevFuseConnection> connection);
+  [[nodiscard]] Result<void> add(std::uint64_t id, const std::shared_ptr<DevFuseConnection>& connection);
 
  private:
   DevFuseWorkers(UniqueFd epoll, UniqueFd stop, Gone gone)
