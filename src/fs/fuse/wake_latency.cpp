@@ -22,7 +22,6 @@ WakeLatency::WakeLatency(const std::filesystem::path& device) {
     log::info("{} cannot be opened: waking a processor takes as long as it takes", device.string());
     return;
   }
-  limit(kAsYouLike, false);  // without a value a descriptor asks for 0
   watcher_ = std::jthread{[this] { watch(); }};
   ::pthread_setname_np(watcher_.native_handle(), "wake-latency");
 }
@@ -32,7 +31,7 @@ WakeLatency::~WakeLatency() {
     const MutexLock lock{mutex_};
     ending_ = true;
   }
-  changed_.notify_all();
+  changed_.notify_one();
 }
 
 void WakeLatency::served(Clock::time_point now) {
@@ -50,7 +49,7 @@ void WakeLatency::begin() {
     if (!device_ || limited()) return;
     limit(kNoSleep, true);
   }
-  changed_.notify_all();
+  changed_.notify_one();
 }
 
 void WakeLatency::watch() {
@@ -64,18 +63,12 @@ void WakeLatency::watch() {
     lock.wait_for(changed_, kWindow);
     if (ending_ || requests_.load(std::memory_order_relaxed) >= kStream) continue;
     limit(kAsYouLike, false);
-    changed_.notify_all();
   }
 }
 
 void WakeLatency::limit(std::int32_t microseconds, bool limited) {
   if (::write(device_.get(), &microseconds, sizeof microseconds) != sizeof microseconds) return;
   limited_.store(limited, std::memory_order_relaxed);
-}
-
-void WakeLatency::wait_until_unlimited() {
-  MutexLock lock{mutex_};
-  while (limited()) lock.wait(changed_);
 }
 
 }  // namespace stellarium::fs::fuse

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/temp_dir.h"
@@ -35,6 +36,13 @@ class WakeLatencyTest : public ::testing::Test {
     for (const auto end = now_ + length; now_ < end; now_ += gap) latency.served(now_);
   }
 
+  /// Whether the stream's end was noticed, which takes a few milliseconds.
+  static bool ends(const WakeLatency& latency) {
+    const auto deadline = WakeLatency::Clock::now() + std::chrono::seconds{10};
+    while (latency.limited() && WakeLatency::Clock::now() < deadline) std::this_thread::sleep_for(WakeLatency::kWindow);
+    return !latency.limited();
+  }
+
   test::TempDir dir_;
   const std::filesystem::path device_ = dir_.path() / "cpu_dma_latency";
   WakeLatency::Clock::time_point now_ = WakeLatency::Clock::now();
@@ -44,17 +52,17 @@ TEST_F(WakeLatencyTest, NothingIsAskedForWhileRequestsAreRare) {
   WakeLatency latency{device_};
   requests(latency, milliseconds{1}, milliseconds{100});
   EXPECT_FALSE(latency.limited());
-  EXPECT_EQ(asked(), std::vector{kAsYouLike});
+  EXPECT_TRUE(asked().empty());
 }
 
 TEST_F(WakeLatencyTest, AStreamKeepsProcessorsAwakeAndItsEndLetsThemSleep) {
   WakeLatency latency{device_};
   for (int stream = 0; stream < 2; ++stream) {
     requests(latency, microseconds{50}, milliseconds{5});
-    latency.wait_until_unlimited();
+    EXPECT_TRUE(ends(latency));
     now_ += milliseconds{100};
   }
-  EXPECT_EQ(asked(), (std::vector{kAsYouLike, 0, kAsYouLike, 0, kAsYouLike}));
+  EXPECT_EQ(asked(), (std::vector{0, kAsYouLike, 0, kAsYouLike}));
 }
 
 TEST_F(WakeLatencyTest, WithoutTheDeviceNothingIsLimited) {
