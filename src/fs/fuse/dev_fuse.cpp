@@ -18,6 +18,19 @@ namespace {
 /// Answers up to this size are sent from one buffer: every part of a message costs the kernel a look-up of its page.
 constexpr std::size_t kShortAnswer = 256;
 
+ssize_t write_whole(int device, const abi::OutHeader& header, ByteSpan payload) {
+  std::array<std::byte, sizeof header + kShortAnswer> message;  // on the stack, which is resident
+  std::memcpy(message.data(), &header, sizeof header);
+  std::ranges::copy(payload, message.begin() + sizeof header);
+  return ::write(device, message.data(), header.len);
+}
+
+ssize_t write_in_parts(int device, abi::OutHeader header, ByteSpan payload) {
+  const std::array<iovec, 2> parts{
+      {{&header, sizeof header}, {const_cast<std::byte*>(payload.data()), payload.size()}}};
+  return ::writev(device, parts.data(), parts.size());
+}
+
 }  // namespace
 
 DevFuseConnection::DevFuseConnection(UniqueFd device) : device_{std::move(device)} {
@@ -28,16 +41,8 @@ DevFuseConnection::DevFuseConnection(UniqueFd device) : device_{std::move(device
 int DevFuseConnection::send(std::uint64_t unique, int error, ByteSpan payload) {
   if (error != 0) errors_.fetch_add(1, std::memory_order_relaxed);
   const abi::OutHeader header{static_cast<std::uint32_t>(sizeof header + payload.size()), -error, unique};
-  std::array<std::byte, sizeof header + kShortAnswer> whole;  // on the stack, which is resident
-  std::memcpy(whole.data(), &header, sizeof header);
-  std::array<iovec, 2> parts{{{whole.data(), header.len}, {const_cast<std::byte*>(payload.data()), payload.size()}}};
-  const bool in_one = payload.size() <= kShortAnswer;
-  if (in_one) {
-    std::ranges::copy(payload, whole.begin() + sizeof header);
-  } else {
-    parts[0].iov_len = sizeof header;
-  }
-  while ((in_one ? ::write(device_.get(), whole.data(), header.len) : ::writev(device_.get(), parts.data(), 2)) < 0) {
+  while ((payload.size() <= kShortAnswer ? write_whole(device_.get(), header, payload)
+                                         : write_in_parts(device_.get(), header, payload)) < 0) {
     if (errno == EINTR) continue;
     const int failed = errno;
     // ENOENT: the program was killed while it waited. ENODEV: unmounted. Both are everyday events.

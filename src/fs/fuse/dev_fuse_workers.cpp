@@ -64,7 +64,12 @@ Result<void> DevFuseWorkers::add(std::uint64_t id, const std::shared_ptr<DevFuse
 
 bool DevFuseWorkers::arm(std::uint64_t id, const DevFuseConnection& connection, int operation) {
   epoll_event event{.events = EPOLLIN | EPOLLONESHOT, .data = {.u64 = id}};
-  return ::epoll_ctl(epoll_.get(), operation, connection.device(), &event) == 0;
+  if (::epoll_ctl(epoll_.get(), operation, connection.device(), &event) == 0) return true;
+  const int failed = errno;
+  // ENOENT: another worker has noticed that it was unmounted.
+  if (failed != ENOENT) log::error("watching a FUSE descriptor: {}", to_string(Error{Errc::io, "epoll_ctl", failed}));
+  errno = failed;
+  return false;
 }
 
 std::shared_ptr<DevFuseConnection> DevFuseWorkers::find(std::uint64_t id) {
