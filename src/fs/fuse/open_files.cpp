@@ -71,7 +71,7 @@ bool OpenFiles::open(const Request& request, const OpenTarget& target, Reply rep
     finish(request.id(), target, hot, std::move(reply));
     return false;
   }
-  if (!fills_at_open(target.program, target.content.size)) {
+  if (!target.program && target.content.size > kEagerFill) {
     tier_.make_hot(target.content, [](const Result<tier::HotFilePtr>&) {});
     finish(request.id(), target, nullptr, std::move(reply));
     return false;

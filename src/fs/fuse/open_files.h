@@ -33,8 +33,6 @@ class OpenFiles {
   /// Files up to this size are worth waiting for when they are opened cold.
   static constexpr std::uint64_t kEagerFill = 4u << 20;
 
-  static bool fills_at_open(bool program, std::uint64_t size) { return program || size <= kEagerFill; }
-
   /// `port` and `tier` are borrowed. `passthrough`: whether new opens may use it.
   OpenFiles(HandleTable table, BackingPort& port, tier::Tier& tier, bool passthrough);
 

@@ -216,9 +216,9 @@ void ReadOnlyView::fetch_ahead(const ImageTree& tree, Ino ino, bool missed) cons
     const Result<std::optional<Inode>> inode = inodes.at(next);
     if (!inode || !*inode) break;  // the end; damage is for the request that meets it
     if (!S_ISREG((*inode)->mode) || !has_content(**inode)) continue;
+    // A guess must not cost much: large files are not fetched, nor several frames of which a reader may need one.
     const bool hot = pass_through && needs_handle(**inode);
-    if (hot && !OpenFiles::fills_at_open((*inode)->program, (*inode)->size)) continue;
-    if (!hot && (*inode)->size > cas::kMaxChunk) continue;  // what a reader of it needs first is not known
+    if ((*inode)->size > (hot ? OpenFiles::kEagerFill : cas::kMaxChunk)) continue;
     const auto place = hot ? tier::Tier::Place::hot_file : tier::Tier::Place::memory;
     useful |= parts_.tier.prefetch({(*inode)->content, (*inode)->size}, place);
   }

@@ -192,6 +192,51 @@ TEST_F(ReadOnlyViewTest, TellsTheSizeOfAttributesBeforeGivingThem) {
       ENODATA);
 }
 
+class ReadAheadTest : public ReadOnlyViewTest {
+ protected:
+  ReadAheadTest() {
+    const Ino folder = image_.add_directory(kRootIno, "series");
+    for (int i = 0; i < 4; ++i) programs_.push_back(add(folder, "program" + std::to_string(i), 20'000, true));
+    small_ = add(folder, "small", 1000, false);
+    large_ = add(folder, "large", OpenFiles::kEagerFill + 1, true);
+    image_.tier.fills_wait = true;
+  }
+  ~ReadAheadTest() override { image_.tier.run_waiting(); }
+
+  struct File {
+    Ino ino;
+    cas::ContentId id;
+  };
+  File add(Ino folder, const std::string& name, std::size_t size, bool program) {
+    const std::string bytes = test::random_text(100 + seed_++, size);
+    return {image_.add_file(folder, name, bytes, program), cas::hash_of(as_bytes(bytes))};
+  }
+  /// Does not expect the answer, which waits for the hot file.
+  void open(const File& file) {
+    view_.send(test::make_request(Opcode::open, node(file.ino), unique_ += 2, open_in(O_RDONLY)));
+  }
+
+  std::uint64_t seed_ = 0, unique_ = 1'000'000;
+  std::vector<File> programs_;
+  File small_{}, large_{};
+};
+
+TEST_F(ReadAheadTest, FilesBehindTwoColdOnesAreFetchedToWhereTheyWillBeLookedFor) {
+  open(programs_[0]);
+  EXPECT_TRUE(image_.tier.take_prefetched().empty());
+  open(programs_[1]);
+  const auto fetched = image_.tier.take_prefetched();
+  EXPECT_EQ(fetched.at(programs_[2].id), tier::Tier::Place::hot_file);
+  EXPECT_EQ(fetched.at(programs_[3].id), tier::Tier::Place::hot_file);
+  EXPECT_EQ(fetched.at(small_.id), tier::Tier::Place::memory);
+}
+
+TEST_F(ReadAheadTest, LargeFilesAreNotFetchedOnAGuess) {
+  open(programs_[0]);
+  open(programs_[1]);
+  EXPECT_FALSE(image_.tier.take_prefetched().contains(large_.id));
+}
+
 TEST_F(ReadOnlyViewTest, TellsOverlayfsOnceThatAnImageHasNoAttributes) {
   const auto ask = [&](const char* name) {
     return view_.ask(Opcode::getxattr, node(etc_), bytes_of(abi::GetxattrIn{9, 0}) + test::make_name(name)).error;
