@@ -12,7 +12,8 @@ set(STELLARIUM_TEST_PREFIX "" CACHE STRING "Put before test names, so that one c
 find_program(STELLARIUM_CCACHE ccache)
 if(STELLARIUM_CCACHE)
   set(CMAKE_C_COMPILER_LAUNCHER ${STELLARIUM_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${STELLARIUM_CCACHE})
+  # The sloppiness is what precompiled headers need to be cached at all (ccache's manual, "Precompiled headers").
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${STELLARIUM_CCACHE})
 endif()
 
 add_library(stellarium_flags INTERFACE)
@@ -31,4 +32,11 @@ if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
 endif()
 if(STELLARIUM_FUZZ)
   target_compile_options(stellarium_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# Test programs. To optimize them under sanitizers takes longer than they run; what they test is optimized.
+add_library(stellarium_test_flags INTERFACE)
+target_link_libraries(stellarium_test_flags INTERFACE stellarium_flags)
+if(STELLARIUM_SANITIZE)
+  target_compile_options(stellarium_test_flags INTERFACE -O0)
 endif()
