@@ -22,7 +22,7 @@ inline constexpr int kMinLevel = 1, kMaxLevel = 22;  ///< of zstd; what users ma
 /// Compresses with zstd at one level.
 ///
 /// Threads: all functions may be called concurrently; a context is kept for as many calls as ever ran at once.
-/// Memory:  for inputs of 256 KiB about 1.3 MiB a context at level 3, 5.3 MiB from level 19 on.
+/// Memory:  for inputs of 256 KiB at most 1.3 MiB a context up to level 3, 5.3 MiB from level 19 on.
 class Compressor {
  public:
   explicit Compressor(int level);  ///< clamped to kMinLevel … kMaxLevel

@@ -20,6 +20,7 @@ static_assert(kChecksummed + Hash::kSize == kFrameHeaderSize);
 
 // zstd must save at least this part of the data, or reading it raw is the better bargain.
 constexpr std::size_t kLeastSaving = 64;
+constexpr std::size_t kLeastBranchesPerKib = 4;  // of what is taken for machine code
 
 tl::unexpected<Error> corrupt(std::string what) {
   return fail(Errc::corrupt, "container: " + std::move(what));
@@ -221,16 +222,12 @@ std::vector<std::byte> FrameBuilder::encode(Compressor& compressor) const {
   std::vector<std::byte> container(data_at + raw_.size());
   const MutableByteSpan data = MutableByteSpan{container}.subspan(data_at);
 
-  Codec codec = Codec::zstd;
-  std::vector<std::byte> converted;
-  if (compressor.level() >= kBranchFilterLevel && looks_like_machine_code(raw_)) {
-    codec = Codec::zstd_x86;
-    converted = raw_;
-    convert_branches(converted);
-  }
+  // Whether this is machine code is only a guess about size; no reader depends on it.
+  std::vector<std::byte> converted = raw_;
+  const bool code = convert_branches(converted) * 1024 >= raw_.size() * kLeastBranchesPerKib;
+  const Codec codec = code ? Codec::zstd_x86 : Codec::zstd;
   const std::size_t most = raw_.size() - std::max<std::size_t>(1, raw_.size() / kLeastSaving);
-  const std::optional<std::size_t> compressed =
-      compressor.compress(codec == Codec::zstd_x86 ? converted : raw_, data.first(most));
+  const std::optional<std::size_t> compressed = compressor.compress(code ? converted : raw_, data.first(most));
   if (!compressed) std::ranges::copy(raw_, data.begin());
   container.resize(data_at + compressed.value_or(raw_.size()));
 

@@ -27,8 +27,6 @@ inline constexpr std::size_t kFrameEntrySize = 40;
 inline constexpr std::size_t kMaxFrameEntries = 1024;
 inline constexpr std::size_t kMaxFrameRaw = 256u << 10;  ///< exactly: zstd has other parameter tables above this size
 inline constexpr std::size_t kMaxPackRaw = 64u << 10;
-/// From this level on size matters more than the 0.1 ms that undoing the branch filter adds to reading a frame of code.
-inline constexpr int kBranchFilterLevel = 10;
 /// No container but a freed one is larger: stored data never exceeds the raw size.
 inline constexpr std::size_t kMaxContainer = kFrameHeaderSize + kMaxFrameEntries * kFrameEntrySize + kMaxFrameRaw;
 
@@ -92,8 +90,8 @@ class FrameBuilder {
   ByteSpan raw() const { return raw_; }
   void clear();
 
-  /// The container: zstd where that saves at least 1/64 of the data, else raw; from kBranchFilterLevel on machine code
-  /// has its branches converted first. Needs !empty().
+  /// The container: zstd where that saves at least 1/64 of the data, else raw; machine code has its branches converted
+  /// first. Needs !empty().
   /// The same chunks in the same order, level and zstd version give the same bytes.
   std::vector<std::byte> encode(Compressor& compressor) const;
 
