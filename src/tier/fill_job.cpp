@@ -55,7 +55,7 @@ void FillJob::begin_fill() {
   auto target = std::make_shared<Target>(slices);
   target->file = std::move(*file);
   target->map = std::move(*map);
-  for (std::size_t i = 0; i < slices; ++i) target->filled[i].store(i * kSlice, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < slices; ++i) target->slices[i].filled.store(i * kSlice, std::memory_order_relaxed);
   current_ = target.get();
   {
     const MutexLock lock{mutex_};
@@ -77,23 +77,38 @@ std::uint64_t FillJob::end_of(std::size_t slice) const {
 
 void FillJob::fill_next_slice() {
   const std::size_t slice = next_slice_.fetch_add(1);
-  if (slice >= current_->filled.size()) return worker_ended();
+  if (slice >= current_->slices.size()) return worker_ended();
   fill_slice(slice);
 }
 
-void FillJob::fill_slice(std::size_t slice) {
-  std::atomic<std::uint64_t>& filled = current_->filled[slice];
-  const std::uint64_t at = filled.load(std::memory_order_relaxed);
+void FillJob::fill_slice(std::size_t number) {
+  Slice& slice = current_->slices[number];
+  const std::uint64_t at = slice.filled.load(std::memory_order_relaxed) + slice.gathered.size();
+  const std::uint64_t end = end_of(number);
   if (context_.stopping) return slice_failed({Errc::cancelled, "the tier is closing"});
-  const Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end_of(slice));
+  const Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end);
   if (!run) return slice_failed(run.error());
-  if (!run->data.empty()) {
-    if (auto written = context_.io.write_at(current_->file->fd(), run->data, at); !written)
-      return slice_failed(written.error());
+  if (auto done = put(slice, *run, end); !done) return slice_failed(done.error());
+  if (at + run->size() == end) return later(&FillJob::fill_next_slice);
+  context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), number] { self->fill_slice(number); });
+}
+
+Result<void> FillJob::put(Slice& slice, const ContentReader::Run& run, std::uint64_t end) {
+  const std::uint64_t begin = slice.filled.load(std::memory_order_relaxed);
+  const std::uint64_t stop = begin + slice.gathered.size() + run.size();
+  ByteSpan data = run.data;
+  if (!data.empty() && (stop != end || !slice.gathered.empty())) {
+    if (slice.gathered.empty()) slice.gathered.reserve(end - begin);
+    slice.gathered.insert(slice.gathered.end(), data.begin(), data.end());
+    if (stop != end) return {};
   }
-  filled.store(at + run->size(), std::memory_order_release);
-  if (at + run->size() == end_of(slice)) return later(&FillJob::fill_next_slice);
-  context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), slice] { self->fill_slice(slice); });
+  if (!slice.gathered.empty()) data = slice.gathered;
+  if (!data.empty()) {
+    if (auto written = context_.io.write_at(current_->file->fd(), data, begin); !written) return written;
+  }
+  slice.gathered = {};
+  slice.filled.store(stop, std::memory_order_release);
+  return {};
 }
 
 void FillJob::slice_failed(const Error& error) {
@@ -101,7 +116,7 @@ void FillJob::slice_failed(const Error& error) {
     const MutexLock lock{mutex_};
     if (!error_) error_ = error;
   }
-  next_slice_ = current_->filled.size();  // no further slices for anybody
+  next_slice_ = current_->slices.size();  // no further slices for anybody
   worker_ended();
 }
 
@@ -181,7 +196,7 @@ std::optional<std::size_t> FillJob::read_filled(std::uint64_t offset, MutableByt
   const std::uint64_t end = offset + out.size();
   for (std::uint64_t at = offset; at < end; at = (at / kSlice + 1) * kSlice) {
     const std::uint64_t needed = std::min(end, (at / kSlice + 1) * kSlice);
-    if (target->filled[at / kSlice].load(std::memory_order_acquire) < needed) return std::nullopt;
+    if (target->slices[at / kSlice].filled.load(std::memory_order_acquire) < needed) return std::nullopt;
   }
   const int fd = target->file->fd();
   std::size_t done = 0;

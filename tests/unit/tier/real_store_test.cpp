@@ -1,8 +1,10 @@
 // The tier over the real content store: the same bytes from everywhere, and damage in segments that never gets past it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
+#include "support/fault_io.h"
 #include "unit/cas/store_fixture.h"
 #include "unit/tier/tier_fixture.h"
 
@@ -77,8 +79,24 @@ TEST_F(RealStoreTest, ABigFillDecodesHardlyAnyFrameTwice) {
   const ContentRef content = add(cas::test::random_bytes(1, 32u << 20));
   const auto tier = open_tier();
   ASSERT_TRUE(make_hot(*tier, content));
-  // 128 frames if all were full; the last of each megabyte is needed by two slices, and is mostly still in memory.
+  // 128 frames if all were full; the last of each slice is needed by the next, too, and is mostly still in memory.
   EXPECT_LE(store_->stats().frames_decoded, 150u);
+}
+
+TEST_F(RealStoreTest, ASliceIsWrittenAtOnce) {
+  constexpr std::size_t kSlice = 2u << 20;
+  const std::vector<std::byte> bytes = cas::test::random_bytes(1, 2 * kSlice + 1000);
+  const ContentRef content = add(bytes);
+  test::FaultIo io;
+  const auto tier = Tier::open(*store_, io, store_.dir() / "hot", {.hot_budget = 256u << 20, .frame_budget = 4u << 20});
+  ASSERT_TRUE(tier);
+  ASSERT_TRUE(make_hot(**tier, add(cas::test::text_bytes(2, 1000))));  // the first fill also writes what it trusts
+  const std::size_t before = io.calls().size();
+  const auto file = make_hot(**tier, content);
+  ASSERT_TRUE(file);
+  EXPECT_EQ(read_fd((*file)->fd(), bytes.size()), bytes);
+  const std::vector<std::string> calls = io.calls();
+  EXPECT_EQ(std::count(calls.begin() + static_cast<std::ptrdiff_t>(before), calls.end(), "write_at"), 3);
 }
 
 TEST_F(RealStoreTest, DamageInASegmentReachesNeitherAReplyNorAHotFile) {
