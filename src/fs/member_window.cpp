@@ -29,10 +29,10 @@ Result<void> MemberWindow::add(PaxMember member) {
 
 Result<void> MemberWindow::add_file(PaxMember member, UniqueFd file, const struct stat& status) {
   const auto size = static_cast<std::size_t>(member.size);
-  if (filling_.members.size() == kMembers || files_.size() == kFiles || size > kBytes - filling_.used) {
+  if (filling_.members.size() == kMembers || filling_.files.size() == kFiles || size > kBytes - filling_.used) {
     if (const auto turned = turn(); !turned) return turned;
   }
-  files_.push_back({filling_.members.size(), std::move(file), status});
+  filling_.files.push_back({filling_.members.size(), std::move(file), status});
   filling_.members.push_back({std::move(member), filling_.used, size, {}, size > kMaxInlineContent});
   filling_.used += size;
   return {};
@@ -60,34 +60,40 @@ void MemberWindow::read(const Window& window, Pending& pending, File& file) {
   pending.content.elf = is_elf(data);
 }
 
-Result<void> MemberWindow::read_files() {
-  reading_.run(files_.size(),
-               [this](std::size_t at) { read(filling_, filling_.members[files_[at].member], files_[at]); });
-  for (const File& file : files_) {
-    Pending& pending = filling_.members[file.member];
+Result<void> MemberWindow::finish_reading(Window& window) {
+  reading_.finish();
+  for (const File& file : window.files) {
+    Pending& pending = window.members[file.member];
     const PaxMember& member = pending.member;
     if (file.error != 0) return fail_errno("reading " + member.path, file.error);
     if (file.shrunk) observer_.note(member.path + ": became shorter while it was read, filled with zeros");
     if (!pending.asked) continue;  // too small to be a content that could be named
     pending.content.bare = member.xattrs.empty() && sees_all_attributes_;
     if (!file.shrunk) observer_.content_read(member.path, file.status, pending.content);
-    filling_.questions.push_back({pending.content.id, pending.size});
+    window.questions.push_back({pending.content.id, pending.size});
   }
-  files_.clear();
+  window.files.clear();
   return {};
 }
 
 Result<void> MemberWindow::turn() {
-  if (const auto read = read_files(); !read) return read;
-  if (!filling_.questions.empty()) observer_.ask(filling_.questions);
+  if (const auto read = finish_reading(being_read_); !read) return read;
+  if (!being_read_.questions.empty()) observer_.ask(being_read_.questions);
   if (const auto written = write(asked_); !written) return written;
-  std::swap(asked_, filling_);
+  std::swap(asked_, being_read_);
+  std::swap(being_read_, filling_);
+  reading_.start(being_read_.files.size(), [this](std::size_t at) {
+    File& file = being_read_.files[at];
+    read(being_read_, being_read_.members[file.member], file);
+  });
   return {};
 }
 
 Result<void> MemberWindow::drain() {
-  if (const auto turned = turn(); !turned) return turned;
-  return write(asked_);
+  for (int window = 0; window < 3; ++window) {
+    if (const auto turned = turn(); !turned) return turned;
+  }
+  return {};
 }
 
 Result<void> MemberWindow::write(Window& window) {

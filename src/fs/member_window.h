@@ -17,11 +17,12 @@ namespace stellarium::fs {
 /// Members on their way from a tree into the stream. Contents are read and hashed here, the store is asked about a
 /// window of them at once, and only what it does not have is written as data; the rest as references.
 ///
-/// Method:  two windows. While one is filled, the store answers the question about the other, so nobody waits for a
-///          round trip.
+/// Method:  three windows. While one is filled, the contents of the one before are read, and the store answers the
+///          question about the one before that: nobody waits for a round trip, and walking and reading go on side by
+///          side.
 /// Order:   members are written in the order in which they were added.
-/// Memory:  two windows of kBytes, and at most kFiles open files.
-/// Threads: one at a time. Contents are read by the caller's thread and a helper (shared_loop.h).
+/// Memory:  three windows of kBytes, and at most 2 kFiles open files.
+/// Threads: one at a time. Contents are read by a helper and the caller's thread (shared_loop.h).
 class MemberWindow {
  public:
   static constexpr std::size_t kBytes = 4u << 20;  ///< contents up to this size can be added
@@ -44,7 +45,7 @@ class MemberWindow {
     KnownContent content;
     bool asked = false;
   };
-  /// A file of the window that is being filled: what reading it needs and gives.
+  /// What reading a file needs and gives.
   struct File {
     std::size_t member;  // index
     UniqueFd fd;
@@ -56,13 +57,14 @@ class MemberWindow {
     std::vector<Pending> members;
     std::unique_ptr<std::byte[]> data{new std::byte[kBytes]};
     std::size_t used = 0;
+    std::vector<File> files;
     std::vector<ContentSize> questions;
   };
 
-  /// Reads and hashes the files of the window that was filled.
-  Result<void> read_files();
   static void read(const Window& window, Pending& pending, File& file);
-  /// Asks about the window that was filled and writes the one before it.
+  /// Waits until the window's files are read, and tells the observer.
+  Result<void> finish_reading(Window& window);
+  /// Each window becomes the next kind.
   Result<void> turn();
   Result<void> write(Window& window);
   Result<void> write(const Window& window, Pending& pending, bool present);
@@ -70,11 +72,10 @@ class MemberWindow {
   PaxWriter& writer_;
   EmitObserver& observer_;
   const bool sees_all_attributes_;  // others are not shown trusted.*
-  Window filling_, asked_;
-  std::vector<File> files_;  // of filling_
+  Window filling_, being_read_, asked_;
   /// Contents whose data went into the stream lately: the store may not have read so far when it is asked.
   std::unordered_set<cas::ContentId, cas::HashOfHash> sent_;
-  SharedLoop reading_;
+  SharedLoop reading_;  // of being_read_
 };
 
 /// Turns a regular file's member into one that names its content (docs/formats/import-stream.md).

@@ -1,8 +1,11 @@
 #include "fs/shared_loop.h"
 
+#include <utility>
+
 namespace stellarium::fs {
 
 SharedLoop::~SharedLoop() {
+  next_ = count_;
   {
     MutexLock lock{mutex_};
     ending_ = true;
@@ -11,42 +14,43 @@ SharedLoop::~SharedLoop() {
   if (helper_.joinable()) helper_.join();
 }
 
-void SharedLoop::run(std::size_t count, const Round& round) {
-  if (count > 1 && !helper_.joinable()) helper_ = std::thread{[this] { help(); }};
+void SharedLoop::start(std::size_t count, Round round) {
+  round_ = std::move(round);
+  count_ = count;
+  next_ = 0;
+  if (count == 0) return;
+  if (!helper_.joinable()) helper_ = std::thread{[this] { help(); }};
   {
     MutexLock lock{mutex_};
-    next_ = 0;
-    count_ = count;
-    round_ = count > 1 ? &round : nullptr;
+    open_ = true;
   }
-  if (count > 1) changed_.notify_all();
-  take_rounds(count, round);
+  changed_.notify_all();
+}
+
+void SharedLoop::finish() {
+  take_rounds();
   MutexLock lock{mutex_};
-  round_ = nullptr;  // a helper that wakes up only now finds nothing to do
+  open_ = false;  // a helper that wakes up only now finds nothing to do
   while (helping_) lock.wait(changed_);
 }
 
-void SharedLoop::take_rounds(std::size_t count, const Round& round) {
-  for (std::size_t at = next_++; at < count; at = next_++) round(at);
+void SharedLoop::take_rounds() {
+  for (std::size_t at = next_++; at < count_; at = next_++) round_(at);
 }
 
 void SharedLoop::help() {
   for (;;) {
-    const Round* round = nullptr;
-    std::size_t count = 0;
     {
       MutexLock lock{mutex_};
-      while (round_ == nullptr && !ending_) lock.wait(changed_);
+      while (!open_ && !ending_) lock.wait(changed_);
       if (ending_) return;
-      round = round_;
-      count = count_;
+      open_ = false;
       helping_ = true;
     }
-    take_rounds(count, *round);
+    take_rounds();
     {
       MutexLock lock{mutex_};
       helping_ = false;
-      if (round_ == round) round_ = nullptr;  // all rounds are taken
     }
     changed_.notify_all();
   }

@@ -109,7 +109,10 @@ void StatCache::remember(const struct stat& status, const KnownContent& content,
 
 Result<void> StatCache::save() {
   if (!changed_) return {};
-  std::ranges::sort(entries_, {}, &Entry::key);
+  const auto by_key = [](const Entry& a, const Entry& b) { return a.key < b.key; };
+  const auto added = entries_.begin() + static_cast<std::ptrdiff_t>(sorted_);
+  std::sort(added, entries_.end(), by_key);
+  std::inplace_merge(entries_.begin(), added, entries_.end(), by_key);
   // A tree that was sent twice in one run was remembered twice.
   const auto from =
       std::unique(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.key == b.key; });
