@@ -53,6 +53,8 @@ class WriteSession {
   [[nodiscard]] virtual Result<bool> adopt(const ContentId& content, std::uint64_t size) = 0;
   /// Everything finished so far is on disk and findable when this returns. May be called several times.
   [[nodiscard]] virtual Result<void> commit() = 0;
+  /// Begins with that in the background, so that a commit soon after has less to wait for; it tells what failed.
+  virtual void begin_commit() = 0;
 
   struct Totals {
     std::uint64_t bytes_in = 0;      ///< content bytes offered
@@ -70,7 +72,7 @@ class ContentStore : public ChunkSource {
  public:
   struct Options {
     unsigned workers = 0;                     ///< compression threads; 0: one per core
-    int zstd_level = 3;                       ///< of new frames; gc --recompress uses a higher one
+    int zstd_level = 1;                       ///< of new frames; gc --recompress uses a higher one
     std::uint64_t segment_bytes = 64u << 20;  ///< a segment is finished before it grows beyond this
     StoreId store{};  ///< the uuid in the store's `format` file; segments of another one are refused
   };

@@ -18,6 +18,7 @@ StoreSession::StoreSession(StoreParts& parts)
       pipeline_{std::make_shared<FramePipeline>(parts.pipeline(parts.compressor))} {}
 
 StoreSession::~StoreSession() {
+  if (early_commit_.joinable()) early_commit_.join();
   pipeline_->close();
 }
 
@@ -120,6 +121,12 @@ Result<bool> StoreSession::adopt(const ContentId& content, std::uint64_t size) {
 void StoreSession::count(std::uint64_t size, std::uint64_t chunks_known) {
   totals_.bytes_in += size;
   totals_.chunks_known += chunks_known;
+}
+
+void StoreSession::begin_commit() {
+  if (early_commit_.joinable()) early_commit_.join();
+  // Not on the store's workers: it waits for them.
+  early_commit_ = std::thread{[this] { (void)pipeline_->make_durable(); }};  // a failure stays with the pipeline
 }
 
 Result<void> StoreSession::commit() {

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <unordered_set>
 #include <vector>
 
@@ -28,6 +29,7 @@ class StoreSession final : public WriteSession {
   Result<bool> knows(const ContentId& content, std::uint64_t size) override;
   Result<bool> adopt(const ContentId& content, std::uint64_t size) override;
   Result<void> commit() override;
+  void begin_commit() override;
   Totals totals() const override;
 
   // For the session's content writers.
@@ -61,6 +63,7 @@ class StoreSession final : public WriteSession {
   std::vector<std::byte> buffer_;
   bool asked_ = false;  // by `knows`
   Totals totals_;
+  std::thread early_commit_;
 };
 
 /// Cuts, hashes and stores one content.

@@ -9,6 +9,7 @@
 #include "fs/layer_tables.h"
 #include "fs/path_key.h"
 #include "fs/records.h"
+#include "fs/shared_loop.h"
 #include "fs/tree_assembly.h"
 
 namespace stellarium::fs {
@@ -31,6 +32,49 @@ Result<Xattrs> checked(const Xattrs& xattrs) {
   if (total > layer_object::kMaxXattrBytes) return fail(Errc::invalid_argument, "over 1 MiB of extended attributes");
   return sorted;
 }
+
+/// Puts entries into the tables on another thread, a batch at a time: compressing tables is most of the work of a
+/// layer.
+class TableFeed {
+ public:
+  explicit TableFeed(LayerTables& tables) : tables_{tables} {}
+
+  Result<void> add(LayerEntry entry) {
+    bytes_ += sizeof entry + entry.name.size() + entry.inode.inline_bytes.size();
+    for (const auto& [name, value] : entry.xattrs) bytes_ += name.size() + value.size();
+    gathered_.push_back(std::move(entry));
+    return bytes_ < kBatchBytes ? Result<void>{} : hand_over();
+  }
+  /// Everything added is in the tables.
+  Result<void> finish() {
+    if (auto handed = hand_over(); !handed) return handed;
+    writing_.finish();
+    return written_;
+  }
+
+ private:
+  static constexpr std::size_t kBatchBytes = 512u << 10;
+
+  Result<void> hand_over() {
+    writing_.finish();
+    if (!written_) return written_;
+    std::swap(gathered_, being_written_);
+    gathered_.clear();
+    bytes_ = 0;
+    writing_.start(1, [this](std::size_t) {
+      for (const LayerEntry& entry : being_written_) {
+        if (written_ = tables_.add(entry); !written_) return;
+      }
+    });
+    return {};
+  }
+
+  LayerTables& tables_;
+  std::vector<LayerEntry> gathered_, being_written_;
+  std::size_t bytes_ = 0;  // of gathered_
+  Result<void> written_;   // of being_written_
+  SharedLoop writing_;
+};
 
 }  // namespace
 
@@ -101,18 +145,20 @@ Result<LayerBuilder::Sealed> LayerBuilder::seal(cas::Database& database, LayerId
   if (Result<void> resolved = tree.resolve_links(); !resolved) return fail(resolved.error());
 
   LayerTables tables{database, layer, scratch_};
+  TableFeed feed{tables};
   const std::unique_ptr<cas::ContentWriter> content = session.begin(cas::Placement::metadata);
   LayerObjectWriter object{*content, tree.names(), tree.inodes()};
   while (true) {
-    const Result<std::optional<LayerEntry>> entry = tree.next();
+    Result<std::optional<LayerEntry>> entry = tree.next();
     if (!entry) return fail(entry.error());
     if (!*entry) break;
-    if (Result<void> added = tables.add(**entry); !added) return fail(added.error());
     if (Result<void> added = object.add(**entry); !added) return fail(added.error());
+    if (Result<void> added = feed.add(**std::move(entry)); !added) return fail(added.error());
   }
   if (Result<void> flushed = object.flush(); !flushed) return fail(flushed.error());
   const Result<cas::ContentId> manifest = content->finish();
   if (!manifest) return fail(manifest.error());
+  if (Result<void> fed = feed.finish(); !fed) return fail(fed.error());
   if (Result<void> ingested = tables.ingest(); !ingested) return fail(ingested.error());
   return Sealed{*manifest, object.size(), tables.inodes(), tables.bytes()};
 }

@@ -178,6 +178,7 @@ class TarImport {
 // The order makes it safe: records and contents are durable before the one small batch that makes them an image.
 Result<void> seal_and_publish(cas::Database& database, Catalog& catalog, const Catalog::NewLayer& layer,
                               LayerBuilder& builder, cas::WriteSession& session, ImportReport& report) {
+  session.begin_commit();  // the layer's records are made meanwhile
   const Result<LayerBuilder::Sealed> sealed = builder.seal(database, layer.layer, session);
   if (!sealed) return fail(sealed.error());
   if (Result<void> committed = session.commit(); !committed) return committed;

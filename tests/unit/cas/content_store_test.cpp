@@ -172,6 +172,32 @@ TEST(ContentStore, ADroppedSessionLeavesNoContent) {
   EXPECT_EQ(store->recipe(hash_of(data), data.size()).error().code, Errc::not_found);
 }
 
+TEST(ContentStore, WhatIsWrittenWhileACommitHasBegunIsCommittedToo) {
+  TestStore store;
+  const Bytes before = random_bytes(21, 2'000'000), after = text_bytes(22, 300'000);
+  {
+    const auto session = store->begin_session();
+    ASSERT_TRUE(test::write(*session, before));
+    session->begin_commit();
+    ASSERT_TRUE(test::write(*session, after));
+    ASSERT_TRUE(session->commit());
+  }
+  store.drop();
+  store.open();
+  test::expect_content(store, before);
+  test::expect_content(store, after);
+}
+
+TEST(ContentStore, ASessionMayEndWhileItsCommitHasBegun) {
+  TestStore store;
+  {
+    const auto session = store->begin_session();
+    ASSERT_TRUE(test::write(*session, random_bytes(23, 2'000'000)));
+    session->begin_commit();
+  }
+  test::store(*store, text_bytes(24, 1000));
+}
+
 TEST(ContentStore, FillsSegmentsOneAfterAnotherAndReusesTheLast) {
   TestStore store;
   for (std::uint64_t n = 0; n < 30; ++n) test::store(*store, random_bytes(n, 100'000));

@@ -31,8 +31,10 @@ Bytes content(std::uint64_t n) {
 
 Result<void> import(ContentStore& store, std::uint64_t first, std::uint64_t count) {
   const auto session = store.begin_session();
-  for (std::uint64_t n = first; n < first + count; ++n)
+  for (std::uint64_t n = first; n < first + count; ++n) {
+    if (n == first + count / 2) session->begin_commit();  // whatever fails there, `commit` has to tell
     if (const auto id = test::write(*session, content(n)); !id) return fail(id.error());
+  }
   return session->commit();
 }
 
