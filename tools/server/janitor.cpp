@@ -1,5 +1,7 @@
 #include "tools/server/janitor.h"
 
+#include <malloc.h>
+
 #include "base/log.h"
 
 namespace stellarium::server {
@@ -34,6 +36,7 @@ void Janitor::work() {
     // What it cannot remove now stays for gc.
     if (auto swept = catalog_.sweep(); !swept)
       log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
+    ::malloc_trim(0);
   }
 }
 

@@ -7,15 +7,15 @@
 
 namespace stellarium::server {
 
-/// Removes the records of layers that have lost their name, in the background: `rm` itself is one record. Threads: all
-/// functions may be called concurrently.
+/// What can wait until a command is answered: removes the records of layers that have lost their name (`rm` itself is
+/// one record), and gives freed memory back to the kernel. Threads: all functions may be called concurrently.
 class Janitor {
  public:
   explicit Janitor(fs::Catalog& catalog);
   ~Janitor();  ///< waits for a walk that is under way
   Janitor(const Janitor&) = delete;
   Janitor& operator=(const Janitor&) = delete;
-  void wake() EXCLUDES(mutex_);  ///< after an image was removed, replaced or unmounted
+  void wake() EXCLUDES(mutex_);  ///< after an image was imported, removed, replaced or unmounted
 
  private:
   void work() EXCLUDES(mutex_);
