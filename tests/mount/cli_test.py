@@ -176,7 +176,7 @@ class Dying(unittest.TestCase):
         with self.store.mounted("image") as mount:
             self.assertIn(str(mount), self.store.refuses("daemon", "stop"))
         self.store.stop()
-        self.assertEqual(self.store.processes("server") + self.store.processes("keeper"), [])
+        self.store.wait_until_gone()
         self.assertEqual(self.store.json("daemon", "status")["running"], False)
         self.store.run("images")
 

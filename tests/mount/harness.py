@@ -141,6 +141,14 @@ class Store:
             time.sleep(0.002)
         raise Failed(f"no stellarium-server for {self.dir}")
 
+    def wait_until_gone(self, timeout: float = 10) -> None:
+        """Until neither keeper nor server is left. After `stop` that is at once; a sanitizer looks for leaks first."""
+        deadline = time.monotonic() + timeout
+        while left := self.processes("keeper") + self.processes("server"):
+            if time.monotonic() > deadline:
+                raise Failed(f"still running for {self.dir}: {left}")
+            time.sleep(0.002)
+
     def kill_all(self) -> None:
         for program in ("keeper", "server"):
             for pid in self.processes(program):

@@ -28,7 +28,7 @@ class WakeLatencyTest : public ::testing::Test {
     std::ifstream file{device_, std::ios::binary};
     const std::string bytes{std::istreambuf_iterator<char>{file}, {}};
     std::vector<std::int32_t> values(bytes.size() / sizeof(std::int32_t));
-    std::memcpy(values.data(), bytes.data(), values.size() * sizeof(std::int32_t));
+    if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(std::int32_t));
     return values;
   }
   /// Requests that come `gap` apart, for `length`.
