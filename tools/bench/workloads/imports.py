@@ -1,4 +1,5 @@
 """Time, memory and bytes written of a first import, and of a second one."""
+import os
 import shutil
 import statistics
 from dataclasses import dataclass
@@ -22,7 +23,13 @@ class Round:
     squashfs: Usage
 
 
+def settle() -> None:
+    """What the one before left to be written is not to be counted for the next."""
+    os.sync()
+
+
 def restic(bench: Bench) -> Usage:
+    settle()
     folder = bench.folder("restic")
     environment = {"RESTIC_PASSWORD": "comparison", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     measure.run(["restic", "init", "-q", "--no-cache", "-r", folder / "repo"], env=environment)
@@ -31,6 +38,7 @@ def restic(bench: Bench) -> Usage:
 
 
 def squashfs(bench: Bench) -> Usage:
+    settle()
     image = bench.folder("squashfs") / "image.sqfs"
     return measure.run(["mksquashfs", *(source.tree for source in bench.inputs), image, "-comp", "zstd", "-Xcompression-level", 1,
                         "-noappend", "-no-progress", "-quiet"])
@@ -43,6 +51,7 @@ def one_round(bench: Bench) -> Round:
     store = bench.fresh_store("ours")
     store.daemon()
     empty = store.stored()
+    settle()
     first = measure.total([store.run("import", source.tree, source.name) for source in bench.inputs])
     stored = store.stored() - empty
     second = measure.total([store.run("import", source.tree, f"{source.name}:again") for source in bench.inputs])
