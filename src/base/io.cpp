@@ -1,11 +1,15 @@
 #include "base/io.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <vector>
 
 namespace stellarium {
 namespace {
@@ -37,6 +41,24 @@ class SystemIo final : public Io {
       if (n < 0) return fail_errno("writing");
       data = data.subspan(static_cast<std::size_t>(n));
       offset += static_cast<std::uint64_t>(n);
+    }
+    return {};
+  }
+
+  Result<void> write_parts_at(int fd, std::span<const ByteSpan> parts, std::uint64_t offset) override {
+    std::vector<iovec> vectors;
+    for (const ByteSpan part : parts) vectors.push_back({const_cast<std::byte*>(part.data()), part.size()});
+    const int count = static_cast<int>(std::min<std::size_t>(vectors.size(), IOV_MAX));
+    ssize_t n = -1;
+    do {
+      n = ::pwritev(fd, vectors.data(), count, static_cast<off_t>(offset));
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) return fail_errno("writing");
+    for (auto left = static_cast<std::size_t>(n); const ByteSpan part : parts) {  // what one call did not take
+      const std::size_t done = std::min(left, part.size());
+      left -= done;
+      if (auto written = write_at(fd, part.subspan(done), offset + done); !written) return written;
+      offset += part.size();
     }
     return {};
   }
@@ -82,6 +104,14 @@ class SystemIo final : public Io {
 };
 
 }  // namespace
+
+Result<void> Io::write_parts_at(int fd, std::span<const ByteSpan> parts, std::uint64_t offset) {
+  for (const ByteSpan part : parts) {
+    if (auto written = write_at(fd, part, offset); !written) return written;
+    offset += part.size();
+  }
+  return {};
+}
 
 Io& system_io() {
   static SystemIo io;  // has no state

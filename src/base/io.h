@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "base/bytes.h"
@@ -29,6 +30,8 @@ class Io {
   [[nodiscard]] virtual Result<std::size_t> read_at(int fd, MutableByteSpan out, std::uint64_t offset) = 0;
   /// Writes all of `data`. After an error any part of it may be in the file.
   [[nodiscard]] virtual Result<void> write_at(int fd, ByteSpan data, std::uint64_t offset) = 0;
+  /// The same for several pieces of memory that follow each other in the file, in one call where the system has it.
+  [[nodiscard]] virtual Result<void> write_parts_at(int fd, std::span<const ByteSpan> parts, std::uint64_t offset);
   [[nodiscard]] virtual Result<void> sync_data(int fd) = 0;  ///< fdatasync(2)
   [[nodiscard]] virtual Result<void> sync(int fd) = 0;       ///< fsync(2); directories too
   [[nodiscard]] virtual Result<void> truncate(int fd, std::uint64_t size) = 0;

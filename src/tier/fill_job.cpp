@@ -83,30 +83,33 @@ void FillJob::fill_next_slice() {
 
 void FillJob::fill_slice(std::size_t number) {
   Slice& slice = current_->slices[number];
-  const std::uint64_t at = slice.filled.load(std::memory_order_relaxed) + slice.gathered.size();
+  const std::uint64_t at = slice.filled.load(std::memory_order_relaxed) + slice.gathered_bytes;
   const std::uint64_t end = end_of(number);
   if (context_.stopping) return slice_failed({Errc::cancelled, "the tier is closing"});
-  const Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end);
+  Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end);
   if (!run) return slice_failed(run.error());
-  if (auto done = put(slice, *run, end); !done) return slice_failed(done.error());
-  if (at + run->size() == end) return later(&FillJob::fill_next_slice);
+  const bool last = at + run->size() == end;
+  if (auto done = put(slice, *std::move(run), end); !done) return slice_failed(done.error());
+  if (last) return later(&FillJob::fill_next_slice);
   context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), number] { self->fill_slice(number); });
 }
 
-Result<void> FillJob::put(Slice& slice, const ContentReader::Run& run, std::uint64_t end) {
+Result<void> FillJob::put(Slice& slice, ContentReader::Run run, std::uint64_t end) {
   const std::uint64_t begin = slice.filled.load(std::memory_order_relaxed);
-  const std::uint64_t stop = begin + slice.gathered.size() + run.size();
-  ByteSpan data = run.data;
-  if (!data.empty() && (stop != end || !slice.gathered.empty())) {
-    if (slice.gathered.empty()) slice.gathered.reserve(end - begin);
-    slice.gathered.insert(slice.gathered.end(), data.begin(), data.end());
-    if (stop != end) return {};
+  const std::uint64_t stop = begin + slice.gathered_bytes + run.size();
+  const bool hole = run.data.empty();
+  if (!hole) {
+    slice.gathered_bytes += run.size();
+    slice.gathered.push_back(std::move(run));
+    if (stop != end && slice.gathered.size() < kMaxGathered) return {};
   }
-  if (!slice.gathered.empty()) data = slice.gathered;
-  if (!data.empty()) {
-    if (auto written = context_.io.write_at(current_->file->fd(), data, begin); !written) return written;
+  if (!slice.gathered.empty()) {
+    std::vector<ByteSpan> parts;
+    for (const ContentReader::Run& part : slice.gathered) parts.push_back(part.data);
+    if (auto written = context_.io.write_parts_at(current_->file->fd(), parts, begin); !written) return written;
   }
   slice.gathered = {};
+  slice.gathered_bytes = 0;
   slice.filled.store(stop, std::memory_order_release);
   return {};
 }

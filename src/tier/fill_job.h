@@ -28,7 +28,7 @@ namespace stellarium::tier {
 /// whoever
 ///          reads the file hot is a tenth faster than from folios of a frame's size. Nothing for zeros; no sync
 ///          (docs/tiers.md, trust).
-/// Memory:  a slice for each thread that fills.
+/// Memory:  the frames of a slice, 64 at most, for each thread that fills.
 /// Errors:  those of the reader and the store. On a full disk it evicts what it can and tries once more.
 class FillJob : public std::enable_shared_from_this<FillJob> {
  public:
@@ -48,8 +48,9 @@ class FillJob : public std::enable_shared_from_this<FillJob> {
 
  private:
   struct Slice {
-    std::atomic<std::uint64_t> filled = 0;  // end of what is in the file, as an offset of it
-    std::vector<std::byte> gathered;        // what comes behind that
+    std::atomic<std::uint64_t> filled = 0;     // end of what is in the file, as an offset of it
+    std::vector<ContentReader::Run> gathered;  // what comes behind that
+    std::uint64_t gathered_bytes = 0;
   };
   /// The new file and how far each slice is.
   struct Target {
@@ -59,6 +60,7 @@ class FillJob : public std::enable_shared_from_this<FillJob> {
     explicit Target(std::size_t count) : slices(count) {}
   };
   static constexpr std::uint64_t kSlice = 2u << 20;  // a huge page, the largest folio there is
+  static constexpr std::size_t kMaxGathered = 64;    // runs; more than a slice of usual chunks has
 
   void later(void (FillJob::*step)());
   void prepare();
@@ -67,7 +69,7 @@ class FillJob : public std::enable_shared_from_this<FillJob> {
   void fill_next_slice();
   void fill_slice(std::size_t number);
   /// Takes the run that follows what the slice has; writes where that ends it, or a hole begins.
-  Result<void> put(Slice& slice, const ContentReader::Run& run, std::uint64_t end);
+  Result<void> put(Slice& slice, ContentReader::Run run, std::uint64_t end);
   void slice_failed(const Error& error);
   void worker_ended();
   void check_new_file();

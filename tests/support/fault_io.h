@@ -60,6 +60,13 @@ class FaultIo final : public Io {
     }
     return real_.write_at(fd, data, offset);
   }
+  Result<void> write_parts_at(int fd, std::span<const ByteSpan> parts, std::uint64_t offset) override {
+    if (const auto fault = next("write_parts_at")) {
+      if (auto half = real_.write_parts_at(fd, parts.first(parts.size() / 2), offset); !half) return half;
+      return fail_errno("writing", *fault);
+    }
+    return real_.write_parts_at(fd, parts, offset);
+  }
   Result<void> sync_data(int fd) override {
     return checked("sync_data", [&] { return real_.sync_data(fd); });
   }

@@ -96,7 +96,7 @@ TEST_F(RealStoreTest, ASliceIsWrittenAtOnce) {
   ASSERT_TRUE(file);
   EXPECT_EQ(read_fd((*file)->fd(), bytes.size()), bytes);
   const std::vector<std::string> calls = io.calls();
-  EXPECT_EQ(std::count(calls.begin() + static_cast<std::ptrdiff_t>(before), calls.end(), "write_at"), 3);
+  EXPECT_EQ(std::count(calls.begin() + static_cast<std::ptrdiff_t>(before), calls.end(), "write_parts_at"), 3);
 }
 
 TEST_F(RealStoreTest, DamageInASegmentReachesNeitherAReplyNorAHotFile) {
