@@ -9,8 +9,7 @@ namespace stellarium::cas {
 /// A set of ids that may say "perhaps" for one that was never added, but never "no" for one that was.
 ///
 /// Method:  scalable Bloom filter (Almeida et al., Information Processing Letters 101, 2007): a full part is followed
-/// by
-///          one of twice its size. Ids are digests, so their own words serve as the hash functions.
+///          by one of twice its size. Ids are digests, so their own words serve as the hash functions.
 /// Cost:    12 bits per id; "perhaps" for about 1 in 300 strangers.
 /// Threads: not synchronized.
 class IdFilter {

@@ -11,9 +11,8 @@ inline constexpr std::string_view kAclAccess = "system.posix_acl_access";
 inline constexpr std::string_view kAclDefault = "system.posix_acl_default";
 
 /// POSIX.1e ACLs in the two forms that tars and kernels use: text as `getfacl --omit-header` and pax's SCHILY.acl.*
-/// write it
-/// ("user::rw-,user:1000:r--,…", entries separated by commas or newlines; a numeric id may follow as a fourth field and
-/// then wins), and the binary value of the system.posix_acl_* attributes (version 2, little-endian;
+/// write it ("user::rw-,user:1000:r--,…", entries separated by commas or newlines; a numeric id may follow as a fourth
+/// field and then wins), and the binary value of the system.posix_acl_* attributes (version 2, little-endian;
 /// linux/posix_acl_xattr.h). Names that are not numbers are refused unless a fourth field gives the number: images must
 /// not depend on this host's users. Errors: invalid_argument (text), corrupt (binary).
 Result<std::string> acl_from_text(std::string_view text);

@@ -29,8 +29,7 @@ std::string encode_attributes(const Inode& inode, const Xattrs& xattrs);
 /// hard links, and then hands out its entries in layer order.
 ///
 /// Passes:  one over the sorted members, which leaves one record a name in a scratch file; links are resolved in
-/// memory, by rank
-///          (the position of a name in layer order); one over the scratch file.
+///          memory, by rank (the position of a name in layer order); one over the scratch file.
 class TreeAssembly {
  public:
   explicit TreeAssembly(std::filesystem::path scratch);

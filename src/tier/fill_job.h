@@ -18,16 +18,14 @@ namespace stellarium::tier {
 
 /// Makes one hot file: verifies the one of an earlier boot, or fills a new one from frames.
 ///
-/// Shape:   a chain of steps of one frame each on the worker pool. The file is cut into slices of 2 MiB; as many slices
-/// as
+/// Shape:   a chain of steps of one frame each on the worker pool. The file is cut into slices of 2 MiB; as many as
 ///          there are threads are filled at a time, in ascending order, so that all cores decode and a sequential
 ///          reader can follow closely.
 /// Checks:  every chunk against its id (by the source, when the frame was decoded); then the whole file, read back,
 ///          against the content's id, which also tells a wrong recipe. For a content of one chunk the two are the same.
-/// Writes:  a slice at once: the page cache then keeps it in one folio where the file system has large ones, and
-/// whoever
-///          reads the file hot is a tenth faster than from folios of a frame's size. Nothing for zeros; no sync
-///          (docs/tiers.md, trust).
+/// Writes:  a slice at once: the page cache then keeps it in one folio where the file system has large ones, and hot
+///          reads are a tenth faster than from folios of a frame's size. Nothing for zeros; no sync (docs/tiers.md,
+///          trust).
 /// Memory:  the frames of a slice, 64 at most, for each thread that fills.
 /// Errors:  those of the reader and the store. On a full disk it evicts what it can and tries once more.
 class FillJob : public std::enable_shared_from_this<FillJob> {

@@ -20,9 +20,8 @@ namespace stellarium::tier {
 /// The hot files: which there are, who uses them, and which goes when the budget is full.
 ///
 /// Life:    create() reserves room (evicting), the filler writes and checks, publish() names the file. evict() and the
-/// room that
-///          create() makes take only files without users: no HotFilePtr, the release hook agrees, and a write lease on
-///          the file is granted, which tells that nobody on the host has it open or mapped.
+///          room that create() makes take only files without users: no HotFilePtr, the release hook agrees, and a write
+///          lease on the file is granted, which tells that nobody on the host has it open or mapped.
 /// Memory:  about 250 bytes per hot file.
 /// Threads: all functions may be called concurrently. The release hook is called without any lock held.
 class HotStore {

@@ -12,13 +12,13 @@ namespace stellarium::tier {
 /// Decides what to evict next: three first-in-first-out queues instead of one list in order of use.
 ///
 /// Method:  S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023), with weights in bytes.
-/// New
-///          things enter `small` (a tenth of the budget); what was used at least twice there moves to `main`, the rest
-///          leaves and is remembered by key in `ghost`; what returns from there goes straight to `main`. So a scan
+///          New things enter `small` (a tenth of the budget); what was used at least twice there moves to `main`, the
+///          rest leaves and is remembered by key in `ghost`; what returns from there goes straight to `main`. So a scan
 ///          passes through `small` and never displaces what is used again and again.
 /// Shape:   only the order lives here. The owner maps keys to nodes, says when it is over budget, and frees what is
-/// evicted. Cost:    a hit is one relaxed store and takes no lock; insert, erase and evict are O(1) amortized. Threads:
-/// `Node::touch` from anywhere; everything else under the owner's lock.
+///          evicted.
+/// Cost:    a hit is one relaxed store and takes no lock; insert, erase and evict are O(1) amortized.
+/// Threads: `Node::touch` from anywhere; everything else under the owner's lock.
 template <typename Key, typename Value, typename Hash = std::hash<Key>>
 class S3Fifo {
  public:

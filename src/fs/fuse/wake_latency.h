@@ -20,9 +20,8 @@ namespace stellarium::fs::fuse {
 /// a process asks for 0 µs, idle processors poll. We ask for it only during a stream of requests and take it back
 /// within milliseconds after its end, so an idle host stays idle.
 ///
-/// Threads: all functions may be called concurrently; `served` takes a lock only at the beginning of a stream. The end
-/// is
-///          watched for by a thread of its own: a timer for each wait of a worker would cost more than the request.
+/// Threads: all functions may be called concurrently; `served` takes a lock only at the beginning of a stream. A thread
+///          of its own watches for the end: a timer for each wait of a worker would cost more than the request.
 /// Cost:    a relaxed addition for each request; two writes to the device for each stream.
 /// Errors:  none. Without the device (no privilege, a container) nothing is limited.
 class WakeLatency {
