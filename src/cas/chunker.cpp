@@ -44,7 +44,14 @@ constexpr GearTable shifted(GearTable table) {
   for (std::uint64_t& entry : table) entry <<= 1;
   return table;
 }
-constexpr GearTable kGearShifted = shifted(kGear);
+
+// Side by side in this file, so that the loop reaches both from one register: kGear itself, which other files share, is
+// reached through the linker's table in position-independent code, anew in each round.
+struct Gears {
+  GearTable once = kGear;
+  GearTable twice = shifted(kGear);  // the entries times two
+};
+alignas(64) constexpr Gears kGears;
 
 constexpr std::array<std::byte, kGearWindow> kZeroWindow{};
 
@@ -67,21 +74,29 @@ void Chunker::reset() {
 }
 
 // Takes bytes until one of them is a cut under `mask`. Two bytes a round: the table look-ups of both lie outside the
-// chain of dependent operations, which is one shift and one addition a round.
+// chain of dependent operations, which is one shift and one addition a round. Four rounds a turn, since such a short
+// loop costs as much as what it repeats.
 Chunker::Step Chunker::scan(ByteSpan data, std::uint64_t mask) {
   const auto* at = reinterpret_cast<const std::uint8_t*>(data.data());
   const std::size_t size = data.size();
   const std::uint64_t mask_shifted = mask << 1;
   std::uint64_t gear = gear_;
+  std::size_t taken = 0;  // once a round has found a cut: the bytes before it
+  const auto round_cuts = [&](std::size_t i) __attribute__((always_inline)) {
+    const std::uint64_t first = (gear << 2) + kGears.twice[at[i]];  // the hash after the first byte, times two
+    gear = first + kGears.once[at[i + 1]];
+    taken = i + 1;
+    if ((first & mask_shifted) == 0) return true;
+    taken = i + 2;
+    return (gear & mask) == 0;
+  };
   std::size_t i = 0;
-  for (; i + 2 <= size; i += 2) {
-    const std::uint64_t first = (gear << 2) + kGearShifted[at[i]];  // the hash after the first byte, times two
-    gear = first + kGear[at[i + 1]];
-    if ((first & mask_shifted) == 0) return {i + 1, true};
-    if ((gear & mask) == 0) return {i + 2, true};
-  }
+  for (; i + 8 <= size; i += 8)
+    if (round_cuts(i) || round_cuts(i + 2) || round_cuts(i + 4) || round_cuts(i + 6)) return {taken, true};
+  for (; i + 2 <= size; i += 2)
+    if (round_cuts(i)) return {taken, true};
   if (i < size) {
-    gear = (gear << 1) + kGear[at[i++]];
+    gear = (gear << 1) + kGears.once[at[i++]];
     if ((gear & mask) == 0) return {i, true};
   }
   gear_ = gear;
@@ -103,7 +118,7 @@ Chunker::Step Chunker::next(ByteSpan data) {
   advance(before(params_.min - kGearWindow).size());
   // A chunk of min bytes may be cut behind its last byte, so the hash is asked from that byte on.
   const ByteSpan window = before(params_.min - 1);
-  for (const std::byte byte : window) gear_ = (gear_ << 1) + kGear[std::to_integer<std::uint8_t>(byte)];
+  for (const std::byte byte : window) gear_ = (gear_ << 1) + kGears.once[std::to_integer<std::uint8_t>(byte)];
   advance(window.size());
 
   const struct {

@@ -83,6 +83,22 @@ TEST(Chunker, CutsDoNotDependOnHowTheStreamIsSplit) {
     EXPECT_EQ(cut(kSmall, data, feed), whole) << feed;
 }
 
+TEST(Chunker, CutsWhereItsDefinitionSaysWithinRunsAndSpansOfAnySize) {
+  constexpr Chunker::Params kTiny{.min = 64, .avg = 256, .max = 1000};  // many cuts, at every place of a loop's turn
+  std::mt19937_64 random{13};
+  for (int round = 0; round < 40; ++round) {
+    std::vector<std::byte> data;
+    while (data.size() < 20'000) {
+      const auto noise = random_bytes(random(), random() % 700);
+      data.insert(data.end(), noise.begin(), noise.end());
+      data.insert(data.end(), random() % 700, static_cast<std::byte>(random() % 4 == 0 ? random() : 0));
+    }
+    const Sizes expected = cut_by_definition(kTiny, data);
+    for (const std::size_t feed : {std::size_t{1}, 1 + random() % 9, 1 + random() % 100, data.size()})
+      EXPECT_EQ(cut(kTiny, data, feed), expected) << "round " << round << ", spans of " << feed;
+  }
+}
+
 TEST(Chunker, NeverChangesWhereItCuts) {
   // Stores that exist depend on these numbers: a difference means that nothing new would match what is stored.
   const auto data = random_bytes(/*seed=*/11, 400'000);
