@@ -110,8 +110,9 @@ void frame_decode(benchmark::State& state) {
 }
 BENCHMARK(frame_decode)->ArgName("level")->Arg(1)->Arg(19);
 
-/// Calls 20 bytes apart in the mean: what a frame of machine code adds to its decoding.
-void branch_filter_restore(benchmark::State& state) {
+/// Calls 20 bytes apart in the mean: what a frame of machine code adds to its coding and decoding.
+template <auto filter>
+void branch_filter(benchmark::State& state) {
   std::mt19937_64 random{42};
   Bytes code = program_like_bytes(kMaxFrameRaw);
   for (std::size_t at = 0; at + 5 < code.size(); at += 5 + random() % 30) {
@@ -119,12 +120,13 @@ void branch_filter_restore(benchmark::State& state) {
     code[at + 4] = std::byte{0};
   }
   for (auto _ : state) {
-    restore_branches(code);
+    filter(code);
     benchmark::ClobberMemory();
   }
   report_bytes(state, code.size());
 }
-BENCHMARK(branch_filter_restore);
+BENCHMARK(branch_filter<convert_branches>)->Name("branch_filter_convert");
+BENCHMARK(branch_filter<restore_branches>)->Name("branch_filter_restore");
 
 }  // namespace
 }  // namespace stellarium::cas
