@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "cas/branch_filter_opcodes.h"
 #include "support/random_bytes.h"
 
 namespace stellarium::cas {
@@ -45,6 +46,23 @@ TEST(BranchFilter, FindsBranchesAtEveryPlaceAmongLookAlikes) {
     Bytes expected = data;
     expected[place + 1] = static_cast<std::byte>(place + 5);
     EXPECT_EQ(converted(data), expected) << place;
+  }
+}
+
+TEST(BranchFilter, ListsTheSameOpcodesOnEveryProcessor) {
+  std::mt19937_64 random{4};
+  for (const unsigned one_in : {1u, 2u, 10u, 100u, 10'000u}) {
+    Bytes data = random_bytes(random(), (kMaxOpcodeBlocks + 1) * kOpcodeBlock);
+    for (std::byte& byte : data)
+      if (random() % one_in == 0) byte = static_cast<std::byte>(0xe8 + random() % 2);
+    std::vector<std::uint32_t> expected;
+    for (std::size_t i = kOpcodeBlock; i < data.size(); ++i)
+      if (data[i] == std::byte{0xe8} || data[i] == std::byte{0xe9}) expected.push_back(static_cast<std::uint32_t>(i));
+    for (const auto list : {list_opcodes, list_opcodes_anywhere}) {
+      OpcodeList found;
+      const std::size_t count = list(data.data(), kOpcodeBlock, kMaxOpcodeBlocks, found);
+      EXPECT_EQ(std::vector<std::uint32_t>(found.begin(), found.begin() + count), expected) << one_in;
+    }
   }
 }
 
@@ -111,7 +129,8 @@ Bytes converted_by_the_book(Bytes data) {
 TEST(BranchFilter, StopsWhereTheFormatSays) {
   std::mt19937_64 random{8};
   for (int round = 0; round < 2000; ++round) {
-    Bytes data(random() % 400);  // several blocks, so that operands lie across their borders
+    // Several blocks, now and then several stretches, so that operands lie across their borders.
+    Bytes data(random() % (round % 50 == 0 ? 20'000 : 400));
     for (std::byte& byte : data)
       byte = random() % 4 == 0 ? std::byte{0xe8} : static_cast<std::byte>(random() % 2 * 255);
     ASSERT_EQ(converted(data), converted_by_the_book(data)) << "round " << round;
