@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -14,7 +15,7 @@ namespace {
 constexpr int kMaxSymlinksFollowed = 40;  // as in Linux
 constexpr int kStepsBeforeSeek = 8;       // stepping over this many records is cheaper than finding one anew
 
-std::string place(LayerId layer, Ino ino) {
+std::string where(LayerId layer, Ino ino) {
   return "layer " + std::to_string(layer) + ", inode " + std::to_string(ino);
 }
 
@@ -24,7 +25,7 @@ Result<Dirent> decode_entry(std::string_view key, std::string_view value) {
   const Result<DirentValue> decoded_value = decode_dirent(value);
   if (!decoded_value) {
     return fail(decoded_value.error(),
-                place(decoded_key->layer, decoded_key->parent) + ", entry " + std::string{decoded_key->name});
+                where(decoded_key->layer, decoded_key->parent) + ", entry " + std::string{decoded_key->name});
   }
   return Dirent{decoded_key->cookie, decoded_value->ino, decoded_value->type, std::string{decoded_key->name}};
 }
@@ -58,7 +59,7 @@ class PathWalk {
   Result<void> enter(Ino ino) {
     Result<std::optional<Inode>> inode = reader_.inode(ino);
     if (!inode) return fail(inode.error());
-    if (!*inode) return fail(Errc::corrupt, place(reader_.layer(), ino) + " is missing");
+    if (!*inode) return fail(Errc::corrupt, where(reader_.layer(), ino) + " is missing");
     at_ = {ino, std::move(**inode)};
     return {};
   }
@@ -90,95 +91,167 @@ class PathWalk {
 
 }  // namespace
 
-Result<std::optional<Dirent>> LayerReader::lookup(Ino parent, std::string_view name) const {
+Result<LayerReader::Place> LayerReader::place(Ino parent, std::string_view name) const {
   const std::uint64_t hash = name_hash(name);
   const DirCookie first = make_cookie(hash, 0);
-  const Result<std::optional<std::string>> value =
-      database_.get(kDirentFamily, dirent_key(layer_, parent, first, name));
-  if (!value) return fail(value.error());
-  if (*value) {
+  for (const LayerId layer : layers_) {
+    const Result<std::optional<std::string>> value =
+        database_.get(kDirentFamily, dirent_key(layer, parent, first, name));
+    if (!value) return fail(value.error());
+    if (!*value) continue;
     const Result<DirentValue> decoded = decode_dirent(**value);
-    if (!decoded) return fail(decoded.error(), place(layer_, parent) + ", entry " + std::string{name});
-    return Dirent{first, decoded->ino, decoded->type, std::string{name}};
+    if (!decoded) return fail(decoded.error(), where(layer, parent) + ", entry " + std::string{name});
+    return Place{layer, {first, decoded->ino, decoded->type, std::string{name}}};
   }
-  // Not there, or there behind other names of the same hash, which only somebody looking for them will ever find.
-  Listing same_hash{database_, layer_, parent, first - 1};
-  while (true) {
-    Result<std::optional<Dirent>> entry = same_hash.next();
-    if (!entry) return entry;
-    if (!*entry || (*entry)->cookie >> 8 != hash) return std::nullopt;
-    if ((*entry)->name == name) return entry;
+  // Nowhere, or behind other names of the same hash, which only somebody looking for them will ever find.
+  Place free{0, {first, 0, 0, std::string{name}}};
+  for (const LayerId layer : layers_) {
+    const std::string prefix = dirent_prefix(layer, parent);
+    const auto cursor = database_.scan(kDirentFamily, dirent_key(layer, parent, first), prefix_end(prefix));
+    for (; cursor->valid(); cursor->next()) {
+      Result<Dirent> entry = decode_entry(cursor->key(), cursor->value());
+      if (!entry) return fail(entry.error());
+      if (entry->cookie >> 8 != hash) break;
+      if (entry->name == name) return Place{layer, std::move(*entry)};
+      free.entry.cookie = std::max(free.entry.cookie, entry->cookie + 1);
+    }
+    if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "looking for a name");
   }
+  return free;
+}
+
+Result<std::optional<Dirent>> LayerReader::lookup(Ino parent, std::string_view name) const {
+  Result<Place> found = place(parent, name);
+  if (!found) return fail(found.error());
+  if (found->layer == 0 || found->entry.ino == 0) return std::nullopt;
+  return std::move(found->entry);
+}
+
+Result<std::optional<LayerReader::Located>> LayerReader::locate(Ino ino) const {
+  for (const LayerId layer : layers_) {
+    const Result<std::optional<std::string>> value = database_.get(kInodeFamily, inode_key(layer, ino));
+    if (!value) return fail(value.error());
+    if (!*value) continue;
+    Result<Inode> decoded = decode_inode(**value);
+    if (!decoded) return fail(decoded.error(), where(layer, ino));
+    return Located{layer, std::move(*decoded)};
+  }
+  return std::nullopt;
 }
 
 Result<std::optional<Inode>> LayerReader::inode(Ino ino) const {
-  const Result<std::optional<std::string>> value = database_.get(kInodeFamily, inode_key(layer_, ino));
-  if (!value) return fail(value.error());
-  if (!*value) return std::nullopt;
-  Result<Inode> decoded = decode_inode(**value);
-  if (!decoded) return fail(decoded.error(), place(layer_, ino));
-  return std::move(*decoded);
+  Result<std::optional<Located>> located = locate(ino);
+  if (!located) return fail(located.error());
+  if (!*located) return std::nullopt;
+  return std::move((*located)->inode);
 }
 
-LayerReader::Listing::Listing(const cas::Database& database, LayerId layer, Ino dir, DirCookie after)
-    : prefix_{dirent_prefix(layer, dir)} {
-  const std::string first = dirent_key(layer, dir, after + 1);
-  cursor_ = database.scan(kDirentFamily, first, prefix_end(prefix_));
+LayerReader::Listing::Listing(const cas::Database& database, const std::vector<LayerId>& layers, Ino dir,
+                              DirCookie after) {
+  for (const LayerId layer : layers) {
+    const std::string prefix = dirent_prefix(layer, dir);
+    cursors_.push_back(database.scan(kDirentFamily, dirent_key(layer, dir, after + 1), prefix_end(prefix)));
+  }
 }
 
 Result<std::optional<Dirent>> LayerReader::Listing::next() {
-  if (!cursor_->valid()) {
-    if (const Result<void> status = cursor_->status(); !status) return fail(status.error(), "listing a directory");
-    return std::nullopt;
+  // Keys of one directory differ between layers in the number of the layer only.
+  const auto behind_layer = [](std::string_view key) { return key.substr(sizeof(LayerId)); };
+  while (true) {
+    const cas::Database::Cursor* least = nullptr;
+    for (const auto& cursor : cursors_) {
+      if (!cursor->valid()) {
+        if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "listing a directory");
+        continue;
+      }
+      if (least == nullptr || behind_layer(cursor->key()) < behind_layer(least->key())) least = cursor.get();
+    }
+    if (least == nullptr) return std::nullopt;
+    Result<Dirent> entry = decode_entry(least->key(), least->value());
+    if (!entry) return fail(entry.error());
+    if (cursors_.size() == 1) {
+      cursors_.front()->next();
+    } else {
+      const std::string key{behind_layer(least->key())};
+      for (const auto& cursor : cursors_)
+        if (cursor->valid() && behind_layer(cursor->key()) == key) cursor->next();
+    }
+    if (entry->ino != 0) return std::move(*entry);
   }
-  Result<Dirent> entry = decode_entry(cursor_->key(), cursor_->value());
-  if (!entry) return fail(entry.error());
-  cursor_->next();
-  return std::move(*entry);
 }
 
-LayerReader::InodeScan::InodeScan(const cas::Database& database, LayerId layer) : prefix_{layer_prefix(layer)} {
-  cursor_ = database.scan(kInodeFamily, prefix_, prefix_end(prefix_));
+LayerReader::InodeScan::InodeScan(const cas::Database& database, const std::vector<LayerId>& layers) {
+  for (const LayerId layer : layers) {
+    std::string prefix = layer_prefix(layer);
+    auto cursor = database.scan(kInodeFamily, prefix, prefix_end(prefix));
+    layers_.push_back({std::move(cursor), std::move(prefix)});
+  }
 }
 
 Result<std::optional<Inode>> LayerReader::InodeScan::at(Ino ino) {
-  std::string key = prefix_;
-  put_be<std::uint64_t>(key, ino);
-  for (int steps = 0; steps < kStepsBeforeSeek && cursor_->valid() && cursor_->key() < key; ++steps) cursor_->next();
-  if (!cursor_->valid() || cursor_->key() != key) cursor_->seek(key);
-  if (!cursor_->valid() || cursor_->key() != key) {
-    if (const Result<void> status = cursor_->status(); !status) return fail(status.error(), "reading inodes");
-    return std::nullopt;
+  for (const auto& [cursor, prefix] : layers_) {
+    std::string key = prefix;
+    put_be<std::uint64_t>(key, ino);
+    for (int steps = 0; steps < kStepsBeforeSeek && cursor->valid() && cursor->key() < key; ++steps) cursor->next();
+    if (!cursor->valid() || cursor->key() != key) cursor->seek(key);
+    if (cursor->valid() && cursor->key() == key) {
+      Result<Inode> decoded = decode_inode(cursor->value());
+      if (!decoded) return fail(decoded.error(), "inode " + std::to_string(ino));
+      return std::move(*decoded);
+    }
+    if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "reading inodes");
   }
-  Result<Inode> decoded = decode_inode(cursor_->value());
-  if (!decoded) return fail(decoded.error(), "inode " + std::to_string(ino));
-  return std::move(*decoded);
+  return std::nullopt;
 }
 
 Result<std::optional<std::pair<Ino, Inode>>> LayerReader::InodeScan::next() {
-  if (!cursor_->valid()) {
-    if (const Result<void> status = cursor_->status(); !status) return fail(status.error(), "reading inodes");
-    return std::nullopt;
+  std::optional<std::pair<InodeKey, std::string_view>> least;  // of equal numbers the uppermost layer's
+  for (const auto& [cursor, prefix] : layers_) {
+    if (!cursor->valid()) {
+      if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "reading inodes");
+      continue;
+    }
+    const Result<InodeKey> key = decode_inode_key(cursor->key());
+    if (!key) return fail(key.error());
+    if (!least || key->ino < least->first.ino) least.emplace(*key, cursor->value());
   }
-  const Result<InodeKey> key = decode_inode_key(cursor_->key());
-  if (!key) return fail(key.error());
-  Result<Inode> inode = decode_inode(cursor_->value());
-  if (!inode) return fail(inode.error(), place(key->layer, key->ino));
-  cursor_->next();
-  return std::pair{key->ino, std::move(*inode)};
+  if (!least) return std::nullopt;
+  const InodeKey key = least->first;
+  Result<Inode> inode = decode_inode(least->second);
+  if (!inode) return fail(inode.error(), where(key.layer, key.ino));
+  for (const auto& [cursor, prefix] : layers_) {
+    if (!cursor->valid()) continue;
+    const Result<InodeKey> at = decode_inode_key(cursor->key());
+    if (at && at->ino == key.ino) cursor->next();
+  }
+  return std::pair{key.ino, std::move(*inode)};
 }
 
 Result<std::optional<std::string>> LayerReader::xattr(Ino ino, std::string_view name) const {
-  return database_.get(kXattrFamily, xattr_key(layer_, ino, name));
+  LayerId layer = layers_.front();
+  if (layers_.size() > 1) {
+    const Result<std::optional<Located>> located = locate(ino);
+    if (!located) return fail(located.error());
+    if (!*located) return std::nullopt;
+    layer = (*located)->layer;
+  }
+  return database_.get(kXattrFamily, xattr_key(layer, ino, name));
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> LayerReader::xattrs(Ino ino) const {
-  const std::string prefix = xattr_key(layer_, ino);
-  const std::unique_ptr<cas::Database::Cursor> cursor = database_.scan(kXattrFamily, prefix, prefix_end(prefix));
   std::vector<std::pair<std::string, std::string>> found;
+  LayerId layer = layers_.front();
+  if (layers_.size() > 1) {
+    const Result<std::optional<Located>> located = locate(ino);
+    if (!located) return fail(located.error());
+    if (!*located) return found;
+    layer = (*located)->layer;
+  }
+  const std::string prefix = xattr_key(layer, ino);
+  const std::unique_ptr<cas::Database::Cursor> cursor = database_.scan(kXattrFamily, prefix, prefix_end(prefix));
   for (; cursor->valid(); cursor->next()) {
     const Result<XattrKey> key = decode_xattr_key(cursor->key());
-    if (!key) return fail(key.error(), place(layer_, ino));
+    if (!key) return fail(key.error(), where(layer, ino));
     found.emplace_back(key->name, cursor->value());
   }
   if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "reading xattrs");
@@ -186,11 +259,13 @@ Result<std::vector<std::pair<std::string, std::string>>> LayerReader::xattrs(Ino
 }
 
 Result<bool> LayerReader::any_xattrs() const {
-  const std::string prefix = layer_prefix(layer_);
-  const std::unique_ptr<cas::Database::Cursor> cursor = database_.scan(kXattrFamily, prefix, prefix_end(prefix));
-  const bool found = cursor->valid();
-  if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "reading xattrs");
-  return found;
+  for (const LayerId layer : layers_) {
+    const std::string prefix = layer_prefix(layer);
+    const std::unique_ptr<cas::Database::Cursor> cursor = database_.scan(kXattrFamily, prefix, prefix_end(prefix));
+    if (cursor->valid()) return true;
+    if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "reading xattrs");
+  }
+  return false;
 }
 
 Result<LayerReader::Found> LayerReader::resolve(std::string_view path, bool follow_last) const {

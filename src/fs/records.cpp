@@ -158,8 +158,12 @@ std::uint8_t dirent_type(std::uint32_t mode) {
   }
 }
 
+DirentValue DirentValue::whiteout() {
+  return {0, DT_WHT};
+}
+
 std::string encode_dirent(const DirentValue& value) {
-  assert(valid_ino(value.ino));
+  assert(valid_ino(value.ino) || value == DirentValue::whiteout());
   std::string out;
   out.push_back(static_cast<char>(value.type));
   put_varint(out, value.ino);
@@ -171,6 +175,7 @@ Result<DirentValue> decode_dirent(std::string_view value) {
   DirentValue decoded;
   decoded.type = reader.le<std::uint8_t>();
   decoded.ino = reader.varint();
+  if (reader.at_end() && decoded == DirentValue::whiteout()) return decoded;
   if (!reader.at_end() || !valid_ino(decoded.ino)) return fail(Errc::corrupt, "directory entry is malformed");
   if (decoded.type == DT_UNKNOWN || dirent_type(std::uint32_t{decoded.type} << 12) != decoded.type) {
     return fail(Errc::corrupt, "directory entry has an unknown type");
@@ -178,12 +183,11 @@ Result<DirentValue> decode_dirent(std::string_view value) {
   return decoded;
 }
 
-const char* why_invalid(const Inode& inode) {
+const char* why_impossible(const Inode& inode) {
   if ((inode.mode & ~static_cast<std::uint32_t>(S_IFMT | 07777)) != 0) return "mode bits that do not exist";
   for (const Timespec* time : {&inode.atime, &inode.mtime, &inode.ctime, &inode.btime}) {
     if (!valid_time(*time)) return "nanoseconds of a second or more";
   }
-  if (inode.nlink == 0) return "no link";
   if (inode.size > INT64_MAX || inode.allocated > inode.size) return "an impossible size";
   const bool directory = S_ISDIR(inode.mode);
   if (directory ? !valid_ino(inode.parent) : inode.parent != 0) return "a wrong parent";
@@ -191,7 +195,9 @@ const char* why_invalid(const Inode& inode) {
   if (inode.program && !S_ISREG(inode.mode)) return "a program mark, but is no regular file";
   switch (dirent_type(inode.mode)) {
     case DT_REG:
-      if (inode.size == 0 ? inode.body != Body::none : inode.body == Body::none)
+      if (inode.body == Body::staged) {
+        if (inode.staged == 0) return "a staged body without a file";
+      } else if (inode.size == 0 ? inode.body != Body::none : inode.body == Body::none)
         return "a size that its body does not have";
       break;
     case DT_LNK:
@@ -208,8 +214,14 @@ const char* why_invalid(const Inode& inode) {
   return nullptr;
 }
 
+const char* why_invalid(const Inode& inode) {
+  if (inode.nlink == 0) return "no link";
+  if (inode.body == Body::staged) return "a body that is not in the store yet";
+  return why_impossible(inode);
+}
+
 std::string encode_inode(const Inode& inode) {
-  assert(why_invalid(inode) == nullptr);
+  assert(why_impossible(inode) == nullptr);
   const std::uint16_t flags = flags_of(inode);
   std::string out;
   out.reserve(96 + inode.inline_bytes.size());
@@ -230,6 +242,7 @@ std::string encode_inode(const Inode& inode) {
   if (flags & kHasParent) put_varint(out, inode.parent);
   if (inode.body == Body::inline_) out += inode.inline_bytes;
   if (inode.body == Body::content) out += inode.content.text();
+  if (inode.body == Body::staged) put_le(out, inode.staged);
   return out;
 }
 
@@ -270,10 +283,11 @@ Result<Inode> decode_inode(std::string_view value) {
       break;
     }
     default:
-      return fail(Errc::corrupt, "inode record has an unknown kind of body");
+      inode.body = Body::staged;
+      inode.staged = reader.le<std::uint64_t>();
   }
   if (!reader.at_end() || !ok) return fail(Errc::corrupt, "inode record is malformed");
-  if (const char* why = why_invalid(inode)) return fail(Errc::corrupt, std::string{"inode record has "} + why);
+  if (const char* why = why_impossible(inode)) return fail(Errc::corrupt, std::string{"inode record has "} + why);
   if (flags_of(inode) != flags) return fail(Errc::corrupt, "inode record spells out a default");
   return inode;
 }
@@ -282,11 +296,21 @@ std::string encode_layer(const LayerRecord& record) {
   std::string out;
   out.push_back(static_cast<char>(record.state));
   put_varint(out, record.tree);
-  if (record.state == LayerRecord::State::building) return out;
-  out += record.manifest.text();
-  put_varint(out, record.manifest_size);
-  put_varint(out, record.files);
-  put_varint(out, record.bytes);
+  switch (record.state) {
+    case LayerRecord::State::building:
+      break;
+    case LayerRecord::State::sealed:
+      out += record.manifest.text();
+      put_varint(out, record.manifest_size);
+      put_varint(out, record.files);
+      put_varint(out, record.bytes);
+      break;
+    case LayerRecord::State::writable:
+    case LayerRecord::State::frozen:
+      put_varint(out, record.parent);
+      put_varint(out, record.next_ino);
+      break;
+  }
   return out;
 }
 
@@ -302,6 +326,10 @@ Result<LayerRecord> decode_layer(std::string_view value) {
     record.manifest_size = reader.varint();
     record.files = reader.varint();
     record.bytes = reader.varint();
+  } else if (record.state == LayerRecord::State::writable || record.state == LayerRecord::State::frozen) {
+    record.parent = take_u32(reader, ok);
+    record.next_ino = reader.varint();
+    ok = ok && record.parent != 0 && record.next_ino > kRootIno && record.next_ino <= kMaxIno + 1;
   } else if (record.state != LayerRecord::State::building) {
     return fail(Errc::corrupt, "layer record has an unknown state");
   }

@@ -62,8 +62,10 @@ Result<XattrKey> decode_xattr_key(std::string_view key);
 /// What a directory entry leads to.
 struct DirentValue {
   Ino ino = 0;
-  std::uint8_t type = 0;  ///< DT_* of <dirent.h>
+  std::uint8_t type = 0;  ///< DT_* of <dirent.h>; DT_WHT with inode 0: the name of a layer below is gone
   bool operator==(const DirentValue&) const = default;
+  static DirentValue whiteout();
+  bool is_whiteout() const { return ino == 0; }
 };
 std::string encode_dirent(const DirentValue& value);
 Result<DirentValue> decode_dirent(std::string_view value);
@@ -72,16 +74,25 @@ std::uint8_t dirent_type(std::uint32_t mode);
 
 std::string encode_inode(const Inode& inode);
 Result<Inode> decode_inode(std::string_view value);
-/// Why `inode` cannot be in a sealed layer ("a directory with a body"), or nullptr.
+/// Why no layer can have `inode` ("a directory with a body"), or nullptr.
+const char* why_impossible(const Inode& inode);
+/// Why `inode` cannot be in an image: the same, a staged body, or no link.
 const char* why_invalid(const Inode& inode);
 
 /// State and totals of one layer.
 struct LayerRecord {
-  enum class State : std::uint8_t { building = 1, sealed = 2 };
+  enum class State : std::uint8_t {
+    building = 1,  ///< seen by nobody
+    sealed = 2,    ///< an image: complete in itself, and a layer object
+    writable = 3,  ///< what a clone changed of the layer below
+    frozen = 4,    ///< the same, which changes no more: a snapshot
+  };
   State state = State::building;
   TreeId tree = 0;
-  cas::ContentId manifest = {};  ///< this and what follows: sealed only
+  cas::ContentId manifest = {};  ///< sealed only, as is the next line
   std::uint64_t manifest_size = 0, files = 0, bytes = 0;
+  LayerId parent = 0;  ///< writable and frozen: the layer below
+  Ino next_ino = 0;    ///< the same: inode numbers from here on were never given out
   bool operator==(const LayerRecord&) const = default;
 };
 std::string encode_layer(const LayerRecord& record);

@@ -34,8 +34,11 @@ enum class Body : std::uint8_t {
   none = 0,     ///< directories, devices, FIFOs, empty files
   inline_ = 1,  ///< in the record itself: small contents and symlink targets
   content = 2,  ///< one chunk or a recipe, by content id
-  // 3 extents, 4 staged: writable layers and volumes
+  staged = 3,   ///< in a file of its own, by staged id; in layers that were written only
 };
+
+/// Names a file of the staging folder: 63 random bits, never used twice. 0 is none.
+using StagedId = std::uint64_t;
 
 struct Inode {
   std::uint32_t mode = 0;  ///< type and permission bits as in st_mode
@@ -47,6 +50,7 @@ struct Inode {
   Body body = Body::none;
   std::string inline_bytes;     ///< body inline_
   cas::ContentId content;       ///< body content
+  StagedId staged = 0;          ///< body staged; size, allocated and mtime are then the file's own, here they are hints
   std::uint64_t allocated = 0;  ///< bytes that are not holes; equal to `size` unless the file is sparse
   bool program = false;         ///< executable bit or ELF: worth a hot file of any size
   bool has_xattrs = false;      ///< saves a look-up for the many that have none
