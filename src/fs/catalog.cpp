@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "fs/clones.h"
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
 #include "fs/names_journal.h"
@@ -71,6 +72,8 @@ class StoreCatalog final : public Catalog {
   // name a moment ago may find it empty, and then says so.
   std::shared_ptr<LayerPin> pin(LayerId layer) override { return std::make_shared<Pin>(pins_, layer); }
   Result<NewLayer> begin_layer() override EXCLUDES(mutex_);
+  Result<NewLayer> add_layer(const PutLayer& put) override EXCLUDES(mutex_);
+  Result<void> change_clones(const ChangeClones& change) override EXCLUDES(mutex_);
   Result<void> publish(const Image& image) override EXCLUDES(mutex_);
   Result<Image> find(const ImageName& name) const override;
   Result<std::vector<Image>> list() const override { return read_images(database_); }
@@ -146,6 +149,13 @@ Result<void> StoreCatalog::change(JournalRecord record, cas::Database::Batch&& b
 }
 
 Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
+  return add_layer([](cas::Database::Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
+    put_layer(batch, layer, {.state = LayerRecord::State::building, .tree = tree, .manifest = {}});
+    return {};
+  });
+}
+
+Result<Catalog::NewLayer> StoreCatalog::add_layer(const PutLayer& put) {
   const MutexLock lock{mutex_};
   if (counters_.next_tree > kMaxTree || counters_.next_layer == UINT32_MAX) {
     return fail(Errc::out_of_space, "this store has given out all its tree numbers (1,048,575): start a new one");
@@ -154,7 +164,7 @@ Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
   NewLayer made{next.next_layer++, next.next_tree++, nullptr};
   cas::Database::Batch batch;
   put_counters(batch, next);
-  put_layer(batch, made.layer, {.state = LayerRecord::State::building, .tree = made.tree});
+  if (Result<void> added = put(batch, made.layer, made.tree); !added) return fail(added.error());
   if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes); !written)
     return fail(written.error(), "beginning a layer");
   counters_ = next;
@@ -162,8 +172,18 @@ Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
   return made;
 }
 
+Result<void> StoreCatalog::change_clones(const ChangeClones& change) {
+  const MutexLock lock{mutex_};
+  cas::Database::Batch batch;
+  if (Result<void> decided = change(batch); !decided) return decided;
+  return database_.write(std::move(batch), cas::Database::Sync::yes);
+}
+
 Result<void> StoreCatalog::publish(const Image& image) {
   const MutexLock lock{mutex_};
+  const Result<bool> clone = is_clone(database_, image.name.name);
+  if (!clone) return fail(clone.error());
+  if (*clone) return fail(Errc::exists, "there is a clone " + image.name.name + ": an image needs another name");
   const Result<std::optional<LayerRecord>> layer = read_layer(database_, image.layer);
   if (!layer) return fail(layer.error());
   if (!*layer || (*layer)->state != LayerRecord::State::building) {
@@ -198,6 +218,9 @@ Result<void> StoreCatalog::rename(const ImageName& from, const ImageName& to) {
   const Result<std::optional<Image>> taken = read_image(database_, to);
   if (!taken) return fail(taken.error());
   if (*taken) return fail(Errc::exists, "there is an image " + to.text() + " already");
+  const Result<bool> clone = is_clone(database_, to.name);
+  if (!clone) return fail(clone.error());
+  if (*clone) return fail(Errc::exists, "there is a clone " + to.name + ": an image needs another name");
   cas::Database::Batch batch;
   erase_image_name(batch, from);
   put_image_name(batch, to, **image);
@@ -269,6 +292,13 @@ Result<std::set<LayerId>> StoreCatalog::named_layers() const {
   if (!images) return fail(images.error());
   std::set<LayerId> layers;
   for (const Image& image : *images) layers.insert(image.layer);
+  const Result<std::vector<LayerId>> clones = clone_layers(database_);
+  if (!clones) return fail(clones.error());
+  for (const LayerId top : *clones) {
+    const Result<std::vector<LayerId>> chain = layer_chain(database_, top);
+    if (!chain) return fail(chain.error());
+    layers.insert(chain->begin(), chain->end());
+  }
   return layers;
 }
 

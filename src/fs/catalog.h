@@ -62,6 +62,13 @@ class Catalog {
     std::shared_ptr<LayerPin> pin;
   };
   [[nodiscard]] virtual Result<NewLayer> begin_layer() = 0;
+  /// Numbers for a layer of a clone, in the same synced batch as what `put` adds to it. Clones and names change one at
+  /// a time; an error of `put` changes nothing.
+  using PutLayer = std::function<Result<void>(cas::Database::Batch&, LayerId, TreeId)>;
+  [[nodiscard]] virtual Result<NewLayer> add_layer(const PutLayer& put) = 0;
+  /// The same for changes that need no new layer.
+  using ChangeClones = std::function<Result<void>(cas::Database::Batch&)>;
+  [[nodiscard]] virtual Result<void> change_clones(const ChangeClones& change) = 0;
   /// Makes the layer visible under `image.name`. A taken name moves to the new layer (the old one stays until gc).
   /// Durable on return.
   [[nodiscard]] virtual Result<void> publish(const Image& image) = 0;

@@ -106,6 +106,14 @@ Result<std::optional<Image>> read_image(const cas::Database& database, const Ima
   return std::move(*image);
 }
 
+Result<bool> has_image(const cas::Database& database, std::string_view name) {
+  const std::string prefix = name_key(name, {});
+  const auto cursor = database.scan(kNameFamily, prefix, prefix_end(prefix));
+  if (cursor->valid()) return true;
+  if (Result<void> status = cursor->status(); !status) return fail(status.error(), "looking for a name");
+  return false;
+}
+
 Result<std::vector<Image>> read_images(const cas::Database& database) {
   std::vector<Image> images;
   const auto cursor = database.scan(kNameFamily, {}, {});

@@ -32,6 +32,8 @@ Result<std::vector<std::pair<LayerId, LayerRecord>>> read_layers(const cas::Data
 Result<void> erase_layer(cas::Database& database, LayerId layer);
 
 Result<std::optional<Image>> read_image(const cas::Database& database, const ImageName& name);
+/// Whether any image has this name, whatever its tag.
+Result<bool> has_image(const cas::Database& database, std::string_view name);
 Result<std::vector<Image>> read_images(const cas::Database& database);  ///< by name and tag
 /// Makes a sealed layer visible under a name.
 void put_image(cas::Database::Batch& batch, const Image& image);

@@ -1,0 +1,291 @@
+#include "fs/clones.h"
+
+#include <time.h>
+
+#include <algorithm>
+
+#include "fs/families.h"
+#include "fs/layer_store.h"
+#include "fs/records.h"
+
+namespace stellarium::fs {
+namespace {
+
+using Batch = cas::Database::Batch;
+
+constexpr std::size_t kMaxChain = 256;
+
+Timespec now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_REALTIME, &time);
+  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+/// Records of clones and snapshots look like those of images; a clone has no tag.
+std::string clone_key(std::string_view clone, std::string_view snapshot = {}) {
+  return name_key(clone, snapshot);
+}
+
+tl::unexpected<Error> no_such_clone(const std::string& name) {
+  return fail(Errc::not_found, "there is no clone " + name);
+}
+
+Result<void> check_name(const std::string& name, const char* what) {
+  const auto parsed = ImageName::parse(name);
+  if (!parsed || parsed->name != name) {
+    return fail(Errc::invalid_argument, std::string{what} + " " + name +
+                                            ": expected 1 to 128 letters, digits, '.', '_' or '-', not beginning with "
+                                            "'.' or '-'");
+  }
+  return {};
+}
+
+Result<std::optional<NameRecord>> read_record(const cas::Database& database, const std::string& key) {
+  const auto value = database.get(kCloneFamily, key);
+  if (!value) return fail(value.error());
+  if (!*value) return std::nullopt;
+  const auto record = decode_name(**value);
+  if (!record) return fail(record.error(), key.substr(0, key.find('\0')));
+  return *record;
+}
+
+Result<LayerRecord> layer_of(const cas::Database& database, LayerId layer) {
+  const auto record = read_layer(database, layer);
+  if (!record) return fail(record.error());
+  if (!*record) return fail(Errc::corrupt, "layer " + std::to_string(layer) + " is missing");
+  return **record;
+}
+
+/// Inode numbers that no layer at or below this one has given out.
+Ino next_ino_over(const LayerRecord& record) {
+  return record.state == LayerRecord::State::sealed ? record.files + 1 : record.next_ino;
+}
+
+Result<Clone> assemble(const cas::Database& database, const std::string& name, const NameRecord& record) {
+  const auto top = layer_of(database, record.layer);
+  if (!top) return fail(top.error(), "clone " + name);
+  auto layers = layer_chain(database, record.layer);
+  if (!layers) return fail(layers.error(), "clone " + name);
+  return Clone{name, top->tree, std::move(*layers), record.created, record.source};
+}
+
+Result<Snapshot> assemble(const cas::Database& database, const std::string& clone, const std::string& name,
+                          const NameRecord& record) {
+  auto found = assemble(database, clone + "@" + name, record);
+  if (!found) return fail(found.error());
+  return Snapshot{clone, name, found->tree, std::move(found->layers), record.created};
+}
+
+/// Calls `visit` with every record whose key begins with `prefix`.
+Result<void> each_record(const cas::Database& database, const std::string& prefix,
+                         const std::function<Result<void>(std::string_view key, const NameRecord&)>& visit) {
+  const auto cursor = database.scan(kCloneFamily, prefix, prefix_end(prefix));
+  for (; cursor->valid(); cursor->next()) {
+    const auto record = decode_name(cursor->value());
+    if (!record) return fail(record.error(), "a clone");
+    if (auto visited = visit(cursor->key(), *record); !visited) return visited;
+  }
+  return cursor->status();
+}
+
+}  // namespace
+
+Result<std::vector<LayerId>> layer_chain(const cas::Database& database, LayerId top) {
+  std::vector<LayerId> layers;
+  for (LayerId layer = top; layer != 0;) {
+    if (layers.size() == kMaxChain) return fail(Errc::corrupt, "more than 256 layers over one another");
+    const auto record = layer_of(database, layer);
+    if (!record) return fail(record.error());
+    layers.push_back(layer);
+    layer = record->parent;
+  }
+  return layers;
+}
+
+Result<std::vector<LayerId>> clone_layers(const cas::Database& database) {
+  std::vector<LayerId> layers;
+  auto read = each_record(database, {}, [&](std::string_view, const NameRecord& record) -> Result<void> {
+    layers.push_back(record.layer);
+    return {};
+  });
+  if (!read) return fail(read.error());
+  return layers;
+}
+
+Result<bool> is_clone(const cas::Database& database, std::string_view name) {
+  const auto record = read_record(database, clone_key(name));
+  if (!record) return fail(record.error());
+  return record->has_value();
+}
+
+Result<Clone> Clones::create(const std::string& name, const std::vector<LayerId>& layers, std::string origin) {
+  if (auto ok = check_name(name, "clone name"); !ok) return fail(ok.error());
+  const NameRecord record{.layer = 0, .created = now(), .source = std::move(origin)};
+  Clone made{name, 0, layers, record.created, record.source};
+  const auto added = catalog_.add_layer([&](Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
+    const auto taken = is_clone(database_, name);
+    if (!taken) return fail(taken.error());
+    if (*taken) return fail(Errc::exists, "there is a clone " + name + " already");
+    const auto image = has_image(database_, name);
+    if (!image) return fail(image.error());
+    if (*image) return fail(Errc::exists, "there is an image " + name + " already: a clone needs another name");
+    const auto below = layer_of(database_, layers.front());
+    if (!below) return fail(below.error());
+    put_layer(batch, layer,
+              {.state = LayerRecord::State::writable,
+               .tree = tree,
+               .manifest = {},
+               .parent = layers.front(),
+               .next_ino = next_ino_over(*below)});
+    NameRecord named = record;
+    named.layer = layer;
+    batch.put(kCloneFamily, clone_key(name), encode_name(named));
+    return {};
+  });
+  if (!added) return fail(added.error());
+  made.tree = added->tree;
+  made.layers.insert(made.layers.begin(), added->layer);
+  return made;
+}
+
+Result<Clone> Clones::find(const std::string& name) const {
+  const auto record = read_record(database_, clone_key(name));
+  if (!record) return fail(record.error());
+  if (!*record) return no_such_clone(name);
+  return assemble(database_, name, **record);
+}
+
+Result<std::vector<Clone>> Clones::list() const {
+  std::vector<Clone> clones;
+  auto read = each_record(database_, {}, [&](std::string_view key, const NameRecord& record) -> Result<void> {
+    if (!key.ends_with('\0')) return {};  // a snapshot
+    auto clone = assemble(database_, std::string{key.substr(0, key.size() - 1)}, record);
+    if (!clone) return fail(clone.error());
+    clones.push_back(std::move(*clone));
+    return {};
+  });
+  if (!read) return fail(read.error());
+  return clones;
+}
+
+Result<void> Clones::rename(const std::string& from, const std::string& to) {
+  if (auto ok = check_name(to, "clone name"); !ok) return ok;
+  return catalog_.change_clones([&](Batch& batch) -> Result<void> {
+    for (const auto& taken : {is_clone(database_, to), has_image(database_, to)}) {
+      if (!taken) return fail(taken.error());
+      if (*taken) return fail(Errc::exists, "the name " + to + " is taken already");
+    }
+    bool found = false;
+    auto moved = each_record(database_, clone_key(from), [&](std::string_view key, const NameRecord& record) {
+      found = true;
+      batch.erase(kCloneFamily, key);
+      batch.put(kCloneFamily, to + std::string{key.substr(from.size())}, encode_name(record));
+      return Result<void>{};
+    });
+    if (!moved) return moved;
+    if (!found) return no_such_clone(from);
+    return {};
+  });
+}
+
+Result<void> Clones::remove(const std::string& name) {
+  return catalog_.change_clones([&](Batch& batch) -> Result<void> {
+    bool found = false;
+    auto gone = each_record(database_, clone_key(name), [&](std::string_view key, const NameRecord&) {
+      found = true;
+      batch.erase(kCloneFamily, key);
+      return Result<void>{};
+    });
+    if (!gone) return gone;
+    if (!found) return no_such_clone(name);
+    return {};
+  });
+}
+
+Result<Clone> Clones::snapshot(const std::string& clone, const std::string& name) {
+  if (auto ok = check_name(name, "snapshot name"); !ok) return fail(ok.error());
+  const auto added = catalog_.add_layer([&](Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
+    auto record = read_record(database_, clone_key(clone));
+    if (!record) return fail(record.error());
+    if (!*record) return no_such_clone(clone);
+    const auto taken = read_record(database_, clone_key(clone, name));
+    if (!taken) return fail(taken.error());
+    if (*taken) return fail(Errc::exists, "there is a snapshot " + clone + "@" + name + " already");
+    auto top = layer_of(database_, (*record)->layer);
+    if (!top) return fail(top.error());
+    // The clone keeps its tree, so that the node ids of a mount stay; the snapshot gets the new one.
+    put_layer(batch, layer,
+              {.state = LayerRecord::State::writable,
+               .tree = top->tree,
+               .manifest = {},
+               .parent = (*record)->layer,
+               .next_ino = top->next_ino});
+    top->state = LayerRecord::State::frozen;
+    top->tree = tree;
+    put_layer(batch, (*record)->layer, *top);
+    batch.put(kCloneFamily, clone_key(clone, name), encode_name({(*record)->layer, now(), {}}));
+    (*record)->layer = layer;
+    batch.put(kCloneFamily, clone_key(clone), encode_name(**record));
+    return {};
+  });
+  if (!added) return fail(added.error());
+  return find(clone);
+}
+
+Result<Snapshot> Clones::find_snapshot(const std::string& clone, const std::string& name) const {
+  const auto record = read_record(database_, clone_key(clone, name));
+  if (!record) return fail(record.error());
+  if (name.empty() || !*record) return fail(Errc::not_found, "there is no snapshot " + clone + "@" + name);
+  return assemble(database_, clone, name, **record);
+}
+
+Result<std::vector<Snapshot>> Clones::snapshots(const std::string& clone) const {
+  std::vector<Snapshot> found;
+  const std::string prefix = clone_key(clone);
+  auto read = each_record(database_, prefix, [&](std::string_view key, const NameRecord& record) -> Result<void> {
+    if (key.size() == prefix.size()) return {};  // the clone itself
+    auto snapshot = assemble(database_, clone, std::string{key.substr(prefix.size())}, record);
+    if (!snapshot) return fail(snapshot.error());
+    found.push_back(std::move(*snapshot));
+    return {};
+  });
+  if (!read) return fail(read.error());
+  return found;
+}
+
+Result<void> Clones::remove_snapshot(const std::string& clone, const std::string& name) {
+  return catalog_.change_clones([&](Batch& batch) -> Result<void> {
+    const auto record = read_record(database_, clone_key(clone, name));
+    if (!record) return fail(record.error());
+    if (name.empty() || !*record) return fail(Errc::not_found, "there is no snapshot " + clone + "@" + name);
+    batch.erase(kCloneFamily, clone_key(clone, name));
+    return {};
+  });
+}
+
+Result<Clone> Clones::rollback(const std::string& clone, const std::string& name) {
+  const auto added = catalog_.add_layer([&](Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
+    auto record = read_record(database_, clone_key(clone));
+    if (!record) return fail(record.error());
+    if (!*record) return no_such_clone(clone);
+    const auto target = read_record(database_, clone_key(clone, name));
+    if (!target) return fail(target.error());
+    if (name.empty() || !*target) return fail(Errc::not_found, "there is no snapshot " + clone + "@" + name);
+    const auto top = layer_of(database_, (*record)->layer);
+    if (!top) return fail(top.error());
+    // A new tree: node ids of before the rollback must meet nothing. Inode numbers are never given out twice.
+    put_layer(batch, layer,
+              {.state = LayerRecord::State::writable,
+               .tree = tree,
+               .manifest = {},
+               .parent = (*target)->layer,
+               .next_ino = top->next_ino});
+    (*record)->layer = layer;
+    batch.put(kCloneFamily, clone_key(clone), encode_name(**record));
+    return {};
+  });
+  if (!added) return fail(added.error());
+  return find(clone);
+}
+
+}  // namespace stellarium::fs

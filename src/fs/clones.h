@@ -1,0 +1,71 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "cas/database.h"
+#include "fs/catalog.h"
+#include "fs/types.h"
+
+namespace stellarium::fs {
+
+/// A writable tree over an image or a snapshot [DeltaVol].
+struct Clone {
+  std::string name;
+  TreeId tree = 0;              ///< of its node ids, for as long as the clone lives
+  std::vector<LayerId> layers;  ///< the writable one first, the image last
+  Timespec created;
+  std::string origin;  ///< what it was cloned from, as it was typed
+};
+
+/// What a clone was at some time: a tree that changes no more.
+struct Snapshot {
+  std::string clone, name;
+  TreeId tree = 0;
+  std::vector<LayerId> layers;  ///< the uppermost first
+  Timespec created;
+};
+
+/// Clones and their snapshots. Making one is one small synced batch, whatever the size of the tree; removing one is,
+/// too: what only it needed goes at the next Catalog::sweep.
+///
+/// Threads: all functions may be called concurrently. That a clone is not attached while it is removed or rolled back
+///          is the caller's to see to.
+/// Errors:  not_found and exists name the clone; invalid_argument for impossible names.
+class Clones {
+ public:
+  /// Borrows both.
+  Clones(cas::Database& database, Catalog& catalog) : database_{database}, catalog_{catalog} {}
+
+  /// Names are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-', as those of images; no image may have
+  /// the name. `layers`: what the clone begins as, an image or a snapshot.
+  [[nodiscard]] Result<Clone> create(const std::string& name, const std::vector<LayerId>& layers, std::string origin);
+  [[nodiscard]] Result<Clone> find(const std::string& name) const;
+  [[nodiscard]] Result<std::vector<Clone>> list() const;  ///< by name
+  [[nodiscard]] Result<void> rename(const std::string& from, const std::string& to);
+  [[nodiscard]] Result<void> remove(const std::string& name);  ///< with its snapshots
+
+  /// Freezes the writable layer under the name and puts a new one over it. Returns the clone as it is now.
+  [[nodiscard]] Result<Clone> snapshot(const std::string& clone, const std::string& name);
+  [[nodiscard]] Result<Snapshot> find_snapshot(const std::string& clone, const std::string& name) const;
+  [[nodiscard]] Result<std::vector<Snapshot>> snapshots(const std::string& clone) const;  ///< by name
+  [[nodiscard]] Result<void> remove_snapshot(const std::string& clone, const std::string& name);
+  /// Puts a new, empty writable layer over the snapshot; what was written since is dropped.
+  [[nodiscard]] Result<Clone> rollback(const std::string& clone, const std::string& name);
+
+ private:
+  cas::Database& database_;
+  Catalog& catalog_;
+};
+
+/// The layers from `top` down to an image, uppermost first. Errors: corrupt (a parent is missing, or over 256 of them).
+Result<std::vector<LayerId>> layer_chain(const cas::Database& database, LayerId top);
+/// The uppermost layer of every clone and snapshot.
+Result<std::vector<LayerId>> clone_layers(const cas::Database& database);
+/// Whether there is a clone of this name.
+Result<bool> is_clone(const cas::Database& database, std::string_view name);
+
+}  // namespace stellarium::fs

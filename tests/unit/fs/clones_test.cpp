@@ -1,0 +1,105 @@
+#include "fs/clones.h"
+
+#include <gtest/gtest.h>
+
+#include "fs/layer_store.h"
+#include "support/image_store.h"
+#include "support/tar_maker.h"
+
+namespace stellarium::fs {
+namespace {
+
+using test::must;
+
+class ClonesTest : public testing::Test {
+ protected:
+  ClonesTest() {
+    must(store_.import("debian", test::TarMaker{}.file("etc/hostname", "debian\n").file("bin/sh", "#!").whole()));
+    image_ = must(store_.catalog->find(must(ImageName::parse("debian"))));
+  }
+  Clones clones() { return Clones{*store_.database, *store_.catalog}; }
+  Clone clone(const std::string& name) { return must(clones().create(name, {image_.layer}, "debian:latest")); }
+
+  test::ImageStore store_;
+  Image image_;
+};
+
+TEST_F(ClonesTest, AFreshCloneShowsItsImage) {
+  const Clone made = clone("web");
+  const LayerReader reader{*store_.database, made.layers};
+  EXPECT_EQ(store_.content(must(reader.resolve("etc/hostname", false)).inode), "debian\n");
+  EXPECT_EQ(made.layers.back(), image_.layer);
+  EXPECT_NE(made.tree, image_.tree);
+  const LayerRecord layer = **read_layer(*store_.database, made.layers.front());
+  EXPECT_EQ(layer.state, LayerRecord::State::writable);
+  EXPECT_EQ(layer.next_ino, image_.files + 1);
+}
+
+TEST_F(ClonesTest, SurvivesAReopenAndIsListed) {
+  clone("web");
+  clone("db");
+  store_.close();
+  store_.open();
+  const auto listed = must(clones().list());
+  ASSERT_EQ(listed.size(), 2u);
+  EXPECT_EQ(listed[0].name, "db");
+  EXPECT_EQ(listed[1].name, "web");
+  EXPECT_EQ(listed[1].origin, "debian:latest");
+}
+
+TEST_F(ClonesTest, NamesAreUniqueAmongClonesAndImages) {
+  clone("web");
+  EXPECT_EQ(clones().create("web", {image_.layer}, "").error().code, Errc::exists);
+  EXPECT_EQ(clones().create("debian", {image_.layer}, "").error().code, Errc::exists);
+  EXPECT_EQ(clones().create("a:b", {image_.layer}, "").error().code, Errc::invalid_argument);
+  EXPECT_EQ(clones().create("", {image_.layer}, "").error().code, Errc::invalid_argument);
+  EXPECT_EQ(store_.import("web", test::TarMaker{}.file("f", "x").whole()).error().code, Errc::exists);
+}
+
+TEST_F(ClonesTest, ACloneKeepsTheLayersOfAnImageThatLostItsName) {
+  const Clone made = clone("web");
+  must(store_.catalog->remove(image_.name));
+  EXPECT_EQ(must(store_.catalog->sweep()), 0u);
+  EXPECT_TRUE((LayerReader{*store_.database, made.layers}.resolve("bin/sh", false)));
+  must(clones().remove("web"));
+  EXPECT_EQ(must(store_.catalog->sweep()), 2u);
+}
+
+TEST_F(ClonesTest, ASnapshotFreezesAndTheCloneKeepsItsTree) {
+  const Clone before = clone("web");
+  const Clone after = must(clones().snapshot("web", "monday"));
+  EXPECT_EQ(after.tree, before.tree);
+  ASSERT_EQ(after.layers.size(), 3u);
+  EXPECT_EQ(after.layers[1], before.layers[0]);
+  const Snapshot snapshot = must(clones().find_snapshot("web", "monday"));
+  EXPECT_EQ(snapshot.layers, before.layers);
+  EXPECT_NE(snapshot.tree, before.tree);
+  EXPECT_EQ((**read_layer(*store_.database, snapshot.layers.front())).state, LayerRecord::State::frozen);
+  EXPECT_EQ(clones().snapshot("web", "monday").error().code, Errc::exists);
+  EXPECT_EQ(must(clones().snapshots("web")).size(), 1u);
+  EXPECT_EQ(must(clones().list()).size(), 1u);
+}
+
+TEST_F(ClonesTest, ARollbackGivesNeitherTreeNorInodeNumbersOutAgain) {
+  clone("web");
+  const Clone later = must(clones().snapshot("web", "monday"));
+  const Clone back = must(clones().rollback("web", "monday"));
+  EXPECT_NE(back.tree, later.tree);
+  EXPECT_EQ(back.layers[1], later.layers[1]);
+  EXPECT_GE((**read_layer(*store_.database, back.layers[0])).next_ino,
+            (**read_layer(*store_.database, later.layers[0])).next_ino);
+  EXPECT_EQ(must(store_.catalog->sweep()), 1u) << "what was written since the snapshot is dropped";
+}
+
+TEST_F(ClonesTest, ARenamedCloneTakesItsSnapshotsAlong) {
+  clone("web");
+  must(clones().snapshot("web", "monday"));
+  must(clones().rename("web", "www"));
+  EXPECT_FALSE(clones().find("web"));
+  EXPECT_TRUE(clones().find_snapshot("www", "monday"));
+  EXPECT_EQ(clones().rename("www", "debian").error().code, Errc::exists);
+  EXPECT_EQ(clones().rename("nobody", "x").error().code, Errc::not_found);
+}
+
+}  // namespace
+}  // namespace stellarium::fs
