@@ -49,7 +49,10 @@ void FillJob::begin_fill() {
   if (!map) return finish(fail(map.error()));
   Result<std::unique_ptr<HotStore::NewFile>> file = context_.hot.create(content_, (*map)->data_bytes());
   if (!file) return finish(fail(file.error()));
-  if (auto sized = context_.io.truncate((*file)->fd(), content_.size); !sized) return finish(fail(sized.error()));
+  // Writing makes it as long as it has to be, but for holes.
+  if ((*map)->data_bytes() < content_.size) {
+    if (auto sized = context_.io.truncate((*file)->fd(), content_.size); !sized) return finish(fail(sized.error()));
+  }
 
   const std::size_t slices = (content_.size + kSlice - 1) / kSlice;
   auto target = std::make_shared<Target>(slices);
@@ -83,15 +86,23 @@ void FillJob::fill_next_slice() {
 
 void FillJob::fill_slice(std::size_t number) {
   Slice& slice = current_->slices[number];
-  const std::uint64_t at = slice.filled.load(std::memory_order_relaxed) + slice.gathered_bytes;
   const std::uint64_t end = end_of(number);
-  if (context_.stopping) return slice_failed({Errc::cancelled, "the tier is closing"});
-  Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end);
-  if (!run) return slice_failed(run.error());
-  const bool last = at + run->size() == end;
-  if (auto done = put(slice, *std::move(run), end); !done) return slice_failed(done.error());
-  if (last) return later(&FillJob::fill_next_slice);
-  context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), number] { self->fill_slice(number); });
+  for (bool last = false; !last;) {
+    if (context_.stopping) return slice_failed({Errc::cancelled, "the tier is closing"});
+    const std::uint64_t at = slice.filled.load(std::memory_order_relaxed) + slice.gathered_bytes;
+    Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end);
+    if (!run) return slice_failed(run.error());
+    last = at + run->size() == end;
+    if (auto done = put(slice, *std::move(run), end); !done) return slice_failed(done.error());
+    if (!last && context_.pool.demand_waits()) {
+      context_.pool.submit(WorkerPool::Priority::step,
+                           [self = shared_from_this(), number] { self->fill_slice(number); });
+      return;
+    }
+  }
+  // The queue is for what is still to be filled: a finished file waits for nobody.
+  if (next_slice_ >= current_->slices.size()) return worker_ended();
+  later(&FillJob::fill_next_slice);
 }
 
 Result<void> FillJob::put(Slice& slice, ContentReader::Run run, std::uint64_t end) {

@@ -20,7 +20,8 @@ namespace stellarium::tier {
 ///
 /// Shape:   a chain of steps of one frame each on the worker pool. The file is cut into slices of 2 MiB; as many as
 ///          there are threads are filled at a time, in ascending order, so that all cores decode and a sequential
-///          reader can follow closely.
+///          reader can follow closely. Within a slice the steps follow each other, so files become hot in the order in
+///          which they were asked for; after a slice others have their turn.
 /// Checks:  every chunk against its id (by the source, when the frame was decoded); then the whole against the
 /// content's
 ///          id, which also tells a wrong recipe. For a content of one chunk the two are the same. The whole is hashed
