@@ -137,13 +137,13 @@ Result<std::optional<Dirent>> LayerReader::Listing::next() {
   return std::move(*entry);
 }
 
-LayerReader::InodeScan::InodeScan(const cas::Database& database, LayerId layer) : prefix_{layer_prefix(layer)} {
-  cursor_ = database.scan(kInodeFamily, prefix_, prefix_end(prefix_));
-}
+LayerReader::InodeScan::InodeScan(const cas::Database& database, LayerId layer)
+    : database_{database}, prefix_{layer_prefix(layer)} {}
 
 Result<std::optional<Inode>> LayerReader::InodeScan::at(Ino ino) {
   std::string key = prefix_;
   put_be<std::uint64_t>(key, ino);
+  if (!cursor_) cursor_ = database_.scan_from(key, kInodeFamily, prefix_, prefix_end(prefix_));
   for (int steps = 0; steps < kStepsBeforeSeek && cursor_->valid() && cursor_->key() < key; ++steps) cursor_->next();
   if (!cursor_->valid() || cursor_->key() != key) cursor_->seek(key);
   if (!cursor_->valid() || cursor_->key() != key) {
@@ -156,6 +156,7 @@ Result<std::optional<Inode>> LayerReader::InodeScan::at(Ino ino) {
 }
 
 Result<std::optional<std::pair<Ino, Inode>>> LayerReader::InodeScan::next() {
+  if (!cursor_) cursor_ = database_.scan(kInodeFamily, prefix_, prefix_end(prefix_));
   if (!cursor_->valid()) {
     if (const Result<void> status = cursor_->status(); !status) return fail(status.error(), "reading inodes");
     return std::nullopt;

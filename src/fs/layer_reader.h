@@ -48,8 +48,9 @@ class LayerReader {
     [[nodiscard]] Result<std::optional<std::pair<Ino, Inode>>> next();
 
    private:
-    std::unique_ptr<cas::Database::Cursor> cursor_;
+    const cas::Database& database_;
     std::string prefix_;
+    std::unique_ptr<cas::Database::Cursor> cursor_;  // made by the first question: many a scan is asked nothing
   };
   InodeScan scan_inodes() const { return InodeScan{database_, layer_}; }
 
