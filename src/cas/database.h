@@ -88,7 +88,7 @@ class Database {
   std::unique_ptr<Cursor> scan(const Family& family, std::string_view lower, std::string_view upper) const {
     return scan_from(lower, family, lower, upper);
   }
-  /// The same, beginning at `from` instead of `lower`: to find a place twice costs as much again as the whole walk may.
+  /// The same, placed at `from` in it to begin with: for a short walk, going there from `lower` is half the cost.
   virtual std::unique_ptr<Cursor> scan_from(std::string_view from, const Family& family, std::string_view lower,
                                             std::string_view upper) const = 0;
 
