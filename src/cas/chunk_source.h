@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/raw_bytes.h"
 #include "base/result.h"
 #include "cas/hash.h"
 
@@ -18,7 +19,7 @@ struct DecodedFrame {
     std::uint32_t size;    ///< 1 … 64 KiB
   };
   std::vector<Entry> entries;
-  std::vector<std::byte> bytes;  ///< at most 256 KiB
+  RawBytes bytes;  ///< at most 256 KiB
 
   const Entry* find(const ChunkId& id) const;  ///< linear; a frame holds few dozen entries
   ByteSpan data(const Entry& entry) const { return ByteSpan{bytes}.subspan(entry.offset, entry.size); }

@@ -32,8 +32,9 @@ class RocksDatabase final : public Database {
   Result<std::optional<std::string>> get(const Family& family, std::string_view key) const override;
   Result<void> write(Batch&& batch, Sync sync) override;
   Result<void> sync() override EXCLUDES(sync_mutex_);
-  std::unique_ptr<Cursor> scan(const Family& family, std::string_view lower, std::string_view upper) const override {
-    return make_cursor(engine_, family, lower, upper);
+  std::unique_ptr<Cursor> scan_from(std::string_view from, const Family& family, std::string_view lower,
+                                    std::string_view upper) const override {
+    return make_cursor(engine_, from, family, lower, upper);
   }
   Result<std::unique_ptr<TableBuilder>> build_table(const Family& family, const std::filesystem::path& file) override {
     return SstTableBuilder::create(engine_->settings(), family, file);

@@ -29,8 +29,8 @@ bool shares_prefix(std::string_view lower, std::string_view upper, std::size_t s
 
 class EngineCursor final : public Database::Cursor {
  public:
-  EngineCursor(std::shared_ptr<const Engine> engine, const Family& family, std::string_view lower,
-               std::string_view upper)
+  EngineCursor(std::shared_ptr<const Engine> engine, std::string_view from, const Family& family,
+               std::string_view lower, std::string_view upper)
       : engine_{std::move(engine)},
         family_{family.name},
         lower_{lower},
@@ -42,7 +42,7 @@ class EngineCursor final : public Database::Cursor {
     if (!upper_.empty()) options.iterate_upper_bound = &upper_slice_;
     options.total_order_seek = !shares_prefix(lower, upper, family.prefix_size);
     iterator_.reset(engine_->db().NewIterator(options, engine_->handle(family)));
-    seek(lower_);
+    seek(from);
   }
 
   void seek(std::string_view key) override {
@@ -89,9 +89,9 @@ rocksdb::ColumnFamilyHandle* Engine::handle(const Family& family) const {
   return *found;
 }
 
-std::unique_ptr<Database::Cursor> make_cursor(std::shared_ptr<const Engine> engine, const Family& family,
-                                              std::string_view lower, std::string_view upper) {
-  return std::make_unique<EngineCursor>(std::move(engine), family, lower, upper);
+std::unique_ptr<Database::Cursor> make_cursor(std::shared_ptr<const Engine> engine, std::string_view from,
+                                              const Family& family, std::string_view lower, std::string_view upper) {
+  return std::make_unique<EngineCursor>(std::move(engine), from, family, lower, upper);
 }
 
 }  // namespace stellarium::cas

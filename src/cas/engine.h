@@ -33,7 +33,7 @@ class Engine {
 };
 
 /// A walk over [lower, upper) of `family`; uses the prefix filters when the whole range shares one prefix.
-std::unique_ptr<Database::Cursor> make_cursor(std::shared_ptr<const Engine> engine, const Family& family,
-                                              std::string_view lower, std::string_view upper);
+std::unique_ptr<Database::Cursor> make_cursor(std::shared_ptr<const Engine> engine, std::string_view from,
+                                              const Family& family, std::string_view lower, std::string_view upper);
 
 }  // namespace stellarium::cas

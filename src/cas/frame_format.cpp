@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -168,10 +169,10 @@ Result<FrameView> parse_frame(ByteSpan bytes) {
 Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompressor) {
   DecodedFrame frame;
   const Codec codec = view.index.header.codec;
+  frame.bytes.resize(view.index.header.raw_size);
   if (codec == Codec::raw) {
-    frame.bytes.assign(view.stored.begin(), view.stored.end());
+    std::memcpy(frame.bytes.data(), view.stored.data(), view.stored.size());
   } else {
-    frame.bytes.resize(view.index.header.raw_size);
     if (auto done = decompressor.decompress(view.stored, frame.bytes); !done)
       return fail(std::move(done).error(), "container: data");
     if (codec == Codec::zstd_x86) restore_branches(frame.bytes);

@@ -9,8 +9,8 @@
 namespace stellarium::cas {
 namespace {
 
-// Most containers at zstd 3 are smaller: one pread is enough for them, and no frame costs more than two.
-constexpr std::size_t kFirstRead = 128u << 10;
+// More than most packs take, so that one pread is enough for them; no container costs more than two.
+constexpr std::size_t kFirstRead = 48u << 10;
 
 }  // namespace
 

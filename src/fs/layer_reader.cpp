@@ -180,18 +180,16 @@ Result<std::optional<Dirent>> LayerReader::Listing::next() {
   }
 }
 
-LayerReader::InodeScan::InodeScan(const cas::Database& database, const std::vector<LayerId>& layers) {
-  for (const LayerId layer : layers) {
-    std::string prefix = layer_prefix(layer);
-    auto cursor = database.scan(kInodeFamily, prefix, prefix_end(prefix));
-    layers_.push_back({std::move(cursor), std::move(prefix)});
-  }
+LayerReader::InodeScan::InodeScan(const cas::Database& database, const std::vector<LayerId>& layers)
+    : database_{database} {
+  for (const LayerId layer : layers) layers_.push_back({layer_prefix(layer), nullptr});
 }
 
 Result<std::optional<Inode>> LayerReader::InodeScan::at(Ino ino) {
-  for (const auto& [cursor, prefix] : layers_) {
+  for (auto& [prefix, cursor] : layers_) {
     std::string key = prefix;
     put_be<std::uint64_t>(key, ino);
+    if (!cursor) cursor = database_.scan_from(key, kInodeFamily, prefix, prefix_end(prefix));
     for (int steps = 0; steps < kStepsBeforeSeek && cursor->valid() && cursor->key() < key; ++steps) cursor->next();
     if (!cursor->valid() || cursor->key() != key) cursor->seek(key);
     if (cursor->valid() && cursor->key() == key) {
@@ -206,7 +204,8 @@ Result<std::optional<Inode>> LayerReader::InodeScan::at(Ino ino) {
 
 Result<std::optional<std::pair<Ino, Inode>>> LayerReader::InodeScan::next() {
   std::optional<std::pair<InodeKey, std::string_view>> least;  // of equal numbers the uppermost layer's
-  for (const auto& [cursor, prefix] : layers_) {
+  for (auto& [prefix, cursor] : layers_) {
+    if (!cursor) cursor = database_.scan(kInodeFamily, prefix, prefix_end(prefix));
     if (!cursor->valid()) {
       if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "reading inodes");
       continue;
@@ -219,7 +218,7 @@ Result<std::optional<std::pair<Ino, Inode>>> LayerReader::InodeScan::next() {
   const InodeKey key = least->first;
   Result<Inode> inode = decode_inode(least->second);
   if (!inode) return fail(inode.error(), where(key.layer, key.ino));
-  for (const auto& [cursor, prefix] : layers_) {
+  for (const auto& [prefix, cursor] : layers_) {
     if (!cursor->valid()) continue;
     const Result<InodeKey> at = decode_inode_key(cursor->key());
     if (at && at->ino == key.ino) cursor->next();

@@ -67,9 +67,10 @@ class LayerReader {
 
    private:
     struct Layer {
-      std::unique_ptr<cas::Database::Cursor> cursor;
       std::string prefix;
+      std::unique_ptr<cas::Database::Cursor> cursor;  // made by the first question: many a scan is asked nothing
     };
+    const cas::Database& database_;
     std::vector<Layer> layers_;
   };
   InodeScan scan_inodes() const { return InodeScan{database_, layers_}; }

@@ -34,11 +34,11 @@ void FillJob::prepare() {
 }
 
 void FillJob::check_old_file() {
-  const auto digest = hash_some(old_file_.get());
-  if (digest && !*digest && !context_.stopping) return later(&FillJob::check_old_file);
   if (context_.stopping) return finish(fail(Errc::cancelled, "the tier is closing"));
+  const Result<void> read = hash_file(old_file_.get(), content_.size);
+  if (read && hashed_ < content_.size) return later(&FillJob::check_old_file);
   old_file_.reset();
-  if (digest && **digest == content_.id) return finish(context_.hot.accept(content_));
+  if (read && hasher_.finish() == content_.id) return finish(context_.hot.accept(content_));
   log::warn("hot file {}: not what an earlier boot was to write, filled again", content_.id.hex());
   context_.hot.drop(content_.id);
   begin_fill();
@@ -49,7 +49,10 @@ void FillJob::begin_fill() {
   if (!map) return finish(fail(map.error()));
   Result<std::unique_ptr<HotStore::NewFile>> file = context_.hot.create(content_, (*map)->data_bytes());
   if (!file) return finish(fail(file.error()));
-  if (auto sized = context_.io.truncate((*file)->fd(), content_.size); !sized) return finish(fail(sized.error()));
+  // Writing makes it as long as it has to be, but for holes.
+  if ((*map)->data_bytes() < content_.size) {
+    if (auto sized = context_.io.truncate((*file)->fd(), content_.size); !sized) return finish(fail(sized.error()));
+  }
 
   const std::size_t slices = (content_.size + kSlice - 1) / kSlice;
   auto target = std::make_shared<Target>(slices);
@@ -83,35 +86,66 @@ void FillJob::fill_next_slice() {
 
 void FillJob::fill_slice(std::size_t number) {
   Slice& slice = current_->slices[number];
-  const std::uint64_t at = slice.filled.load(std::memory_order_relaxed) + slice.gathered_bytes;
   const std::uint64_t end = end_of(number);
-  if (context_.stopping) return slice_failed({Errc::cancelled, "the tier is closing"});
-  Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end);
-  if (!run) return slice_failed(run.error());
-  const bool last = at + run->size() == end;
-  if (auto done = put(slice, *std::move(run), end); !done) return slice_failed(done.error());
-  if (last) return later(&FillJob::fill_next_slice);
-  context_.pool.submit(WorkerPool::Priority::fill, [self = shared_from_this(), number] { self->fill_slice(number); });
+  for (bool last = false; !last;) {
+    if (context_.stopping) return slice_failed({Errc::cancelled, "the tier is closing"});
+    const std::uint64_t at = slice.filled.load(std::memory_order_relaxed) + slice.gathered_bytes;
+    Result<ContentReader::Run> run = context_.reader.run_at(*current_->map, at, end);
+    if (!run) return slice_failed(run.error());
+    last = at + run->size() == end;
+    if (auto done = put(slice, *std::move(run), end); !done) return slice_failed(done.error());
+    if (!last && context_.pool.demand_waits()) {
+      context_.pool.submit(WorkerPool::Priority::step,
+                           [self = shared_from_this(), number] { self->fill_slice(number); });
+      return;
+    }
+  }
+  // The queue is for what is still to be filled: a finished file waits for nobody.
+  if (next_slice_ >= current_->slices.size()) return worker_ended();
+  later(&FillJob::fill_next_slice);
 }
 
 Result<void> FillJob::put(Slice& slice, ContentReader::Run run, std::uint64_t end) {
   const std::uint64_t begin = slice.filled.load(std::memory_order_relaxed);
   const std::uint64_t stop = begin + slice.gathered_bytes + run.size();
   const bool hole = run.data.empty();
-  if (!hole) {
-    slice.gathered_bytes += run.size();
-    slice.gathered.push_back(std::move(run));
-    if (stop != end && slice.gathered.size() < kMaxGathered) return {};
+  slice.gathered_bytes += run.size();
+  slice.gathered.push_back(std::move(run));
+  if (whole_is_hashed()) {
+    if (auto hashed = hash_gathered(slice); !hashed) return hashed;
   }
-  if (!slice.gathered.empty()) {
-    std::vector<ByteSpan> parts;
-    for (const ContentReader::Run& part : slice.gathered) parts.push_back(part.data);
+  if (!hole && stop != end && slice.gathered.size() < kMaxGathered) return {};
+  std::vector<ByteSpan> parts;
+  for (const ContentReader::Run& part : slice.gathered) parts.push_back(part.data);
+  if (hole) parts.pop_back();
+  if (!parts.empty()) {
     if (auto written = context_.io.write_parts_at(current_->file->fd(), parts, begin); !written) return written;
   }
   slice.gathered = {};
   slice.gathered_bytes = 0;
   slice.filled.store(stop, std::memory_order_release);
   return {};
+}
+
+Result<void> FillJob::hash_gathered(const Slice& slice) {
+  if (hashing_.exchange(true, std::memory_order_acquire)) return {};  // somebody is at it; nobody waits for a turn
+  Result<void> result;
+  std::uint64_t at = slice.filled.load(std::memory_order_relaxed);
+  if (hashed_ < at) {
+    const std::uint64_t there = current_->slices[hashed_ / kSlice].filled.load(std::memory_order_acquire);
+    if (there > hashed_) result = hash_file(current_->file->fd(), std::min(there, at));
+  }
+  for (const ContentReader::Run& run : slice.gathered) {
+    if (!result || hashed_ < at) break;
+    if (hashed_ == at) {
+      hasher_.update(run.data);
+      hasher_.update_zeros(run.zeros);
+      hashed_ += run.size();
+    }
+    at += run.size();
+  }
+  hashing_.store(false, std::memory_order_release);
+  return result;
 }
 
 void FillJob::slice_failed(const Error& error) {
@@ -131,7 +165,7 @@ void FillJob::worker_ended() {
     error = error_;
     if (error) target_.reset();
   }
-  if (!error) return content_.size <= cas::kMaxChunk ? publish() : check_new_file();
+  if (!error) return whole_is_hashed() ? check_new_file() : publish();
   if (error->code == Errc::out_of_space && !retried_) {
     retried_ = true;
     context_.hot.make_room(content_.size);
@@ -142,28 +176,28 @@ void FillJob::worker_ended() {
 
 void FillJob::check_new_file() {
   if (context_.stopping) return finish(fail(Errc::cancelled, "the tier is closing"));
-  const auto digest = hash_some(current_->file->fd());
-  if (!digest) return finish(fail(digest.error(), "checking hot file " + content_.id.hex()));
-  if (!*digest) return later(&FillJob::check_new_file);
-  if (**digest != content_.id) {
+  if (auto read = hash_file(current_->file->fd(), content_.size); !read)
+    return finish(fail(read.error(), "checking hot file " + content_.id.hex()));
+  if (hashed_ < content_.size) return later(&FillJob::check_new_file);
+  if (const cas::Hash digest = hasher_.finish(); digest != content_.id) {
     return finish(fail(Errc::corrupt,
-                       "content " + content_.id.hex() + ": the chunks of its recipe make content " + (*digest)->hex()));
+                       "content " + content_.id.hex() + ": the chunks of its recipe make content " + digest.hex()));
   }
   publish();
 }
 
-Result<std::optional<cas::Hash>> FillJob::hash_some(int fd) {
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(kHashBuffer, content_.size));
-  const std::uint64_t stop = std::min(hashed_ + kHashStep, content_.size);
+Result<void> FillJob::hash_file(int fd, std::uint64_t stop) {
+  stop = std::min(hashed_ + kHashStep, stop);
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(kHashBuffer, stop - hashed_));
   while (hashed_ < stop) {
     const auto part = MutableByteSpan{buffer}.first(std::min<std::uint64_t>(buffer.size(), stop - hashed_));
     const Result<std::size_t> size = context_.io.read_at(fd, part, hashed_);
     if (!size) return fail(size.error());
-    hasher_.update(part.first(*size));
+    if (*size < part.size()) return fail(Errc::corrupt, "it ends at " + std::to_string(hashed_ + *size));
+    hasher_.update(part);
     hashed_ += *size;
-    if (*size < part.size()) return std::optional{hasher_.finish()};  // shorter than it should be: a wrong digest
   }
-  return hashed_ == content_.size ? std::optional{hasher_.finish()} : std::nullopt;
+  return {};
 }
 
 void FillJob::publish() {

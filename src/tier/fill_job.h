@@ -20,9 +20,12 @@ namespace stellarium::tier {
 ///
 /// Shape:   a chain of steps of one frame each on the worker pool. The file is cut into slices of 2 MiB; as many as
 ///          there are threads are filled at a time, in ascending order, so that all cores decode and a sequential
-///          reader can follow closely.
-/// Checks:  every chunk against its id (by the source, when the frame was decoded); then the whole file, read back,
-///          against the content's id, which also tells a wrong recipe. For a content of one chunk the two are the same.
+///          reader can follow closely. Within a slice the steps follow each other, so files become hot in the order in
+///          which they were asked for; after a slice others have their turn.
+/// Checks:  every chunk against its id (by the source, when the frame was decoded); then the whole against the
+/// content's
+///          id, which also tells a wrong recipe. For a content of one chunk the two are the same. The whole is hashed
+///          in order, from the decoded frames just before they are written; what was written out of order is read back.
 /// Writes:  a slice at once: the page cache then keeps it in one folio where the file system has large ones, and hot
 ///          reads are a tenth faster than from folios of a frame's size. Nothing for zeros; no sync (docs/tiers.md,
 ///          trust).
@@ -66,15 +69,18 @@ class FillJob : public std::enable_shared_from_this<FillJob> {
   void begin_fill();
   void fill_next_slice();
   void fill_slice(std::size_t number);
-  /// Takes the run that follows what the slice has; writes where that ends it, or a hole begins.
+  /// Takes the run that follows what the slice has; hashes it if it is next, writes where it ends the slice, or is a
+  /// hole.
   Result<void> put(Slice& slice, ContentReader::Run run, std::uint64_t end);
   void slice_failed(const Error& error);
   void worker_ended();
   void check_new_file();
   void publish();
   void finish(Result<HotFilePtr> result);
-  /// Hashes some more of the file; the digest once the end is reached.
-  Result<std::optional<cas::Hash>> hash_some(int fd);
+  bool whole_is_hashed() const { return content_.size > cas::kMaxChunk; }  // else the check of its chunk was that
+  /// Hashes what is next in the slice's gathered runs, if all before it is in the file or hashed.
+  Result<void> hash_gathered(const Slice& slice);
+  Result<void> hash_file(int fd, std::uint64_t stop);  ///< the same from the file, kHashStep at most
   std::uint64_t end_of(std::size_t slice) const;
 
   const Context context_;
@@ -83,8 +89,9 @@ class FillJob : public std::enable_shared_from_this<FillJob> {
   bool retried_ = false;
 
   UniqueFd old_file_;
+  std::atomic<bool> hashing_{false};  // while several workers fill: who set it owns the two below
   cas::Hasher hasher_;
-  std::uint64_t hashed_ = 0;
+  std::uint64_t hashed_ = 0;  // what the hasher has, as an offset
 
   Mutex mutex_;
   std::shared_ptr<Target> target_ GUARDED_BY(mutex_);  // taken away once published; read_filled copies it

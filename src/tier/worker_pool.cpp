@@ -23,7 +23,18 @@ void WorkerPool::finish() {
 void WorkerPool::submit(Priority priority, std::function<void()> task) {
   {
     const MutexLock lock{mutex_};
-    (priority == Priority::demand ? demand_ : fill_).push_back(std::move(task));
+    switch (priority) {
+      case Priority::demand:
+        demand_.push_back(std::move(task));
+        demands_.store(demand_.size(), std::memory_order_relaxed);
+        break;
+      case Priority::step:
+        fill_.push_front(std::move(task));
+        break;
+      case Priority::fill:
+        fill_.push_back(std::move(task));
+        break;
+    }
   }
   work_.notify_one();
 }
@@ -39,6 +50,7 @@ void WorkerPool::run() {
       auto& queue = demand_.empty() ? fill_ : demand_;
       task = std::move(queue.front());
       queue.pop_front();
+      demands_.store(demand_.size(), std::memory_order_relaxed);
       ++busy_;
     }
     task();

@@ -27,7 +27,8 @@ class FuseView {
   FuseView(FuseImage& image, bool whole_store) : reader_{image.tier} {
     auto table = fs::fuse::HandleTable::open(std::move(*fs::fuse::HandleTable::make()), 1);
     open_files_ = std::make_shared<fs::fuse::OpenFiles>(std::move(*table), port_, image.tier, true);
-    const fs::fuse::ViewParts parts{image.catalog, *image.contents, image.tier, reader_, unhandled_, readahead_};
+    const fs::fuse::ViewParts parts{image.catalog, *image.contents, image.tier, reader_,
+                                    unhandled_,    readahead_,      inodes_};
     std::unique_ptr<fs::fuse::Filesystem> view;
     if (whole_store) {
       auto trees = std::make_shared<fs::fuse::StoreTrees>(*image.database, image.catalog);
@@ -73,6 +74,7 @@ class FuseView {
   fs::fuse::ContentReader reader_;
   fs::fuse::NodeSet unhandled_;
   fs::fuse::TreeReadahead readahead_;
+  fs::fuse::InodeCache inodes_;
   std::shared_ptr<fs::fuse::OpenFiles> open_files_;
   std::unique_ptr<fs::fuse::Session> session_;
   std::vector<std::byte> scratch_ = std::vector<std::byte>(fs::fuse::kMaxPayload);

@@ -98,6 +98,7 @@ class Server final : public FuseServer {
   ContentReader reader_;
   NodeSet unhandled_;
   TreeReadahead readahead_;
+  InodeCache inodes_;
   std::unique_ptr<DevFuseWorkers> workers_;
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
 
@@ -126,7 +127,7 @@ std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
 
 Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec,
                                                       const std::shared_ptr<OpenFiles>& open_files) {
-  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_, unhandled_, readahead_};
+  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_, unhandled_, readahead_, inodes_};
   const bool passthrough = passthrough_ && spec.passthrough;
   if (spec.kind == ViewSpec::Kind::store) {
     return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog),

@@ -92,10 +92,18 @@ Result<ReadOnlyView::Node> ReadOnlyView::locate(NodeId node) const {
 Result<ReadOnlyView::Found> ReadOnlyView::find(NodeId node) const {
   const Result<Node> located = locate(node);
   if (!located) return fail(located.error());
-  Result<std::optional<Inode>> inode = located->tree->reader.inode(located->ino);
+  Result<std::optional<Inode>> inode = inode_of(*located->tree, located->ino);
   if (!inode) return fail(inode.error());
   if (!*inode) return stale();
   return Found{located->tree, located->ino, std::move(**inode)};
+}
+
+Result<std::optional<Inode>> ReadOnlyView::inode_of(const ImageTree& tree, Ino ino) const {
+  const NodeId node = NodeId::of(tree.tree, ino);
+  if (auto known = parts_.inodes.find(node)) return known;
+  Result<std::optional<Inode>> inode = tree.reader.inode(ino);
+  if (inode && *inode) parts_.inodes.insert(node, **inode);
+  return inode;
 }
 
 NodeId ReadOnlyView::node_of(const ImageTree& tree, Ino ino) const {
@@ -134,7 +142,7 @@ void ReadOnlyView::lookup(const Request& request, std::string_view name, Reply r
     }
     child = (*found)->ino;
   }
-  const Result<std::optional<Inode>> inode = parent->tree->reader.inode(child);
+  const Result<std::optional<Inode>> inode = inode_of(*parent->tree, child);
   if (!inode) return refuse(reply, inode.error());
   if (!*inode) {
     const bool entry_without_inode = name != "." && name != "..";
@@ -215,6 +223,7 @@ void ReadOnlyView::fetch_ahead(const ImageTree& tree, Ino ino, bool missed) cons
   for (Ino next = range->begin; next < range->end; ++next) {
     const Result<std::optional<Inode>> inode = inodes.at(next);
     if (!inode || !*inode) break;  // the end; damage is for the request that meets it
+    parts_.inodes.insert(NodeId::of(tree.tree, next), **inode);
     if (!S_ISREG((*inode)->mode) || !has_content(**inode)) continue;
     // A guess must not cost much: large files are not fetched, nor several frames of which a reader may need one.
     const bool hot = pass_through && needs_handle(**inode);

@@ -9,6 +9,8 @@
 #include "fs/fuse/dirent_writer.h"
 #include "fs/fuse/filesystem.h"
 #include "fs/fuse/image_tree.h"
+#include "fs/fuse/inode_cache.h"
+#include "fs/fuse/listing_ends.h"
 #include "fs/fuse/node_set.h"
 #include "fs/fuse/open_files.h"
 #include "fs/fuse/sparse_map.h"
@@ -24,6 +26,7 @@ struct ViewParts {
   ContentReader& reader;
   NodeSet& unhandled;        ///< files whose opens need neither a backing file nor a record
   TreeReadahead& readahead;  ///< across files
+  InodeCache& inodes;
 };
 
 /// Sealed layers as a file system: everything may be remembered for ever, because nothing in them changes.
@@ -75,9 +78,10 @@ class ReadOnlyView final : public Filesystem {
   };
   Result<Node> locate(NodeId node) const;  ///< invalid_argument (ESTALE) for ids that name no tree
   Result<Found> find(NodeId node) const;   ///< … or no inode
+  Result<std::optional<Inode>> inode_of(const ImageTree& tree, Ino ino) const;
   NodeId node_of(const ImageTree& tree, Ino ino) const;
   std::uint64_t shown_ino(const ImageTree& tree, Ino ino) const;
-  Result<void> list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus) const;
+  Result<void> list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus);
   /// A file was opened or read, `missed`: and somebody waits for it. Fetches the files behind it if it is one of a
   /// series.
   void fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const;
@@ -93,6 +97,7 @@ class ReadOnlyView final : public Filesystem {
   const bool want_passthrough_;
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
   SparseMaps sparse_;
+  ListingEnds ends_;
   enum class Xattrs : std::uint8_t { unknown, none, some };
   std::atomic<Xattrs> xattrs_ = Xattrs::unknown;  ///< of the image at the root
 };

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "fs/fuse/dirent_writer.h"
@@ -19,11 +20,13 @@ static_assert(kBehindDotDot < kFirstCookie);
 
 }  // namespace
 
-Result<void> ReadOnlyView::list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus) const {
+Result<void> ReadOnlyView::list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus) {
   const LayerReader& reader = node.tree->reader;
+  const NodeId self_id = NodeId::of(node.tree->tree, node.ino);
+  if (ends_.contains(self_id, in.offset)) return {};
   const abi::EntryOut nothing{};
   if (in.offset < kBehindDotDot) {
-    const Result<std::optional<Inode>> directory = reader.inode(node.ino);
+    const Result<std::optional<Inode>> directory = inode_of(*node.tree, node.ino);
     if (!directory) return fail(directory.error());
     if (!*directory) return fail(Error{Errc::invalid_argument, "no such node", ESTALE});
     if (!S_ISDIR((*directory)->mode)) return fail(Error{Errc::invalid_argument, "not a directory", ENOTDIR});
@@ -34,12 +37,15 @@ Result<void> ReadOnlyView::list(const Node& node, const abi::ReadIn& in, DirentW
     if (!out.add("..", above, DT_DIR, kBehindDotDot, nothing)) return {};
   }
   LayerReader::Listing entries = reader.list(node.ino, in.offset <= kBehindDotDot ? 0 : in.offset);
-  std::optional<LayerReader::InodeScan> inodes;
-  if (plus) inodes.emplace(reader.scan_inodes());
+  LayerReader::InodeScan inodes = reader.scan_inodes();
+  DirCookie last = std::max(in.offset, kBehindDotDot);
   while (true) {
     const Result<std::optional<Dirent>> next = entries.next();
     if (!next) return fail(next.error());
-    if (!*next) return {};
+    if (!*next) {
+      ends_.insert(self_id, last);
+      return {};
+    }
     const Dirent& dirent = **next;
     if (!out.fits(dirent.name)) {
       if (out.written().empty()) return fail(Error{Errc::invalid_argument, "listing buffer too small", EINVAL});
@@ -47,15 +53,17 @@ Result<void> ReadOnlyView::list(const Node& node, const abi::ReadIn& in, DirentW
     }
     abi::EntryOut child{};
     if (plus) {
-      const Result<std::optional<Inode>> inode = inodes->at(dirent.ino);
+      const Result<std::optional<Inode>> inode = inodes.at(dirent.ino);
       if (!inode) return fail(inode.error());
       if (!*inode) {
         return fail(Errc::corrupt, "layer " + std::to_string(reader.layer()) + ", inode " + std::to_string(dirent.ino) +
                                        " is missing");
       }
+      parts_.inodes.insert(NodeId::of(node.tree->tree, dirent.ino), **inode);
       child = entry(*node.tree, dirent.ino, **inode);
     }
     out.add(dirent.name, shown_ino(*node.tree, dirent.ino), dirent.type, dirent.cookie, child);
+    last = dirent.cookie;
   }
 }
 

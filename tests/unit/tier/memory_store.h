@@ -44,6 +44,12 @@ class MemoryStore final : public cas::ContentStore {
     recipes_.emplace(recipe.content, recipe);
     return {recipe.content, content.size()};
   }
+  /// What is said to be `content` consists of the chunks of another one.
+  void add_wrong_recipe(const cas::ContentId& content, const ContentRef& chunks_of) {
+    cas::Recipe recipe = recipes_.at(chunks_of.id);
+    recipe.content = content;
+    recipes_.insert_or_assign(content, recipe);
+  }
   /// Several small contents in one frame, as in a pack.
   std::vector<ContentRef> add_pack(const std::vector<std::vector<std::byte>>& contents) {
     auto frame = std::make_shared<cas::DecodedFrame>();
@@ -58,7 +64,7 @@ class MemoryStore final : public cas::ContentStore {
 
   Result<std::shared_ptr<const cas::DecodedFrame>> fetch(const cas::ChunkId& id) override {
     ++fetches;
-    std::this_thread::sleep_for(delay);
+    std::this_thread::sleep_for(delay + jitter * (std::to_integer<int>(id.bytes[0]) % 4));
     const auto found = chunks_.find(id);
     if (found == chunks_.end() || failing) return fail(Errc::not_found, "chunk " + id.hex() + ": not in this store");
     auto frame = std::make_shared<cas::DecodedFrame>(*found->second);
@@ -87,6 +93,7 @@ class MemoryStore final : public cas::ContentStore {
   std::atomic<bool> failing{false};
   std::atomic<bool> flip_bits{false};  ///< breaks the contract of ChunkSource: the chunk is not what its id says
   std::chrono::microseconds delay{0};
+  std::chrono::microseconds jitter{0};  ///< up to three times this in addition, by the chunk's id
 
  private:
   static void append(cas::DecodedFrame& frame, const cas::ChunkId& id, ByteSpan bytes) {

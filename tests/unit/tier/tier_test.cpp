@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <random>
@@ -146,6 +147,46 @@ TEST_F(TierTest, ChunksThatAreNotTheContentNeverBecomeAHotFile) {
   EXPECT_FALSE(std::filesystem::exists(file_of(content)));
   EXPECT_EQ(tier_->stats().hot_bytes, 0u);
   EXPECT_EQ(tier_->stats().fill_failures, 1u);
+}
+
+TEST_F(TierTest, ARecipeOfOtherChunksNeverBecomesAHotFile) {
+  // One slice, several that are filled by two threads, and such with a hole where slices begin and end.
+  const auto hole = [](std::vector<std::byte> bytes) {
+    std::fill(bytes.begin() + (1 << 20), bytes.begin() + (5 << 20), std::byte{});
+    return bytes;
+  };
+  std::uint64_t seed = 0;
+  for (const auto& bytes : {random_bytes(1, 300'000), random_bytes(2, 9'000'000), hole(random_bytes(3, 9'000'000))}) {
+    for (const std::size_t wrong : {std::size_t{0}, bytes.size() / 2, bytes.size() - 1}) {
+      testing::MemoryStore store{/*chunk_size=*/cas::kMaxChunk};
+      auto other = bytes;
+      other[wrong] ^= std::byte{1};
+      const ContentRef content{cas::hash_of(bytes), bytes.size()};
+      store.add_wrong_recipe(content.id, store.add(other));
+      const auto folder = folder_.path() / std::to_string(seed++);
+      const auto tier = Tier::open(store, system_io(), folder, {.hot_budget = kBudget}).value();
+      const auto file = make_hot(*tier, content);
+      ASSERT_FALSE(file);
+      EXPECT_EQ(file.error().code, Errc::corrupt);
+      EXPECT_TRUE(std::filesystem::is_empty(folder / "files"));
+    }
+  }
+}
+
+TEST_F(TierTest, SlicesThatAreFilledOutOfOrderMakeTheContentAllTheSame) {
+  // Frames arrive when they like, so every worker is overtaken now and then; some slices end in holes.
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    testing::MemoryStore store{/*chunk_size=*/cas::kMaxChunk};
+    store.jitter = std::chrono::microseconds{400};
+    auto bytes = random_bytes(seed, (12u << 20) + 12'345);
+    std::fill(bytes.begin() + (3 << 20), bytes.begin() + (4 << 20) + 1000, std::byte{});
+    const auto content = store.add(bytes);
+    const auto folder = folder_.path() / std::to_string(seed);
+    const auto tier = Tier::open(store, system_io(), folder, {.hot_budget = kBudget, .fill_threads = 3}).value();
+    const auto file = make_hot(*tier, content);
+    ASSERT_TRUE(file) << to_string(file.error());
+    EXPECT_EQ(read_fd((*file)->fd(), bytes.size()), bytes);
+  }
 }
 
 TEST_F(TierTest, AnUnknownContentIsNotFound) {
