@@ -15,7 +15,7 @@ namespace stellarium::test {
 ///
 /// A failing write leaves the first half of its data in the file, a failing sync leaves unknown what is on disk.
 /// Threads: as Io.
-class FaultIo final : public Io {
+class FaultIo : public Io {
  public:
   explicit FaultIo(Io& real = system_io()) : real_{real} {}
 
