@@ -2,81 +2,65 @@
 
 #include <array>
 #include <cerrno>
+#include <tuple>
+#include <utility>
 
 namespace stellarium::fs::fuse {
 namespace {
 
-/// An operation whose arguments are one structure.
-template <typename In, void (Filesystem::*Method)(const Request&, const In&, Reply)>
+// Kinds of arguments, as one follows the other in a request.
+template <typename T>
+struct In {
+  static T take(Arguments& arguments) { return arguments.fixed<T>(); }
+};
+struct Name {
+  static std::string_view take(Arguments& arguments) { return arguments.name(); }
+};
+
+bool refused(const Arguments& arguments, Reply& reply) {
+  if (arguments.error() == 0) return false;
+  reply.error(arguments.error());
+  return true;
+}
+
+/// An operation that takes its arguments as they come.
+template <auto Method, typename... Kinds>
 void with(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
-  const In in = arguments.fixed<In>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  (filesystem.*Method)(request, in, std::move(reply));
+  // Braces, because they keep the order.
+  const std::tuple<decltype(Kinds::take(arguments))...> taken{Kinds::take(arguments)...};
+  if (refused(arguments, reply)) return;
+  std::apply([&](const auto&... values) { (filesystem.*Method)(request, values..., std::move(reply)); }, taken);
 }
 
 /// An operation whose arguments do not matter, but must be there.
-template <typename In, void (Filesystem::*Method)(const Request&, Reply)>
+template <typename T, auto Method>
 void ignoring(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
-  arguments.fixed<In>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  (filesystem.*Method)(request, std::move(reply));
+  arguments.fixed<T>();
+  if (!refused(arguments, reply)) (filesystem.*Method)(request, std::move(reply));
 }
 
-template <void (Filesystem::*Method)(const Request&, Reply)>
-void bare(Filesystem& filesystem, const Request& request, Reply reply) {
-  (filesystem.*Method)(request, std::move(reply));
-}
-
-void lookup(Filesystem& filesystem, const Request& request, Reply reply) {
-  Arguments arguments{request.arguments()};
-  const std::string_view name = arguments.name();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  filesystem.lookup(request, name, std::move(reply));
-}
+// The others, whose arguments come in another order or need a closer look.
 
 template <bool Plus>
 void readdir(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
   const auto in = arguments.fixed<abi::ReadIn>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  filesystem.readdir(request, in, Plus, std::move(reply));
+  if (!refused(arguments, reply)) filesystem.readdir(request, in, Plus, std::move(reply));
 }
-
-constexpr std::size_t kMaxXattrName = 255;
 
 void getxattr(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
   const auto in = arguments.fixed<abi::GetxattrIn>();
-  const std::string_view name = arguments.text(kMaxXattrName);
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  filesystem.getxattr(request, name, in.size, std::move(reply));
+  const std::string_view name = arguments.text(abi::kMaxXattrName);
+  if (!refused(arguments, reply)) filesystem.getxattr(request, name, in.size, std::move(reply));
 }
 
 void listxattr(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
   const auto in = arguments.fixed<abi::GetxattrIn>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  filesystem.listxattr(request, in.size, std::move(reply));
+  if (!refused(arguments, reply)) filesystem.listxattr(request, in.size, std::move(reply));
 }
 
 void releasedir(Filesystem&, const Request&, Reply reply) {
@@ -96,21 +80,21 @@ constexpr auto make_table() {
   row(Opcode::batch_forget, {"BATCH_FORGET"});
   row(Opcode::interrupt, {"INTERRUPT"});
 
-  row(Opcode::lookup, {"LOOKUP", &lookup});
+  row(Opcode::lookup, {"LOOKUP", &with<&Filesystem::lookup, Name>});
   row(Opcode::getattr, {"GETATTR", &ignoring<abi::GetattrIn, &Filesystem::getattr>});
   row(Opcode::statx, {"STATX", &ignoring<abi::StatxIn, &Filesystem::statx>});
-  row(Opcode::readlink, {"READLINK", &bare<&Filesystem::readlink>});
-  row(Opcode::open, {"OPEN", &with<abi::OpenIn, &Filesystem::open>});
-  row(Opcode::read, {"READ", &with<abi::ReadIn, &Filesystem::read>});
-  row(Opcode::lseek, {"LSEEK", &with<abi::LseekIn, &Filesystem::lseek>});
-  row(Opcode::release, {"RELEASE", &with<abi::ReleaseIn, &Filesystem::release>});
+  row(Opcode::readlink, {"READLINK", &with<&Filesystem::readlink>});
+  row(Opcode::open, {"OPEN", &with<&Filesystem::open, In<abi::OpenIn>>});
+  row(Opcode::read, {"READ", &with<&Filesystem::read, In<abi::ReadIn>>});
+  row(Opcode::lseek, {"LSEEK", &with<&Filesystem::lseek, In<abi::LseekIn>>});
+  row(Opcode::release, {"RELEASE", &with<&Filesystem::release, In<abi::ReleaseIn>>});
   row(Opcode::opendir, {"OPENDIR", &ignoring<abi::OpenIn, &Filesystem::opendir>});
   row(Opcode::readdir, {"READDIR", &readdir<false>});
   row(Opcode::readdirplus, {"READDIRPLUS", &readdir<true>});
   row(Opcode::releasedir, {"RELEASEDIR", &releasedir});
   row(Opcode::getxattr, {"GETXATTR", &getxattr});
   row(Opcode::listxattr, {"LISTXATTR", &listxattr});
-  row(Opcode::statfs, {"STATFS", &bare<&Filesystem::statfs>});
+  row(Opcode::statfs, {"STATFS", &with<&Filesystem::statfs>});
 
   // The kernel checks permissions itself (default_permissions), has nothing to flush or sync here, keeps locks of its
   // own, and remembers each of these answers.
