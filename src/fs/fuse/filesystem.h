@@ -20,6 +20,9 @@ class Filesystem {
 
   /// Features to ask the kernel for beyond those that every view wants (abi::feature).
   virtual std::uint64_t features() const = 0;
+  /// Longest WRITE that is taken, at most kMaxWrite. A resumed conversation keeps what INIT agreed on, so a later
+  /// version may raise it, but never lower it.
+  virtual std::uint32_t max_write() const { return 64u << 10; }
   /// A conversation begins; `features` are those that both sides have. `resumed`: an earlier server answered INIT, and
   /// its handles are still open; otherwise there are none.
   virtual void started(std::uint64_t features, bool resumed) = 0;

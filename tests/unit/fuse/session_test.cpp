@@ -99,6 +99,16 @@ TEST_F(SessionTest, AgreesOnWhatBothSidesWant) {
   EXPECT_TRUE(session_.ready());
 }
 
+TEST_F(SessionTest, WritesAreAsLongAsTheViewTakesButNoMoreThanThereIsRoomFor) {
+  EXPECT_EQ(ask(init_request(7, 45, ~0ull)).as<abi::InitOut>().max_write, 64u << 10);
+  abi::InitIn in{};
+  in.major = abi::kMajor;
+  in.minor = abi::kMinor;
+  EXPECT_EQ(negotiate(in, 0, kMaxWrite)->max_write, 1u << 20);
+  EXPECT_EQ(negotiate(in, 0, 0xffffffff)->max_write, 1u << 20);
+  EXPECT_GE(kMaxRequest, sizeof(abi::InHeader) + sizeof(abi::WriteIn) + kMaxWrite);
+}
+
 TEST_F(SessionTest, AnOlderKernelGetsItsOwnVersionAndNoNewerFeatures) {
   abi::InitIn in{};
   in.major = 7;
