@@ -1,8 +1,10 @@
 #include "fs/fuse/operations.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 namespace stellarium::fs::fuse {
@@ -15,6 +17,15 @@ struct In {
 };
 struct Name {
   static std::string_view take(Arguments& arguments) { return arguments.name(); }
+};
+struct Entry {
+  static std::string_view take(Arguments& arguments) { return arguments.entry_name(); }
+};
+struct Target {
+  static std::string_view take(Arguments& arguments) { return arguments.text(abi::kMaxTarget, ENAMETOOLONG); }
+};
+struct XattrName {
+  static std::string_view take(Arguments& arguments) { return arguments.text(abi::kMaxXattrName); }
 };
 
 bool refused(const Arguments& arguments, Reply& reply) {
@@ -63,6 +74,77 @@ void listxattr(Filesystem& filesystem, const Request& request, Reply reply) {
   if (!refused(arguments, reply)) filesystem.listxattr(request, in.size, std::move(reply));
 }
 
+void forget(Filesystem& filesystem, const Request& request, Reply) {
+  Arguments arguments{request.arguments()};
+  arguments.fixed<abi::ForgetIn>();
+  if (arguments.error() == 0) filesystem.forget(request.node());
+}
+
+void batch_forget(Filesystem& filesystem, const Request& request, Reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::BatchForgetIn>();
+  for (std::uint32_t i = 0; i < in.count; ++i) {  // as many as there are, whatever the count says
+    const auto one = arguments.fixed<abi::ForgetOne>();
+    if (arguments.error() != 0) return;
+    filesystem.forget(NodeId{one.nodeid});
+  }
+}
+
+template <typename T>
+void rename(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const T in = arguments.fixed<T>();
+  const std::string_view old_name = arguments.entry_name();
+  const std::string_view new_name = arguments.entry_name();
+  if (refused(arguments, reply)) return;
+  std::uint32_t flags = 0;
+  if constexpr (std::is_same_v<T, abi::Rename2In>) flags = in.flags;
+  filesystem.rename(request, NodeId{in.new_parent}, flags, old_name, new_name, std::move(reply));
+}
+
+void link(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::LinkIn>();
+  const std::string_view name = arguments.entry_name();
+  if (!refused(arguments, reply)) filesystem.link(request, NodeId{in.target}, name, std::move(reply));
+}
+
+void write(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::WriteIn>();
+  const ByteSpan data = arguments.rest(in.size);
+  if (refused(arguments, reply)) return;
+  if (in.size > filesystem.max_write()) {
+    reply.error(EINVAL);
+    return;
+  }
+  filesystem.write(request, in, data, std::move(reply));
+}
+
+void setxattr(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const bool extended = request.has(abi::feature::kSetxattrExt);
+  const auto in = arguments.fixed<abi::SetxattrIn>(extended ? sizeof(abi::SetxattrIn) : abi::kSetxattrInOldSize);
+  const std::string_view name = arguments.text(abi::kMaxXattrName);
+  const ByteSpan value = arguments.rest(in.size);
+  if (refused(arguments, reply)) return;
+  if (value.size() > abi::kMaxXattrValue) {
+    reply.error(E2BIG);
+    return;
+  }
+  filesystem.setxattr(request, in, name, value, std::move(reply));
+}
+
+template <bool Wide>
+void copy_file_range(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  auto in = arguments.fixed<abi::CopyFileRangeIn>();
+  if (refused(arguments, reply)) return;
+  // The narrow answer counts in 32 bits; a shorter copy, of whole pages, is always allowed.
+  if (!Wide) in.length = std::min<std::uint64_t>(in.length, 0xffff'f000);
+  filesystem.copy_file_range(request, in, Wide, std::move(reply));
+}
+
 void releasedir(Filesystem&, const Request&, Reply reply) {
   reply.done();
 }  // directories are read without state
@@ -75,10 +157,9 @@ constexpr auto make_table() {
   using abi::Opcode;
   row(Opcode::init, {"INIT"});
   row(Opcode::destroy, {"DESTROY"});
-  // Node ids need no bookkeeping, so what the kernel forgets does not matter, nor does any count in there.
-  row(Opcode::forget, {"FORGET"});
-  row(Opcode::batch_forget, {"BATCH_FORGET"});
   row(Opcode::interrupt, {"INTERRUPT"});
+  row(Opcode::forget, {.name = "FORGET", .run = &forget, .silent = true});
+  row(Opcode::batch_forget, {.name = "BATCH_FORGET", .run = &batch_forget, .silent = true});
 
   row(Opcode::lookup, {"LOOKUP", &with<&Filesystem::lookup, Name>});
   row(Opcode::getattr, {"GETATTR", &ignoring<abi::GetattrIn, &Filesystem::getattr>});
@@ -96,13 +177,31 @@ constexpr auto make_table() {
   row(Opcode::listxattr, {"LISTXATTR", &listxattr});
   row(Opcode::statfs, {"STATFS", &with<&Filesystem::statfs>});
 
-  // The kernel checks permissions itself (default_permissions), has nothing to flush or sync here, keeps locks of its
-  // own, and remembers each of these answers.
+  row(Opcode::setattr, {"SETATTR", &with<&Filesystem::setattr, In<abi::SetattrIn>>});
+  row(Opcode::symlink, {"SYMLINK", &with<&Filesystem::symlink, Entry, Target>});
+  row(Opcode::mknod, {"MKNOD", &with<&Filesystem::mknod, In<abi::MknodIn>, Entry>});
+  row(Opcode::mkdir, {"MKDIR", &with<&Filesystem::mkdir, In<abi::MkdirIn>, Entry>});
+  row(Opcode::unlink, {"UNLINK", &with<&Filesystem::unlink, Entry>});
+  row(Opcode::rmdir, {"RMDIR", &with<&Filesystem::rmdir, Entry>});
+  row(Opcode::rename, {"RENAME", &rename<abi::RenameIn>});
+  row(Opcode::rename2, {"RENAME2", &rename<abi::Rename2In>});
+  row(Opcode::link, {"LINK", &link});
+  row(Opcode::create, {"CREATE", &with<&Filesystem::create, In<abi::CreateIn>, Entry>});
+  row(Opcode::tmpfile, {"TMPFILE", &with<&Filesystem::tmpfile, In<abi::CreateIn>>});
+  row(Opcode::write, {"WRITE", &write});
+  row(Opcode::fallocate, {"FALLOCATE", &with<&Filesystem::fallocate, In<abi::FallocateIn>>});
+  row(Opcode::copy_file_range, {"COPY_FILE_RANGE", &copy_file_range<false>});
+  row(Opcode::copy_file_range_64, {"COPY_FILE_RANGE_64", &copy_file_range<true>});
+  row(Opcode::setxattr, {"SETXATTR", &setxattr});
+  row(Opcode::removexattr, {"REMOVEXATTR", &with<&Filesystem::removexattr, XattrName>});
+  row(Opcode::flush, {"FLUSH", &with<&Filesystem::flush, In<abi::FlushIn>>});
+  row(Opcode::fsync, {"FSYNC", &with<&Filesystem::fsync, In<abi::FsyncIn>>});
+  row(Opcode::fsyncdir, {"FSYNCDIR", &with<&Filesystem::fsyncdir, In<abi::FsyncIn>>});
+  row(Opcode::syncfs, {"SYNCFS", &ignoring<abi::SyncfsIn, &Filesystem::syncfs>});
+
+  // The kernel checks permissions itself (default_permissions), keeps locks of its own, and remembers each of these
+  // answers.
   for (const auto& [opcode, name] : {std::pair{Opcode::access, "ACCESS"},
-                                     {Opcode::flush, "FLUSH"},
-                                     {Opcode::fsync, "FSYNC"},
-                                     {Opcode::fsyncdir, "FSYNCDIR"},
-                                     {Opcode::syncfs, "SYNCFS"},
                                      {Opcode::getlk, "GETLK"},
                                      {Opcode::setlk, "SETLK"},
                                      {Opcode::setlkw, "SETLKW"},
@@ -113,25 +212,6 @@ constexpr auto make_table() {
                                      {Opcode::setupmapping, "SETUPMAPPING"},
                                      {Opcode::removemapping, "REMOVEMAPPING"}}) {
     row(opcode, {name, nullptr, ENOSYS});
-  }
-  for (const auto& [opcode, name] : {std::pair{Opcode::setattr, "SETATTR"},
-                                     {Opcode::symlink, "SYMLINK"},
-                                     {Opcode::mknod, "MKNOD"},
-                                     {Opcode::mkdir, "MKDIR"},
-                                     {Opcode::unlink, "UNLINK"},
-                                     {Opcode::rmdir, "RMDIR"},
-                                     {Opcode::rename, "RENAME"},
-                                     {Opcode::rename2, "RENAME2"},
-                                     {Opcode::link, "LINK"},
-                                     {Opcode::write, "WRITE"},
-                                     {Opcode::create, "CREATE"},
-                                     {Opcode::tmpfile, "TMPFILE"},
-                                     {Opcode::setxattr, "SETXATTR"},
-                                     {Opcode::removexattr, "REMOVEXATTR"},
-                                     {Opcode::fallocate, "FALLOCATE"},
-                                     {Opcode::copy_file_range, "COPY_FILE_RANGE"},
-                                     {Opcode::copy_file_range_64, "COPY_FILE_RANGE_64"}}) {
-    row(opcode, {name, nullptr, EROFS});
   }
   return table;
 }

@@ -55,12 +55,13 @@ std::uint64_t features_of(const abi::InitOut& out) {
 }
 
 void Session::resume(std::uint64_t features) {
+  features_.store(features, std::memory_order_relaxed);
   filesystem_->started(features, true);
   ready_.store(true, std::memory_order_release);
 }
 
 void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, MutableByteSpan scratch) {
-  const Result<Request> request = Request::parse(message);
+  const Result<Request> request = Request::parse(message, features_.load(std::memory_order_relaxed));
   if (!request) {
     counts_[0].fetch_add(1, std::memory_order_relaxed);
     log::warn("refused: {}", to_string(request.error()));
@@ -97,10 +98,9 @@ void Session::run(const Request& request, Reply reply) {
     default:
       break;
   }
-  if (operation->run == nullptr && operation->refusal == 0) {
-    reply.none();
-  } else if (!ready()) {
-    reply.error(EIO);
+  if (operation->silent) reply.none();
+  if (!ready()) {
+    if (!operation->silent) reply.error(EIO);
   } else if (operation->run == nullptr) {
     reply.error(operation->refusal);
   } else {
@@ -139,6 +139,7 @@ void Session::init(const Request& request, Reply reply) {
     return;
   }
   // Ready before the answer: the first request may reach another worker before this thread goes on.
+  features_.store(features_of(*out), std::memory_order_relaxed);
   filesystem_->started(features_of(*out), false);
   ready_.store(true, std::memory_order_release);
   if (reply.value(*out) != 0) ready_.store(false, std::memory_order_release);

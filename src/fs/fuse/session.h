@@ -49,6 +49,7 @@ class Session {
 
   std::unique_ptr<Filesystem> filesystem_;
   std::atomic<bool> ready_ = false;
+  std::atomic<std::uint64_t> features_ = 0;                    ///< what INIT agreed on
   std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed
 };
 
