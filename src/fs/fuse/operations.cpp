@@ -1,82 +1,148 @@
 #include "fs/fuse/operations.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 
 namespace stellarium::fs::fuse {
 namespace {
 
-/// An operation whose arguments are one structure.
-template <typename In, void (Filesystem::*Method)(const Request&, const In&, Reply)>
+// Kinds of arguments, as one follows the other in a request.
+template <typename T>
+struct In {
+  static T take(Arguments& arguments) { return arguments.fixed<T>(); }
+};
+struct Name {
+  static std::string_view take(Arguments& arguments) { return arguments.name(); }
+};
+struct Entry {
+  static std::string_view take(Arguments& arguments) { return arguments.entry_name(); }
+};
+struct Target {
+  static std::string_view take(Arguments& arguments) { return arguments.text(abi::kMaxTarget, ENAMETOOLONG); }
+};
+struct XattrName {
+  static std::string_view take(Arguments& arguments) { return arguments.text(abi::kMaxXattrName); }
+};
+
+bool refused(const Arguments& arguments, Reply& reply) {
+  if (arguments.error() == 0) return false;
+  reply.error(arguments.error());
+  return true;
+}
+
+/// An operation that takes its arguments as they come.
+template <auto Method, typename... Kinds>
 void with(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
-  const In in = arguments.fixed<In>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  (filesystem.*Method)(request, in, std::move(reply));
+  // Braces, because they keep the order.
+  const std::tuple<decltype(Kinds::take(arguments))...> taken{Kinds::take(arguments)...};
+  if (refused(arguments, reply)) return;
+  std::apply([&](const auto&... values) { (filesystem.*Method)(request, values..., std::move(reply)); }, taken);
 }
 
 /// An operation whose arguments do not matter, but must be there.
-template <typename In, void (Filesystem::*Method)(const Request&, Reply)>
+template <typename T, auto Method>
 void ignoring(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
-  arguments.fixed<In>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  (filesystem.*Method)(request, std::move(reply));
+  arguments.fixed<T>();
+  if (!refused(arguments, reply)) (filesystem.*Method)(request, std::move(reply));
 }
 
-template <void (Filesystem::*Method)(const Request&, Reply)>
-void bare(Filesystem& filesystem, const Request& request, Reply reply) {
-  (filesystem.*Method)(request, std::move(reply));
-}
-
-void lookup(Filesystem& filesystem, const Request& request, Reply reply) {
-  Arguments arguments{request.arguments()};
-  const std::string_view name = arguments.name();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  filesystem.lookup(request, name, std::move(reply));
-}
+// The others, whose arguments come in another order or need a closer look.
 
 template <bool Plus>
 void readdir(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
   const auto in = arguments.fixed<abi::ReadIn>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  filesystem.readdir(request, in, Plus, std::move(reply));
+  if (!refused(arguments, reply)) filesystem.readdir(request, in, Plus, std::move(reply));
 }
-
-constexpr std::size_t kMaxXattrName = 255;
 
 void getxattr(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
   const auto in = arguments.fixed<abi::GetxattrIn>();
-  const std::string_view name = arguments.text(kMaxXattrName);
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
-    return;
-  }
-  filesystem.getxattr(request, name, in.size, std::move(reply));
+  const std::string_view name = arguments.text(abi::kMaxXattrName);
+  if (!refused(arguments, reply)) filesystem.getxattr(request, name, in.size, std::move(reply));
 }
 
 void listxattr(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
   const auto in = arguments.fixed<abi::GetxattrIn>();
-  if (arguments.error() != 0) {
-    reply.error(arguments.error());
+  if (!refused(arguments, reply)) filesystem.listxattr(request, in.size, std::move(reply));
+}
+
+void forget(Filesystem& filesystem, const Request& request, Reply) {
+  Arguments arguments{request.arguments()};
+  arguments.fixed<abi::ForgetIn>();
+  if (arguments.error() == 0) filesystem.forget(request.node());
+}
+
+void batch_forget(Filesystem& filesystem, const Request& request, Reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::BatchForgetIn>();
+  for (std::uint32_t i = 0; i < in.count; ++i) {  // as many as there are, whatever the count says
+    const auto one = arguments.fixed<abi::ForgetOne>();
+    if (arguments.error() != 0) return;
+    filesystem.forget(NodeId{one.nodeid});
+  }
+}
+
+template <typename T>
+void rename(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const T in = arguments.fixed<T>();
+  const std::string_view old_name = arguments.entry_name();
+  const std::string_view new_name = arguments.entry_name();
+  if (refused(arguments, reply)) return;
+  std::uint32_t flags = 0;
+  if constexpr (std::is_same_v<T, abi::Rename2In>) flags = in.flags;
+  filesystem.rename(request, NodeId{in.new_parent}, flags, old_name, new_name, std::move(reply));
+}
+
+void link(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::LinkIn>();
+  const std::string_view name = arguments.entry_name();
+  if (!refused(arguments, reply)) filesystem.link(request, NodeId{in.target}, name, std::move(reply));
+}
+
+void write(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::WriteIn>();
+  const ByteSpan data = arguments.rest(in.size);
+  if (refused(arguments, reply)) return;
+  if (in.size > filesystem.max_write()) {
+    reply.error(EINVAL);
     return;
   }
-  filesystem.listxattr(request, in.size, std::move(reply));
+  filesystem.write(request, in, data, std::move(reply));
+}
+
+void setxattr(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const bool extended = request.has(abi::feature::kSetxattrExt);
+  const auto in = arguments.fixed<abi::SetxattrIn>(extended ? sizeof(abi::SetxattrIn) : abi::kSetxattrInOldSize);
+  const std::string_view name = arguments.text(abi::kMaxXattrName);
+  const ByteSpan value = arguments.rest(in.size);
+  if (refused(arguments, reply)) return;
+  if (value.size() > abi::kMaxXattrValue) {
+    reply.error(E2BIG);
+    return;
+  }
+  filesystem.setxattr(request, in, name, value, std::move(reply));
+}
+
+template <bool Wide>
+void copy_file_range(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  auto in = arguments.fixed<abi::CopyFileRangeIn>();
+  if (refused(arguments, reply)) return;
+  // The narrow answer counts in 32 bits; a shorter copy, of whole pages, is always allowed.
+  if (!Wide) in.length = std::min<std::uint64_t>(in.length, 0xffff'f000);
+  filesystem.copy_file_range(request, in, Wide, std::move(reply));
 }
 
 void releasedir(Filesystem&, const Request&, Reply reply) {
@@ -91,34 +157,51 @@ constexpr auto make_table() {
   using abi::Opcode;
   row(Opcode::init, {"INIT"});
   row(Opcode::destroy, {"DESTROY"});
-  // Node ids need no bookkeeping, so what the kernel forgets does not matter, nor does any count in there.
-  row(Opcode::forget, {"FORGET"});
-  row(Opcode::batch_forget, {"BATCH_FORGET"});
   row(Opcode::interrupt, {"INTERRUPT"});
+  row(Opcode::forget, {.name = "FORGET", .run = &forget, .silent = true});
+  row(Opcode::batch_forget, {.name = "BATCH_FORGET", .run = &batch_forget, .silent = true});
 
-  row(Opcode::lookup, {"LOOKUP", &lookup});
+  row(Opcode::lookup, {"LOOKUP", &with<&Filesystem::lookup, Name>});
   row(Opcode::getattr, {"GETATTR", &ignoring<abi::GetattrIn, &Filesystem::getattr>});
   row(Opcode::statx, {"STATX", &ignoring<abi::StatxIn, &Filesystem::statx>});
-  row(Opcode::readlink, {"READLINK", &bare<&Filesystem::readlink>});
-  row(Opcode::open, {"OPEN", &with<abi::OpenIn, &Filesystem::open>});
-  row(Opcode::read, {"READ", &with<abi::ReadIn, &Filesystem::read>});
-  row(Opcode::lseek, {"LSEEK", &with<abi::LseekIn, &Filesystem::lseek>});
-  row(Opcode::release, {"RELEASE", &with<abi::ReleaseIn, &Filesystem::release>});
+  row(Opcode::readlink, {"READLINK", &with<&Filesystem::readlink>});
+  row(Opcode::open, {"OPEN", &with<&Filesystem::open, In<abi::OpenIn>>});
+  row(Opcode::read, {"READ", &with<&Filesystem::read, In<abi::ReadIn>>});
+  row(Opcode::lseek, {"LSEEK", &with<&Filesystem::lseek, In<abi::LseekIn>>});
+  row(Opcode::release, {"RELEASE", &with<&Filesystem::release, In<abi::ReleaseIn>>});
   row(Opcode::opendir, {"OPENDIR", &ignoring<abi::OpenIn, &Filesystem::opendir>});
   row(Opcode::readdir, {"READDIR", &readdir<false>});
   row(Opcode::readdirplus, {"READDIRPLUS", &readdir<true>});
   row(Opcode::releasedir, {"RELEASEDIR", &releasedir});
   row(Opcode::getxattr, {"GETXATTR", &getxattr});
   row(Opcode::listxattr, {"LISTXATTR", &listxattr});
-  row(Opcode::statfs, {"STATFS", &bare<&Filesystem::statfs>});
+  row(Opcode::statfs, {"STATFS", &with<&Filesystem::statfs>});
 
-  // The kernel checks permissions itself (default_permissions), has nothing to flush or sync here, keeps locks of its
-  // own, and remembers each of these answers.
+  row(Opcode::setattr, {"SETATTR", &with<&Filesystem::setattr, In<abi::SetattrIn>>});
+  row(Opcode::symlink, {"SYMLINK", &with<&Filesystem::symlink, Entry, Target>});
+  row(Opcode::mknod, {"MKNOD", &with<&Filesystem::mknod, In<abi::MknodIn>, Entry>});
+  row(Opcode::mkdir, {"MKDIR", &with<&Filesystem::mkdir, In<abi::MkdirIn>, Entry>});
+  row(Opcode::unlink, {"UNLINK", &with<&Filesystem::unlink, Entry>});
+  row(Opcode::rmdir, {"RMDIR", &with<&Filesystem::rmdir, Entry>});
+  row(Opcode::rename, {"RENAME", &rename<abi::RenameIn>});
+  row(Opcode::rename2, {"RENAME2", &rename<abi::Rename2In>});
+  row(Opcode::link, {"LINK", &link});
+  row(Opcode::create, {"CREATE", &with<&Filesystem::create, In<abi::CreateIn>, Entry>});
+  row(Opcode::tmpfile, {"TMPFILE", &with<&Filesystem::tmpfile, In<abi::CreateIn>>});
+  row(Opcode::write, {"WRITE", &write});
+  row(Opcode::fallocate, {"FALLOCATE", &with<&Filesystem::fallocate, In<abi::FallocateIn>>});
+  row(Opcode::copy_file_range, {"COPY_FILE_RANGE", &copy_file_range<false>});
+  row(Opcode::copy_file_range_64, {"COPY_FILE_RANGE_64", &copy_file_range<true>});
+  row(Opcode::setxattr, {"SETXATTR", &setxattr});
+  row(Opcode::removexattr, {"REMOVEXATTR", &with<&Filesystem::removexattr, XattrName>});
+  row(Opcode::flush, {"FLUSH", &with<&Filesystem::flush, In<abi::FlushIn>>});
+  row(Opcode::fsync, {"FSYNC", &with<&Filesystem::fsync, In<abi::FsyncIn>>});
+  row(Opcode::fsyncdir, {"FSYNCDIR", &with<&Filesystem::fsyncdir, In<abi::FsyncIn>>});
+  row(Opcode::syncfs, {"SYNCFS", &ignoring<abi::SyncfsIn, &Filesystem::syncfs>});
+
+  // The kernel checks permissions itself (default_permissions), keeps locks of its own, and remembers each of these
+  // answers.
   for (const auto& [opcode, name] : {std::pair{Opcode::access, "ACCESS"},
-                                     {Opcode::flush, "FLUSH"},
-                                     {Opcode::fsync, "FSYNC"},
-                                     {Opcode::fsyncdir, "FSYNCDIR"},
-                                     {Opcode::syncfs, "SYNCFS"},
                                      {Opcode::getlk, "GETLK"},
                                      {Opcode::setlk, "SETLK"},
                                      {Opcode::setlkw, "SETLKW"},
@@ -129,25 +212,6 @@ constexpr auto make_table() {
                                      {Opcode::setupmapping, "SETUPMAPPING"},
                                      {Opcode::removemapping, "REMOVEMAPPING"}}) {
     row(opcode, {name, nullptr, ENOSYS});
-  }
-  for (const auto& [opcode, name] : {std::pair{Opcode::setattr, "SETATTR"},
-                                     {Opcode::symlink, "SYMLINK"},
-                                     {Opcode::mknod, "MKNOD"},
-                                     {Opcode::mkdir, "MKDIR"},
-                                     {Opcode::unlink, "UNLINK"},
-                                     {Opcode::rmdir, "RMDIR"},
-                                     {Opcode::rename, "RENAME"},
-                                     {Opcode::rename2, "RENAME2"},
-                                     {Opcode::link, "LINK"},
-                                     {Opcode::write, "WRITE"},
-                                     {Opcode::create, "CREATE"},
-                                     {Opcode::tmpfile, "TMPFILE"},
-                                     {Opcode::setxattr, "SETXATTR"},
-                                     {Opcode::removexattr, "REMOVEXATTR"},
-                                     {Opcode::fallocate, "FALLOCATE"},
-                                     {Opcode::copy_file_range, "COPY_FILE_RANGE"},
-                                     {Opcode::copy_file_range_64, "COPY_FILE_RANGE_64"}}) {
-    row(opcode, {name, nullptr, EROFS});
   }
   return table;
 }

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 
 namespace stellarium::fs::fuse {
 
@@ -11,8 +12,9 @@ bool Request::read_header(ByteSpan message, abi::InHeader& header) {
   return true;
 }
 
-Result<Request> Request::parse(ByteSpan message) {
+Result<Request> Request::parse(ByteSpan message, std::uint64_t features) {
   Request request;
+  request.features_ = features;
   if (!read_header(message, request.header_)) {
     return fail(Errc::invalid_argument, "FUSE request of " + std::to_string(message.size()) + " bytes has no header");
   }
@@ -27,7 +29,7 @@ Result<Request> Request::parse(ByteSpan message) {
   return request;
 }
 
-std::string_view Arguments::text(std::size_t max) {
+std::string_view Arguments::text(std::size_t max, int too_long) {
   const std::string_view all = as_text(rest_);
   const std::size_t end = all.find('\0');
   if (error_ != 0) return {};
@@ -36,7 +38,7 @@ std::string_view Arguments::text(std::size_t max) {
     return {};
   }
   if (end > max) {
-    refuse(ERANGE);
+    refuse(too_long);
     return {};
   }
   rest_ = rest_.subspan(end + 1);
@@ -44,13 +46,26 @@ std::string_view Arguments::text(std::size_t max) {
 }
 
 std::string_view Arguments::name() {
-  const std::string_view found = text(abi::kMaxName);
-  if (error_ == ERANGE) error_ = ENAMETOOLONG;
+  const std::string_view found = text(abi::kMaxName, ENAMETOOLONG);
   if (found.find('/') != std::string_view::npos) {
     refuse(EINVAL);
     return {};
   }
   return found;
+}
+
+std::string_view Arguments::entry_name() {
+  const std::string_view found = name();
+  if (found == "." || found == "..") {
+    refuse(EINVAL);
+    return {};
+  }
+  return found;
+}
+
+ByteSpan Arguments::rest(std::size_t size) {
+  if (error_ == 0 && rest_.size() != size) refuse(EINVAL);
+  return std::exchange(rest_, {});
 }
 
 }  // namespace stellarium::fs::fuse

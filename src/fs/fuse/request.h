@@ -1,4 +1,5 @@
 #pragma once
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -15,8 +16,9 @@ namespace stellarium::fs::fuse {
 /// Borrows the message; nothing in it may be believed beyond that, since a guest may have written it.
 class Request {
  public:
-  /// Errors: invalid_argument (what does not fit). `message` is one read of /dev/fuse or one copied descriptor chain.
-  static Result<Request> parse(ByteSpan message);
+  /// Errors: invalid_argument (what does not fit). `message` is one read of /dev/fuse or one copied descriptor chain;
+  /// `features` is what INIT agreed on.
+  static Result<Request> parse(ByteSpan message, std::uint64_t features = 0);
   /// The header, if there is that much: enough to answer a request that parse() refused.
   static bool read_header(ByteSpan message, abi::InHeader& header);
 
@@ -27,10 +29,13 @@ class Request {
   std::uint64_t id() const { return header_.unique & ~abi::kResentBit; }
   bool resent() const { return (header_.unique & abi::kResentBit) != 0; }
   ByteSpan arguments() const { return arguments_; }
+  /// Whether INIT agreed on it (abi::feature): some arguments look different then.
+  bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
 
  private:
   abi::InHeader header_{};
   ByteSpan arguments_;
+  std::uint64_t features_ = 0;
 };
 
 /// Takes a request's arguments apart. After the first thing that does not fit, everything fails: ask error() at the
@@ -39,22 +44,27 @@ class Arguments {
  public:
   explicit Arguments(ByteSpan bytes) : rest_{bytes} {}
 
+  /// `sent`: how much of the structure this peer sends; the rest is 0.
   template <typename T>
-  T fixed() {
+  T fixed(std::size_t sent = sizeof(T)) {
     static_assert(std::is_trivially_copyable_v<T>);
     T value{};
-    if (rest_.size() < sizeof(T)) {
+    if (rest_.size() < sent) {
       refuse(EINVAL);
     } else {
-      std::memcpy(&value, rest_.data(), sizeof(T));
-      rest_ = rest_.subspan(sizeof(T));
+      std::memcpy(&value, rest_.data(), sent);
+      rest_ = rest_.subspan(sent);
     }
     return value;
   }
   /// A name of one path component: ends with NUL, 1 to 255 bytes, no '/'. Too long is ENAMETOOLONG, else EINVAL.
   std::string_view name();
-  /// Any text that ends with NUL, at most `max` bytes without it (ERANGE above): names of extended attributes.
-  std::string_view text(std::size_t max);
+  /// A name that an entry can be given: neither "." nor ".." (EINVAL).
+  std::string_view entry_name();
+  /// Any text that ends with NUL, 1 to `max` bytes without it (`too_long` above): names of extended attributes.
+  std::string_view text(std::size_t max, int too_long = ERANGE);
+  /// Everything that is left, which must be `size` bytes (EINVAL). Borrows them.
+  ByteSpan rest(std::size_t size);
 
   int error() const { return error_; }  ///< 0 or a positive errno
 

@@ -21,11 +21,10 @@ constexpr std::uint64_t kCommonFeatures =
 constexpr std::uint16_t kMaxBackground = 128;  // readahead that may be under way; the kernel's default is 12
 constexpr std::uint16_t kCongestion = 96;
 constexpr std::uint32_t kMaxReadahead = 1u << 20;
-constexpr std::uint32_t kMaxWrite = 64u << 10;
 
 }  // namespace
 
-Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted) {
+Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted, std::uint32_t max_write) {
   abi::InitOut out{};
   out.major = abi::kMajor;
   out.minor = abi::kMinor;
@@ -43,7 +42,7 @@ Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted) {
   out.max_readahead = std::min(in.max_readahead, kMaxReadahead);
   out.max_background = kMaxBackground;
   out.congestion_threshold = kCongestion;
-  out.max_write = kMaxWrite;
+  out.max_write = std::min(max_write, kMaxWrite);
   out.time_granularity = 1;
   out.max_pages = static_cast<std::uint16_t>(kMaxPayload >> 12);
   // Depth 1: overlayfs still stacks on our mount; backing files must not lie on a stacked file system themselves.
@@ -56,12 +55,13 @@ std::uint64_t features_of(const abi::InitOut& out) {
 }
 
 void Session::resume(std::uint64_t features) {
+  features_.store(features, std::memory_order_relaxed);
   filesystem_->started(features, true);
   ready_.store(true, std::memory_order_release);
 }
 
 void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, MutableByteSpan scratch) {
-  const Result<Request> request = Request::parse(message);
+  const Result<Request> request = Request::parse(message, features_.load(std::memory_order_relaxed));
   if (!request) {
     counts_[0].fetch_add(1, std::memory_order_relaxed);
     log::warn("refused: {}", to_string(request.error()));
@@ -98,10 +98,9 @@ void Session::run(const Request& request, Reply reply) {
     default:
       break;
   }
-  if (operation->run == nullptr && operation->refusal == 0) {
-    reply.none();
-  } else if (!ready()) {
-    reply.error(EIO);
+  if (operation->silent) reply.none();
+  if (!ready()) {
+    if (!operation->silent) reply.error(EIO);
   } else if (operation->run == nullptr) {
     reply.error(operation->refusal);
   } else {
@@ -129,7 +128,7 @@ void Session::init(const Request& request, Reply reply) {
   }
   std::memcpy(&in, sent.data(), std::min(sent.size(), sizeof in));
   if (sent.size() < sizeof in) in.flags &= ~static_cast<std::uint32_t>(abi::feature::kInitExt);
-  const Result<abi::InitOut> out = negotiate(in, filesystem_->features());
+  const Result<abi::InitOut> out = negotiate(in, filesystem_->features(), filesystem_->max_write());
   if (!out) {
     log::error("{}", to_string(out.error()));
     reply.error(EPROTO);
@@ -140,6 +139,7 @@ void Session::init(const Request& request, Reply reply) {
     return;
   }
   // Ready before the answer: the first request may reach another worker before this thread goes on.
+  features_.store(features_of(*out), std::memory_order_relaxed);
   filesystem_->started(features_of(*out), false);
   ready_.store(true, std::memory_order_release);
   if (reply.value(*out) != 0) ready_.store(false, std::memory_order_release);

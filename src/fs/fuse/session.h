@@ -17,8 +17,10 @@ namespace stellarium::fs::fuse {
 
 /// Largest payload of a reply: 256 pages, what the kernel allows for one request.
 inline constexpr std::size_t kMaxPayload = std::size_t{256} << 12;
-/// Largest request that is received: room for WRITE and SETXATTR payloads of 64 KiB and their headers.
-inline constexpr std::size_t kMaxRequest = (std::size_t{64} << 10) + 4096;
+/// Longest WRITE that a view may ask for: as many pages.
+inline constexpr std::uint32_t kMaxWrite = kMaxPayload;
+/// Largest request that is received: that and its headers. Reading with less room than was agreed on fails.
+inline constexpr std::size_t kMaxRequest = std::size_t{kMaxWrite} + 4096;
 
 /// One conversation with a kernel: checks each request, counts it and hands it to the file system.
 ///
@@ -47,12 +49,14 @@ class Session {
 
   std::unique_ptr<Filesystem> filesystem_;
   std::atomic<bool> ready_ = false;
+  std::atomic<std::uint64_t> features_ = 0;                    ///< what INIT agreed on
   std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed
 };
 
-/// The answer to INIT: our limits and, of the features that the kernel offers, those in `wanted`.
+/// The answer to INIT: our limits and, of the features that the kernel offers, those in `wanted`. `max_write` is cut to
+/// kMaxWrite.
 /// Errors: not_supported if the kernel is older than 5.4.
-Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted);
+Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted, std::uint32_t max_write);
 /// The features in an answer to INIT.
 std::uint64_t features_of(const abi::InitOut& out);
 
