@@ -123,6 +123,62 @@ const char* type_name(std::uint16_t tag) {
   }
 }
 
+bool in_order(const Entry& a, const Entry& b) {
+  return std::tie(a.tag, a.id) < std::tie(b.tag, b.id);
+}
+
+std::string encode(const std::vector<Entry>& entries) {
+  std::string binary;
+  put_le(binary, kVersion);
+  for (const Entry& entry : entries) {
+    put_le(binary, entry.tag);
+    put_le(binary, entry.permissions);
+    put_le(binary, entry.id);
+  }
+  return binary;
+}
+
+Result<std::vector<Entry>> decode(std::string_view binary) {
+  if (binary.size() < kHeaderBytes || (binary.size() - kHeaderBytes) % kEntryBytes != 0) {
+    return fail(Errc::corrupt, "ACL of " + std::to_string(binary.size()) + " bytes");
+  }
+  ByteReader reader{as_bytes(binary)};
+  if (reader.le<std::uint32_t>() != kVersion) return fail(Errc::corrupt, "ACL of an unknown version");
+  std::vector<Entry> entries;
+  while (!reader.at_end()) {
+    Entry entry{};
+    entry.tag = reader.le<std::uint16_t>();
+    entry.permissions = reader.le<std::uint16_t>();
+    entry.id = reader.le<std::uint32_t>();
+    if (type_name(entry.tag) == nullptr || entry.permissions > 7)
+      return fail(Errc::corrupt, "ACL entry of unknown type " + std::to_string(entry.tag));
+    entries.push_back(entry);
+  }
+  return entries;
+}
+
+// The entries that stat(2) shows, with the place of their bits: owner, mask or else group, others.
+struct Class {
+  Entry* entry;
+  unsigned shift;
+};
+std::vector<Class> shown_by_mode(std::vector<Entry>& entries) {
+  const bool masked = std::any_of(entries.begin(), entries.end(), [](const Entry& e) { return e.tag == Tag::mask; });
+  std::vector<Class> shown;
+  for (Entry& entry : entries) {
+    if (entry.tag == Tag::user_obj) shown.push_back({&entry, 6});
+    if (entry.tag == (masked ? Tag::mask : Tag::group_obj)) shown.push_back({&entry, 3});
+    if (entry.tag == Tag::other) shown.push_back({&entry, 0});
+  }
+  return shown;
+}
+
+bool says_more(const std::vector<Entry>& entries) {
+  return std::any_of(entries.begin(), entries.end(), [](const Entry& entry) {
+    return entry.tag == Tag::user || entry.tag == Tag::group || entry.tag == Tag::mask;
+  });
+}
+
 }  // namespace
 
 Result<std::string> acl_from_text(std::string_view text) {
@@ -136,36 +192,20 @@ Result<std::string> acl_from_text(std::string_view text) {
     if (!entry) return fail(entry.error());
     entries.push_back(*entry);
   }
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return std::tie(a.tag, a.id) < std::tie(b.tag, b.id); });
+  std::sort(entries.begin(), entries.end(), in_order);
   if (!complete(entries))
     return fail(Errc::invalid_argument, "ACL '" + std::string{text.substr(0, 200)} + "' is incomplete");
 
-  std::string binary;
-  put_le(binary, kVersion);
-  for (const Entry& entry : entries) {
-    put_le(binary, entry.tag);
-    put_le(binary, entry.permissions);
-    put_le(binary, entry.id);
-  }
-  return binary;
+  return encode(entries);
 }
 
 Result<std::string> acl_to_text(std::string_view binary) {
-  if (binary.size() < kHeaderBytes || (binary.size() - kHeaderBytes) % kEntryBytes != 0) {
-    return fail(Errc::corrupt, "ACL of " + std::to_string(binary.size()) + " bytes");
-  }
-  ByteReader reader{as_bytes(binary)};
-  if (reader.le<std::uint32_t>() != kVersion) return fail(Errc::corrupt, "ACL of an unknown version");
+  const Result<std::vector<Entry>> entries = decode(binary);
+  if (!entries) return fail(entries.error());
   std::string text;
-  while (!reader.at_end()) {
-    const auto tag = reader.le<std::uint16_t>();
-    const auto bits = reader.le<std::uint16_t>();
-    const auto id = reader.le<std::uint32_t>();
-    const char* name = type_name(tag);
-    if (name == nullptr || bits > 7) return fail(Errc::corrupt, "ACL entry of unknown type " + std::to_string(tag));
+  for (const auto& [tag, bits, id] : *entries) {
     if (!text.empty()) text += ',';
-    text += name;
+    text += type_name(tag);
     text += ':';
     if (tag == Tag::user || tag == Tag::group) text += std::to_string(id);
     text += ':';
@@ -175,20 +215,49 @@ Result<std::string> acl_to_text(std::string_view binary) {
 }
 
 Result<std::uint32_t> acl_permissions(std::string_view binary) {
-  if (const Result<std::string> checked = acl_to_text(binary); !checked) return fail(checked.error());
-  ByteReader reader{as_bytes(binary.substr(kHeaderBytes))};
-  std::uint32_t owner = 0, owning_group = 0, rest = 0;
-  std::optional<std::uint32_t> limit;
-  while (!reader.at_end()) {
-    const auto tag = reader.le<std::uint16_t>();
-    const auto bits = reader.le<std::uint16_t>();
-    reader.le<std::uint32_t>();  // the id
-    if (tag == Tag::user_obj) owner = bits;
-    if (tag == Tag::group_obj) owning_group = bits;
-    if (tag == Tag::mask) limit = bits;
-    if (tag == Tag::other) rest = bits;
+  Result<std::vector<Entry>> entries = decode(binary);
+  if (!entries) return fail(entries.error());
+  std::uint32_t permissions = 0;
+  for (const Class& shown : shown_by_mode(*entries))
+    permissions |= std::uint32_t{shown.entry->permissions} << shown.shift;
+  return permissions;
+}
+
+bool acl_is_empty(std::string_view binary) {
+  return binary.size() <= kHeaderBytes;
+}
+
+Result<std::string> acl_checked(std::string_view binary) {
+  Result<std::vector<Entry>> entries = decode(binary);
+  if (!entries) return fail(Errc::invalid_argument, entries.error().context);
+  std::sort(entries->begin(), entries->end(), in_order);
+  if (!complete(*entries)) return fail(Errc::invalid_argument, "an incomplete ACL");
+  return encode(*entries);
+}
+
+Result<bool> acl_says_more(std::string_view binary) {
+  const Result<std::vector<Entry>> entries = decode(binary);
+  if (!entries) return fail(entries.error());
+  return says_more(*entries);
+}
+
+Result<std::string> acl_with_permissions(std::string_view binary, std::uint32_t mode) {
+  Result<std::vector<Entry>> entries = decode(binary);
+  if (!entries) return fail(entries.error());
+  for (const Class& shown : shown_by_mode(*entries))
+    shown.entry->permissions = static_cast<std::uint16_t>(mode >> shown.shift & 7);
+  return encode(*entries);
+}
+
+Result<AclOfNew> acl_of_new(std::string_view default_acl, std::uint32_t mode) {
+  Result<std::vector<Entry>> entries = decode(default_acl);
+  if (!entries) return fail(entries.error());
+  std::uint32_t permissions = 0;
+  for (const Class& shown : shown_by_mode(*entries)) {
+    shown.entry->permissions = static_cast<std::uint16_t>(shown.entry->permissions & mode >> shown.shift);
+    permissions |= std::uint32_t{shown.entry->permissions} << shown.shift;
   }
-  return owner << 6 | limit.value_or(owning_group) << 3 | rest;
+  return AclOfNew{(mode & ~0777u) | permissions, says_more(*entries) ? encode(*entries) : std::string{}};
 }
 
 }  // namespace stellarium::fs

@@ -21,4 +21,17 @@ Result<std::string> acl_to_text(std::string_view binary);
 /// there is one.
 Result<std::uint32_t> acl_permissions(std::string_view binary);
 
+/// What an ACL does in a file system, after Linux's fs/posix_acl.c. Binary values; `mode` is as in st_mode.
+bool acl_is_empty(std::string_view binary);                        ///< no entries: setting it means removing
+Result<std::string> acl_checked(std::string_view binary);          ///< in order; invalid_argument if it is no valid ACL
+Result<bool> acl_says_more(std::string_view binary);               ///< than the permission bits can
+Result<std::string> acl_with_permissions(std::string_view binary,  ///< after a chmod
+                                         std::uint32_t mode);
+struct AclOfNew {
+  std::uint32_t mode = 0;
+  std::string access;  ///< empty if the mode says all of it
+};
+/// Of a node that is made with `mode` in a directory with this default ACL. The umask does not count then.
+Result<AclOfNew> acl_of_new(std::string_view default_acl, std::uint32_t mode);
+
 }  // namespace stellarium::fs

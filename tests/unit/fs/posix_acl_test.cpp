@@ -48,5 +48,27 @@ TEST(PosixAcl, RefusesDamagedBinary) {
   EXPECT_FALSE(acl_to_text(tag));
 }
 
+TEST(PosixAcl, KnowsWhatAModeCannotSay) {
+  EXPECT_FALSE(acl_says_more(acl_from_text("user::rw-,group::r--,other::---").value()).value());
+  EXPECT_TRUE(acl_says_more(acl_from_text("user::rw-,group::r--,mask::r--,other::---").value()).value());
+  EXPECT_TRUE(acl_says_more(acl_from_text("user::rw-,group::r--,group:5:r--,mask::r--,other::---").value()).value());
+}
+
+TEST(PosixAcl, FollowsAChmodInTheMaskOrElseInTheGroup) {
+  const auto after = [](const char* text) {
+    return acl_to_text(acl_with_permissions(acl_from_text(text).value(), 0741).value()).value();
+  };
+  EXPECT_EQ(after("user::rw-,group::rw-,other::rw-"), "user::rwx,group::r--,other::--x");
+  EXPECT_EQ(after("user::rw-,group::rw-,mask::rwx,other::rw-"), "user::rwx,group::rw-,mask::r--,other::--x");
+}
+
+TEST(PosixAcl, ChecksWhatIsToBeKept) {
+  const std::string good = acl_from_text("user::rw-,group::r--,other::---").value();
+  EXPECT_EQ(acl_checked(good).value(), good);
+  EXPECT_EQ(acl_checked(good.substr(0, 4) + good.substr(12) + good.substr(4, 8)).value(), good) << "another order";
+  for (const std::string& bad : {good.substr(0, 12), good + good.substr(4, 8), good.substr(0, 4), std::string{"x"}})
+    EXPECT_EQ(acl_checked(bad).error().code, Errc::invalid_argument);
+}
+
 }  // namespace
 }  // namespace stellarium::fs
