@@ -19,7 +19,6 @@ class WritableTreeTest : public testing::Test {
   Ino make(Ino parent, std::string_view name, const WritableTree::NewNode& node = new_file()) {
     return tree_->make(parent, name, node, {}).value().ino;
   }
-  // Old times, so that new ones are told from them.
   static Timespec now() {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
