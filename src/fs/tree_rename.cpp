@@ -8,6 +8,8 @@
 namespace stellarium::fs {
 namespace {
 
+constexpr unsigned kRenameFlags = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+
 using Node = TreeChange::Node;
 
 // The two sides of a rename.
@@ -74,8 +76,7 @@ Result<void> make_room(TreeChange& change, const Move& move) {
 Result<WritableTree::Renamed> WritableTree::rename(Ino parent, std::string_view name, Ino new_parent,
                                                    std::string_view new_name, unsigned flags, const Note& note) {
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0 || (exchange && flags != RENAME_EXCHANGE))
-    return refuse(EINVAL, "flags of rename");
+  if ((flags & ~kRenameFlags) != 0 || (exchange && flags != RENAME_EXCHANGE)) return refuse(EINVAL, "flags of rename");
   const MutexLock lock{mutex_};
   TreeChange change = begin();
   const Result<Move> looked = look(change, parent, name, new_parent, new_name);

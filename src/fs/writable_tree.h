@@ -26,7 +26,7 @@ namespace stellarium::fs {
 ///          ENAMETOOLONG (impossible names, inodes or flags), ENOENT (no such name, or its directory was removed),
 ///          ENOTDIR; ENOSPC (no inode number or place for a name is left). corrupt, io, out_of_space. Nothing changes
 ///          then.
-/// Cost:    some 10 look-ups and one write to memory and log: 20 to 50 µs.
+/// Cost:    over one image 10 µs (change), 40 µs (make), 60 to 120 µs (rename): a name that no layer has is what costs.
 class WritableTree {
  public:
   struct Entry {
@@ -37,7 +37,8 @@ class WritableTree {
   /// resent request is answered and not repeated. May be empty. Called under the tree's lock: it calls nothing of it.
   using Note = std::function<void(cas::Database::Batch&, const Entry&)>;
 
-  /// `layers`: the uppermost, which is writable, first, each the parent of the one before. invalid_argument for others.
+  /// `layers`: the uppermost, which is writable, then its parent, and so on down to the image. invalid_argument if the
+  /// first is not writable or the second not its parent. One tree at a time may be open on a writable layer.
   static Result<std::unique_ptr<WritableTree>> open(cas::Database& database, std::vector<LayerId> layers);
 
   const LayerReader& reader() const { return reader_; }

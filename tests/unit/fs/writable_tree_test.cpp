@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <ctime>
+#include <set>
+#include <thread>
 
 #include "support/written_tree.h"
 
@@ -66,7 +68,7 @@ TEST_F(WritableTreeTest, MakesEveryKindOfNode) {
   EXPECT_EQ(tree_.stat(link).size, 4u);
   const Ino device = make(2, "device", {.mode = S_IFBLK | 0600, .rdev = 0x801});
   EXPECT_EQ(tree_.stat(device).rdev, 0x801u);
-  for (const std::uint32_t type : {S_IFIFO, S_IFSOCK, S_IFCHR}) {
+  for (const std::uint32_t type : {0u + S_IFIFO, 0u + S_IFSOCK, 0u + S_IFCHR}) {
     const Ino node = make(2, "node" + std::to_string(type), {.mode = type | 0600});
     EXPECT_EQ(tree_.stat(node).mode, type | 0600);
   }
@@ -266,6 +268,22 @@ TEST_F(WritableTreeTest, MakesNothingInALayerThatWasFrozenMeanwhile) {
   put_layer(batch, tree_.layer(), record);
   tree_.write(std::move(batch));
   EXPECT_EQ(refusal(tree_->make(2, "x", new_file(), {})), EROFS);
+}
+
+TEST_F(WritableTreeTest, ChangesOfManyThreadsAreMadeOneAfterTheOther) {
+  constexpr int kThreads = 4, kEach = 50;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < kEach; ++i) make(2, std::to_string(thread) + "-" + std::to_string(i), new_directory());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(tree_.stat(2).nlink, 3u + kThreads * kEach);
+  std::set<Ino> numbers;
+  auto listing = tree_->reader().list(2, 0);
+  while (const auto entry = listing.next().value()) numbers.insert(entry->ino);
+  EXPECT_EQ(numbers.size(), 2u + kThreads * kEach);
 }
 
 TEST_F(WritableTreeTest, WritesTheNoteInTheSameBatch) {
