@@ -3,8 +3,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <set>
 
 #include "fs/families.h"
+#include "fs/layer_reader.h"
 #include "fs/layer_store.h"
 #include "fs/records.h"
 
@@ -110,6 +112,41 @@ Result<std::vector<LayerId>> clone_layers(const cas::Database& database) {
   });
   if (!read) return fail(read.error());
   return layers;
+}
+
+Result<std::vector<StagedId>> staged_by_clone(const cas::Database& database, const std::string& name) {
+  std::set<LayerId> of_clone, of_others;
+  auto sorted = each_record(database, {}, [&](std::string_view key, const NameRecord& record) -> Result<void> {
+    const auto chain = layer_chain(database, record.layer);
+    if (!chain) return fail(chain.error());
+    auto& layers = key.starts_with(clone_key(name)) ? of_clone : of_others;
+    layers.insert(chain->begin(), chain->end());
+    return {};
+  });
+  if (!sorted) return fail(sorted.error());
+  std::set<StagedId> staged;
+  const auto walk = [&](LayerId layer, const auto& visit) -> Result<void> {
+    auto inodes = LayerReader{database, layer}.scan_inodes();
+    while (true) {
+      const auto next = inodes.next();
+      if (!next) return fail(next.error());
+      if (!*next) return {};
+      if ((*next)->second.body == Body::staged) visit((*next)->second.staged);
+    }
+  };
+  for (const LayerId layer : of_clone) {
+    if (of_others.contains(layer)) continue;
+    if (auto walked = walk(layer, [&](StagedId id) { staged.insert(id); }); !walked) return fail(walked.error());
+  }
+  if (staged.empty()) return std::vector<StagedId>{};
+  // A record that another clone copied up names a frozen file of this one.
+  for (const LayerId layer : of_others) {
+    const auto record = layer_of(database, layer);
+    if (!record) return fail(record.error());
+    if (record->state == LayerRecord::State::sealed) continue;
+    if (auto walked = walk(layer, [&](StagedId id) { staged.erase(id); }); !walked) return fail(walked.error());
+  }
+  return std::vector<StagedId>{staged.begin(), staged.end()};
 }
 
 Result<bool> is_clone(const cas::Database& database, std::string_view name) {

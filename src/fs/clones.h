@@ -65,6 +65,9 @@ class Clones {
 Result<std::vector<LayerId>> layer_chain(const cas::Database& database, LayerId top);
 /// The uppermost layer of every clone and snapshot.
 Result<std::vector<LayerId>> clone_layers(const cas::Database& database);
+/// The staged files that no record needs any more once the clone and its snapshots are gone. Cost: one walk over what
+/// they changed.
+Result<std::vector<StagedId>> staged_by_clone(const cas::Database& database, const std::string& name);
 /// Whether there is a clone of this name.
 Result<bool> is_clone(const cas::Database& database, std::string_view name);
 

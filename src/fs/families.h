@@ -11,8 +11,9 @@ inline constexpr cas::Family kXattrFamily{"xattr", 12};    ///< layer 4, ino 8, 
 inline constexpr cas::Family kLayerFamily{"layer"};        ///< layer 4 → state, tree, manifest, totals
 inline constexpr cas::Family kNameFamily{"name"};          ///< name NUL tag → layer, created, source
 inline constexpr cas::Family kCloneFamily{"clone"};  ///< clone NUL snapshot (or nothing) → layer, created, origin
+inline constexpr cas::Family kAnswerFamily{"answer", 8};  ///< mount 8, slot 4 → request id, answer
 
-inline constexpr std::array kFamilies{&kDirentFamily, &kInodeFamily, &kXattrFamily,
-                                      &kLayerFamily,  &kNameFamily,  &kCloneFamily};
+inline constexpr std::array kFamilies{&kDirentFamily, &kInodeFamily, &kXattrFamily, &kLayerFamily,
+                                      &kNameFamily,   &kCloneFamily, &kAnswerFamily};
 
 }  // namespace stellarium::fs

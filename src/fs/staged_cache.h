@@ -7,11 +7,9 @@
 
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "fs/types.h"
 
 namespace stellarium::fs {
-
-/// Names a staged file: 63 random bits. 0: none.
-using StagedId = std::uint64_t;
 
 /// An open staged file. Its descriptor reads and writes, and stays open as long as somebody holds the file.
 class StagedFile {

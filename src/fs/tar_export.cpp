@@ -1,4 +1,7 @@
 #include "fs/tar_export.h"
+#include "base/io.h"
+#include "fs/clone_bodies.h"
+#include "fs/member_window.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
@@ -24,10 +27,10 @@ bool all_zero(ByteSpan bytes) {
 
 class Exporter {
  public:
-  Exporter(const LayerReader& layer, tier::Tier& tier, ByteOutput& out,
+  Exporter(const LayerReader& layer, const ExportSources& sources, ByteOutput& out,
            const std::function<bool(std::uint64_t)>& progress)
       : layer_{layer},
-        tier_{tier},
+        sources_{sources},
         progress_{progress},
         inodes_{layer.scan_inodes()},
         writer_{out},
@@ -117,8 +120,25 @@ class Exporter {
     return {};
   }
 
-  Result<void> regular(const Inode& inode, PaxMember& member) {
+  Result<void> staged(Inode inode, PaxMember& member) {
+    if (sources_.staging == nullptr) return fail(Errc::corrupt, "a body that is not in the store");
+    if (const auto known = refresh_staged(*sources_.staging, inode); !known) return known;
+    const auto file = sources_.staging->find(inode.staged);
+    if (!file) return fail(file.error());
     member.size = inode.size;
+    member.mtime = inode.mtime;
+    if (const auto begun = writer_.begin(member); !begun) return begun;
+    const auto read = [&](std::uint64_t at) { return system_io().read_at((*file)->fd(), buffer_, at); };
+    return each_block(inode.size, read, [&](std::uint64_t, ByteSpan block) { return writer_.data(block); });
+  }
+
+  Result<void> regular(const Inode& inode, PaxMember& member) {
+    if (inode.body == Body::staged) return staged(inode, member);
+    member.size = inode.size;
+    if (inode.body == Body::content && sources_.by_reference) {
+      make_reference(member, {.id = inode.content, .elf = inode.program}, inode.allocated);
+      return writer_.begin(member);
+    }
     if (inode.body != Body::content) {
       if (const auto begun = writer_.begin(member); !begun) return begun;
       return inode.body == Body::inline_ ? writer_.data(as_bytes(inode.inline_bytes)) : writer_.zeros(inode.size);
@@ -156,11 +176,16 @@ class Exporter {
 
   template <typename Use>
   Result<void> each_block(const tier::ContentRef& content, const Use& use) {
-    for (std::uint64_t at = 0; at < content.size;) {
-      const auto read = tier_.read(content, at, buffer_);
+    return each_block(
+        content.size, [&](std::uint64_t at) { return sources_.tier.read(content, at, buffer_); }, use);
+  }
+
+  template <typename Read, typename Use>
+  Result<void> each_block(std::uint64_t size, const Read& read_at, const Use& use) {
+    for (std::uint64_t at = 0; at < size;) {
+      const Result<std::size_t> read = read_at(at);
       if (!read) return fail(read.error());
-      if (*read == 0)
-        return fail(Errc::corrupt, "content ends at " + std::to_string(at) + " of " + std::to_string(content.size));
+      if (*read == 0) return fail(Errc::corrupt, "it ends at " + std::to_string(at) + " of " + std::to_string(size));
       if (const auto used = use(at, ByteSpan{buffer_}.first(*read)); !used) return used;
       at += *read;
       done_ += *read;
@@ -170,7 +195,7 @@ class Exporter {
   }
 
   const LayerReader& layer_;
-  tier::Tier& tier_;
+  const ExportSources sources_;
   const std::function<bool(std::uint64_t)>& progress_;
   LayerReader::InodeScan inodes_;
   PaxWriter writer_;
@@ -182,9 +207,9 @@ class Exporter {
 
 }  // namespace
 
-Result<void> export_tar(const LayerReader& layer, tier::Tier& tier, ByteOutput& out,
+Result<void> export_tar(const LayerReader& layer, const ExportSources& sources, ByteOutput& out,
                         const std::function<bool(std::uint64_t)>& progress) {
-  return Exporter{layer, tier, out, progress}.run();
+  return Exporter{layer, sources, out, progress}.run();
 }
 
 }  // namespace stellarium::fs

@@ -60,6 +60,10 @@ abi::Attr to_attr(const Inode& inode, std::uint64_t ino) {
   return attr;
 }
 
+std::uint64_t decode_device(std::uint32_t device) {
+  return gnu_dev_makedev((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & ~0xffu));
+}
+
 abi::Statx to_statx(const Inode& inode, std::uint64_t ino) {
   abi::Statx stat{};
   stat.mask = STATX_BASIC_STATS | STATX_BTIME;

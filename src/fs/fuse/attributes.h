@@ -15,4 +15,7 @@ abi::Attr to_attr(const Inode& inode, std::uint64_t ino);
 /// The same for statx(2), with the birth time.
 abi::Statx to_statx(const Inode& inode, std::uint64_t ino);
 
+/// A device number of the protocol in the form of makedev(3).
+std::uint64_t decode_device(std::uint32_t device);
+
 }  // namespace stellarium::fs::fuse

@@ -10,12 +10,14 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "fs/clones.h"
 #include "fs/fuse/content_reader.h"
 #include "fs/fuse/dev_fuse_workers.h"
 #include "fs/fuse/open_files.h"
 #include "fs/fuse/privileges.h"
 #include "fs/fuse/read_only_view.h"
 #include "fs/fuse/store_view.h"
+#include "fs/fuse/writable_view.h"
 
 namespace stellarium::fs::fuse {
 namespace {
@@ -87,7 +89,9 @@ class Server final : public FuseServer {
     std::shared_ptr<OpenFiles> open_files;
   };
 
-  Result<std::unique_ptr<Filesystem>> make_view(const ViewSpec& spec, const std::shared_ptr<OpenFiles>& open_files);
+  Result<std::unique_ptr<Filesystem>> make_view(const MountSpec& mount, const std::shared_ptr<OpenFiles>& open_files);
+  Result<std::unique_ptr<Filesystem>> make_writable(const MountSpec& mount, const ViewParts& parts,
+                                                    const std::shared_ptr<OpenFiles>& open_files);
   std::shared_ptr<DevFuseConnection> make_connection(UniqueFd device);
   Result<void> await_init(const std::shared_ptr<DevFuseConnection>& connection);
   void detach(std::uint64_t id);
@@ -125,8 +129,23 @@ std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
           }};
 }
 
-Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec,
+Result<std::unique_ptr<Filesystem>> Server::make_writable(const MountSpec& mount, const ViewParts& parts,
+                                                          const std::shared_ptr<OpenFiles>& open_files) {
+  if (backing_.staging == nullptr) return fail(Errc::not_supported, "clones cannot be mounted here");
+  auto layers = layer_chain(backing_.database, mount.view.layer);
+  if (!layers) return fail(layers.error());
+  auto records = WritableTree::open(backing_.database, std::move(*layers));
+  if (!records) return fail(records.error());
+  WritableView::Clone clone{mount.view.tree, std::move(*records), nullptr, backing_.host_dir};
+  clone.bodies = std::make_shared<CloneBodies>(*clone.records, *backing_.staging, backing_.tier, backing_.database);
+  return std::make_unique<WritableView>(parts, std::move(clone), open_files,
+                                        std::make_unique<AnsweredRequests>(backing_.database, mount.id),
+                                        passthrough_ && mount.view.passthrough);
+}
+
+Result<std::unique_ptr<Filesystem>> Server::make_view(const MountSpec& mount,
                                                       const std::shared_ptr<OpenFiles>& open_files) {
+  const ViewSpec& spec = mount.view;
   const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_, unhandled_, readahead_, inodes_};
   const bool passthrough = passthrough_ && spec.passthrough;
   if (spec.kind == ViewSpec::Kind::store) {
@@ -136,6 +155,7 @@ Result<std::unique_ptr<Filesystem>> Server::make_view(const ViewSpec& spec,
   if (spec.tree == 0 || spec.tree > NodeId::kMaxTree) {
     return fail(Errc::invalid_argument, "tree number " + std::to_string(spec.tree) + " does not fit into a node id");
   }
+  if (spec.kind == ViewSpec::Kind::clone) return make_writable(mount, parts, open_files);
   auto trees = std::make_shared<OneTree>(
       ImageTree{spec.tree, LayerReader{backing_.database, spec.layer}, backing_.catalog.pin(spec.layer)});
   return std::make_unique<ReadOnlyView>(parts, std::move(trees), open_files, spec.tree, passthrough);
@@ -170,7 +190,7 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
   const std::shared_ptr<DevFuseConnection> connection = make_connection(std::move(device));
   const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *connection, backing_.tier,
                                                       passthrough_ && mount.view.passthrough);
-  Result<std::unique_ptr<Filesystem>> view = make_view(mount.view, open_files);
+  Result<std::unique_ptr<Filesystem>> view = make_view(mount, open_files);
   if (!view) return fail(view.error(), doing);
   connection->set_session(std::make_unique<Session>(std::move(*view)));
 
@@ -212,6 +232,10 @@ void Server::detach(std::uint64_t id) {
     mounts_.erase(found);
   }
   log::info("{} was unmounted", ended.spec.mountpoint);
+  if (ended.spec.view.kind == ViewSpec::Kind::clone) {
+    if (auto erased = AnsweredRequests::erase(backing_.database, id); !erased)
+      log::warn("{}: {}", ended.spec.mountpoint, to_string(erased.error()));
+  }
   const MutexLock lock{hook_mutex_};
   if (on_detached_) on_detached_(id);
 }

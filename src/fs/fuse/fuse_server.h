@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,16 +11,22 @@
 #include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
+#include "fs/staging.h"
 #include "tier/tier.h"
 
 namespace stellarium::fs::fuse {
 
 /// What a mount shows, and how.
 struct ViewSpec {
-  enum class Kind : std::uint8_t { image, store } kind = Kind::image;
+  enum class Kind : std::uint8_t {
+    image,  ///< a sealed layer
+    store,  ///< all images
+    clone,  ///< a writable layer and those below
+  } kind = Kind::image;
   ImageName image;    ///< kind image: what was asked for, for people
-  LayerId layer = 0;  ///< kind image: what is shown, whatever happens to the name later
+  LayerId layer = 0;  ///< kinds image and clone: what is shown, whatever happens to the name later
   TreeId tree = 0;
+  std::string clone;           ///< kind clone: its name, for people
   bool passthrough = true;     ///< false: every read goes through us and the page cache, as on kernels without it
   std::string encode() const;  ///< kept by the keeper beside the descriptor
   static Result<ViewSpec> decode(std::string_view text);
@@ -38,10 +45,12 @@ class FuseServer {
   };
   /// The reader of images and contents that all views share; borrowed for the server's lifetime.
   struct Backing {
-    const cas::Database& database;
+    cas::Database& database;
     Catalog& catalog;
     cas::ContentStore& contents;  ///< recipes only: where the holes of sparse files are
     tier::Tier& tier;
+    Staging* staging = nullptr;           ///< of what clones write; without it no clone can be mounted
+    std::filesystem::path host_dir = {};  ///< on the file system whose space clones use
   };
   static Result<std::unique_ptr<FuseServer>> create(const Backing& backing, const Options& options);
   virtual ~FuseServer() = default;  ///< stops the workers; the mounts stay, unanswered, for the next server

@@ -98,12 +98,8 @@ void OpenFiles::finish(std::uint64_t unique, const OpenTarget& target, const tie
     reply.error(ENFILE);
     return;
   }
-  const int failed = reply.value(answer_for(begun->handle, begun->record.mode, begun->record.backing_id));
-  if (failed == 0) {
-    table_.confirm(begun->handle);
-  } else {
-    release(begun->handle, target.node);  // the program is gone, so no RELEASE will come
-  }
+  const abi::OpenOut out = answer_for(begun->handle, begun->record.mode, begun->record.backing_id);
+  opened(out, target.node, reply.value(out) == 0);
 }
 
 Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarget& target,
@@ -112,7 +108,7 @@ Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarg
   HandleTable::Handle record{.unique = unique, .node = target.node};
   const auto [node, first] = nodes_.try_emplace(target.node.value());
   NodeState& state = node->second;
-  if (first && hot) {
+  if (first && hot && (!target.still || target.still())) {
     const Result<std::uint32_t> id = backing_ids_.acquire(*hot);
     if (id) {
       state.mode = OpenMode::passthrough;
@@ -135,14 +131,41 @@ Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarg
   return begun;
 }
 
-void OpenFiles::release(FileHandle handle, NodeId node) {
-  if (handle == 0) return;
+Result<abi::OpenOut> OpenFiles::open_cached(std::uint64_t unique, NodeId node, bool for_writing) {
+  const MutexLock lock{mutex_};
+  const auto state = nodes_.find(node.value());
+  if (for_writing && state != nodes_.end() && state->second.mode == OpenMode::passthrough &&
+      !table_.find_request(unique))
+    return fail(Error{Errc::busy, "the file is open through its hot file", ETXTBSY});
+  const auto begun = begin(unique, {.node = node, .content = {}}, nullptr);
+  if (!begun) return fail(begun.error());
+  return answer_for(begun->handle, begun->record.mode, begun->record.backing_id);
+}
+
+void OpenFiles::opened(const abi::OpenOut& answer, NodeId node, bool taken) {
+  if (taken) {
+    table_.confirm(answer.fh);
+  } else {
+    release(answer.fh, node);  // the program is gone, so no RELEASE will come
+  }
+}
+
+bool OpenFiles::release(FileHandle handle, NodeId node) {
+  if (handle == 0) return false;
   const MutexLock lock{mutex_};
   const auto ended = table_.end(handle, node);
-  if (!ended) return;
+  if (!ended) return false;
   if (ended->mode == OpenMode::passthrough) backing_ids_.release(ended->backing_id);
   const auto state = nodes_.find(node.value());
-  if (state != nodes_.end() && --state->second.handles == 0) nodes_.erase(state);
+  if (state == nodes_.end() || --state->second.handles != 0) return false;
+  nodes_.erase(state);
+  return true;
+}
+
+bool OpenFiles::is_passed_through(NodeId node) const {
+  const MutexLock lock{mutex_};
+  const auto state = nodes_.find(node.value());
+  return state != nodes_.end() && state->second.mode == OpenMode::passthrough;
 }
 
 bool OpenFiles::let_go(const cas::ContentId& content) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <unordered_map>
 
@@ -17,6 +18,8 @@ struct OpenTarget {
   NodeId node;
   tier::ContentRef content;
   bool program = false;
+  /// Asked when the open is decided: whether the node still has this content. Empty: it always has.
+  std::function<bool()> still = {};
 };
 
 /// The open files of one mount, and which body each open gets.
@@ -26,8 +29,8 @@ struct OpenTarget {
 /// ids. The choice: passthrough if the hot file is there; programs and files up to 4 MiB wait for it to be filled;
 /// larger ones begin cached while it is filled in the background. No hot file (disk full, no privilege) means cached.
 ///
-/// Threads: all functions may be called concurrently. Locks: `mutex_` is a leaf; the tier is never called under it,
-///          because the tier calls `let_go` under its own locks.
+/// Threads: all functions may be called concurrently. Locks: `mutex_` is a leaf, but for OpenTarget::still, which reads
+///          the database; the tier is never called under it, because the tier calls `let_go` under its own locks.
 class OpenFiles {
  public:
   /// Files up to this size are worth waiting for when they are opened cold.
@@ -44,8 +47,15 @@ class OpenFiles {
 
   /// Answers an OPEN for reading. A resent request gets the same handle as before. Returns whether it has to wait.
   bool open(const Request& request, const OpenTarget& target, Reply reply);
-  /// Handles that are unknown (0, resent, made up) are ignored.
-  void release(FileHandle handle, NodeId node);
+  /// Records the open of a file that is read through us unless others have it open through its hot file already;
+  /// `opened` must follow. Errors: busy (ETXTBSY) if they have and this one is to write, out_of_space.
+  [[nodiscard]] Result<abi::OpenOut> open_cached(std::uint64_t unique, NodeId node, bool for_writing) EXCLUDES(mutex_);
+  /// Whether the kernel took the answer of such an open.
+  void opened(const abi::OpenOut& answer, NodeId node, bool taken) EXCLUDES(mutex_);
+  /// Handles that are unknown (0, resent, made up) are ignored. Returns whether this was the node's last handle.
+  bool release(FileHandle handle, NodeId node) EXCLUDES(mutex_);
+  bool is_open(NodeId node) const EXCLUDES(mutex_);
+  bool is_passed_through(NodeId node) const EXCLUDES(mutex_);
 
   /// The tier wants to evict: gives up the content's backing id unless a handle uses it.
   bool let_go(const cas::ContentId& content);
@@ -67,7 +77,6 @@ class OpenFiles {
       EXCLUDES(mutex_);
   Result<HandleTable::Begun> begin(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot)
       REQUIRES(mutex_);
-  bool is_open(NodeId node) const EXCLUDES(mutex_);
   void note_failure(const Error& error) REQUIRES(mutex_);
 
   tier::Tier& tier_;

@@ -5,46 +5,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
-#include "base/log.h"
+#include "fs/fuse/answers.h"
 #include "fs/fuse/attributes.h"
-#include "fs/fuse/dirent_writer.h"
+#include "fs/fuse/directory_listing.h"
 
 namespace stellarium::fs::fuse {
 namespace {
-
-tl::unexpected<Error> stale() {
-  return fail(Error{Errc::invalid_argument, "no such node", ESTALE});
-}
-
-void refuse(Reply& reply, const Error& error) {
-  if (error.code == Errc::corrupt || error.code == Errc::io) log::error("{}", to_string(error));
-  reply.error(errno_of(error));
-}
-
-/// The bytes of a small answer, by way of resident memory.
-void answer(Reply& reply, std::string_view bytes) {
-  const MutableByteSpan out = reply.scratch(bytes.size());
-  if (out.size() < bytes.size()) {
-    reply.error(ERANGE);
-    return;
-  }
-  std::memcpy(out.data(), bytes.data(), bytes.size());
-  reply.bytes(out);
-}
-
-/// The protocol of extended attributes: size 0 asks for the size, too small a size is an error.
-void answer_xattr(Reply& reply, std::string_view value, std::uint32_t size) {
-  if (size == 0) {
-    reply.value(abi::GetxattrOut{static_cast<std::uint32_t>(value.size()), 0});
-  } else if (value.size() > size) {
-    reply.error(ERANGE);
-  } else {
-    answer(reply, value);
-  }
-}
 
 bool for_writing(std::uint32_t flags) {
   return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
@@ -296,10 +264,22 @@ void ReadOnlyView::opendir(const Request&, Reply reply) {
 void ReadOnlyView::readdir(const Request& request, const abi::ReadIn& in, bool plus, Reply reply) {
   const Result<Node> node = locate(request.node());
   if (!node) return refuse(reply, node.error());
+  const ImageTree& tree = *node->tree;
+  const NodeId directory = NodeId::of(tree.tree, node->ino);
   DirentWriter out{reply.scratch(in.size), plus};
-  const Result<void> listed = list(*node, in, out, plus);
-  // What fits before the damage is shown; the next call begins at it and fails.
-  if (!listed && out.written().empty()) return refuse(reply, listed.error());
+  if (!ends_.contains(directory, in.offset)) {
+    ListingRules rules{.shown_ino = [&](Ino ino) { return shown_ino(tree, ino); }, .entry = {}};
+    if (plus) {
+      rules.entry = [&](Ino ino, Inode& inode) -> Result<abi::EntryOut> {
+        parts_.inodes.insert(NodeId::of(tree.tree, ino), inode);
+        return entry(tree, ino, inode);
+      };
+    }
+    const auto listed = list_directory(tree.reader, node->ino, in.offset, rules, out);
+    // What fits before the damage is shown; the next call begins at it and fails.
+    if (!listed && out.written().empty()) return refuse(reply, listed.error());
+    if (listed && *listed) ends_.insert(directory, **listed);
+  }
   reply.bytes(out.written());
 }
 

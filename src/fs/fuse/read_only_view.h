@@ -6,7 +6,6 @@
 
 #include "cas/content_store.h"
 #include "fs/fuse/content_reader.h"
-#include "fs/fuse/dirent_writer.h"
 #include "fs/fuse/filesystem.h"
 #include "fs/fuse/image_tree.h"
 #include "fs/fuse/inode_cache.h"
@@ -81,7 +80,6 @@ class ReadOnlyView final : public Filesystem {
   Result<std::optional<Inode>> inode_of(const ImageTree& tree, Ino ino) const;
   NodeId node_of(const ImageTree& tree, Ino ino) const;
   std::uint64_t shown_ino(const ImageTree& tree, Ino ino) const;
-  Result<void> list(const Node& node, const abi::ReadIn& in, DirentWriter& out, bool plus);
   /// A file was opened or read, `missed`: and somebody waits for it. Fetches the files behind it if it is one of a
   /// series.
   void fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const;

@@ -6,10 +6,11 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-// "store", or "image TREE LAYER NAME:TAG"; with "cached " in front where passthrough is off.
+// "store", "image TREE LAYER NAME:TAG", or "clone TREE LAYER NAME"; with "cached " in front where passthrough is off.
 constexpr std::string_view kCached = "cached ";
 constexpr std::string_view kStore = "store";
 constexpr std::string_view kImage = "image ";
+constexpr std::string_view kClone = "clone ";
 
 template <typename T>
 bool take_number(std::string_view& text, T& value) {
@@ -24,7 +25,9 @@ bool take_number(std::string_view& text, T& value) {
 std::string ViewSpec::encode() const {
   const std::string how{passthrough ? "" : kCached};
   if (kind == Kind::store) return how + std::string{kStore};
-  return how + std::string{kImage} + std::to_string(tree) + ' ' + std::to_string(layer) + ' ' + image.text();
+  const bool of_clone = kind == Kind::clone;
+  return how + std::string{of_clone ? kClone : kImage} + std::to_string(tree) + ' ' + std::to_string(layer) + ' ' +
+         (of_clone ? clone : image.text());
 }
 
 Result<ViewSpec> ViewSpec::decode(std::string_view text) {
@@ -44,6 +47,16 @@ Result<ViewSpec> ViewSpec::decode(std::string_view text) {
       Result<ImageName> name = ImageName::parse(rest);
       if (!name) return fail(name.error(), "reading what a mount shows");
       spec.image = std::move(*name);
+      return spec;
+    }
+  }
+  if (rest.starts_with(kClone)) {
+    rest.remove_prefix(kClone.size());
+    spec.kind = Kind::clone;
+    if (take_number(rest, spec.tree) && take_number(rest, spec.layer)) {
+      const Result<ImageName> name = ImageName::parse(rest);  // clones are named as images are, without a tag
+      if (!name || name->name != rest) return fail(Errc::invalid_argument, "an impossible name of a clone");
+      spec.clone = name->name;
       return spec;
     }
   }

@@ -1,0 +1,216 @@
+#include "fs/clone_bodies.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "base/io.h"
+#include "base/log.h"
+
+namespace stellarium::fs {
+namespace {
+
+constexpr auto kCleanPause = std::chrono::seconds{1};
+
+Error with_errno(Errc code, const char* what, int sys_errno) {
+  return Error{code, what, sys_errno};
+}
+
+Timespec time_of(const timespec& time) {
+  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+std::size_t copied_bytes(std::string_view bytes, std::uint64_t size, std::uint64_t offset, MutableByteSpan out) {
+  if (offset >= size) return 0;
+  const auto part = bytes.substr(offset, std::min<std::uint64_t>(out.size(), size - offset));
+  std::memcpy(out.data(), part.data(), part.size());
+  return part.size();
+}
+
+}  // namespace
+
+Result<void> refresh_staged(Staging& staging, Inode& inode) {
+  if (inode.body != Body::staged) return {};
+  const auto status = staging.status(inode.staged);
+  if (!status) return fail(status.error());
+  inode.size = static_cast<std::uint64_t>(status->st_size);
+  inode.allocated = std::min(static_cast<std::uint64_t>(status->st_blocks) * 512, inode.size);
+  inode.mtime = time_of(status->st_mtim);
+  inode.ctime = std::max(inode.ctime, time_of(status->st_ctim));
+  return {};
+}
+
+CloneBodies::CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database)
+    : tree_{tree}, staging_{staging}, tier_{tier}, database_{database}, cleaner_{[this] { clean_up(); }} {}
+
+CloneBodies::~CloneBodies() {
+  {
+    const MutexLock lock{mutex_};
+    ending_ = true;
+  }
+  changed_.notify_all();
+  cleaner_.join();
+}
+
+Result<void> CloneBodies::refresh(Inode& inode) const {
+  return refresh_staged(staging_, inode);
+}
+
+Result<std::size_t> CloneBodies::read(const Inode& inode, std::uint64_t offset, MutableByteSpan out) {
+  switch (inode.body) {
+    case Body::none:
+      return std::size_t{0};
+    case Body::inline_:
+      return copied_bytes(inode.inline_bytes, inode.size, offset, out);
+    case Body::content:
+      return tier_.read({inode.content, inode.size}, offset, out);
+    case Body::staged:
+      break;
+  }
+  const auto file = staging_.find(inode.staged);
+  if (!file) return fail(file.error());
+  return system_io().read_at((*file)->fd(), out, offset);
+}
+
+Result<std::shared_ptr<Staging::File>> CloneBodies::writable(Ino ino, std::uint64_t keep) {
+  const MutexLock lock{copying_[ino % copying_.size()]};
+  const auto located = tree_.reader().locate(ino);
+  if (!located) return fail(located.error());
+  if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
+  const Inode& inode = (*located)->inode;
+  if (!S_ISREG(inode.mode)) return fail(with_errno(Errc::invalid_argument, "no regular file", EINVAL));
+  if (inode.body == Body::staged && (*located)->layer == tree_.reader().layer()) {
+    const auto owned = owns(ino, inode.staged);
+    if (!owned) return fail(owned.error());
+    if (*owned) return staging_.find(inode.staged);
+  }
+  return copy_up(ino, inode, keep);
+}
+
+Result<bool> CloneBodies::owns(Ino ino, StagedId id) const {
+  const std::vector<LayerId>& layers = tree_.reader().layers();
+  if (layers.size() <= 2) return true;  // below there is only the image
+  const LayerReader below{database_, {layers.begin() + 1, layers.end()}};
+  const auto frozen = below.inode(ino);
+  if (!frozen) return fail(frozen.error());
+  return !*frozen || (*frozen)->staged != id;
+}
+
+Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode, std::uint64_t keep) {
+  if (auto known = refresh(inode); !known) return fail(known.error());
+
+  auto file = staging_.create();
+  if (!file) return file;
+  const std::uint64_t size = std::min(inode.size, keep);
+  const auto give_up = [&](const Error& error) {
+    (void)staging_.remove((*file)->id());
+    return fail(error);
+  };
+  if (size != 0) {
+    const auto source = [&](std::uint64_t offset, MutableByteSpan out) { return read(inode, offset, out); };
+    if (auto copied = staging_.copy_into(**file, size, source); !copied) return give_up(copied.error());
+  }
+  // The time of writing goes along: what follows may be a chmod(2) by way of a write that changes nothing.
+  const timespec times[2] = {{0, UTIME_OMIT}, {inode.mtime.seconds, static_cast<long>(inode.mtime.nanoseconds)}};
+  if (::futimens((*file)->fd(), times) != 0) return give_up(fail_errno("a staged file's time").value());
+
+  staging_.note_unsynced((*file)->id());
+  const auto changed = tree_.change(ino,
+                                    [&](Inode& record) -> Result<void> {
+                                      record.body = Body::staged;
+                                      record.staged = (*file)->id();
+                                      record.size = record.allocated = size;
+                                      record.inline_bytes.clear();
+                                      record.content = {};
+                                      return {};
+                                    },
+                                    {});
+  if (!changed) return give_up(changed.error());
+  return file;
+}
+
+Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
+  const auto file = writable(ino, size);
+  if (!file) return fail(file.error());
+  if (::ftruncate((*file)->fd(), static_cast<off_t>(size)) != 0) return fail_errno("truncating a staged file");
+  return {};
+}
+
+Result<void> CloneBodies::set_times(Inode& inode, bool written) {
+  if (inode.body != Body::staged || !written) return {};
+  const auto file = staging_.find(inode.staged);
+  if (!file) return fail(file.error());
+  const timespec times[2] = {{0, UTIME_OMIT}, {inode.mtime.seconds, static_cast<long>(inode.mtime.nanoseconds)}};
+  if (::futimens((*file)->fd(), times) != 0) return fail_errno("a staged file's time");
+  return {};
+}
+
+void CloneBodies::bound(const Inode& inode) {
+  if (inode.body == Body::staged) staging_.note_unsynced(inode.staged);
+}
+
+void CloneBodies::drop(Ino ino, const Inode& inode) {
+  if (inode.body != Body::staged) return;
+  const auto owned = owns(ino, inode.staged);
+  if (!owned || !*owned) return;  // what cannot be told now, the next sweep removes
+  {
+    const MutexLock lock{mutex_};
+    dropped_.push_back(inode.staged);
+  }
+  changed_.notify_all();
+}
+
+Result<void> CloneBodies::sync() {
+  std::vector<StagedId> dropped;
+  {
+    const MutexLock lock{mutex_};
+    dropped.swap(dropped_);
+  }
+  auto synced = staging_.sync_noted();
+  if (synced) synced = database_.sync();
+  if (!synced) {
+    const MutexLock lock{mutex_};
+    dropped_.insert(dropped_.end(), dropped.begin(), dropped.end());
+    return synced;
+  }
+  remove_dropped(dropped);
+  return {};
+}
+
+Result<void> CloneBodies::sync(Ino ino) {
+  const auto inode = tree_.reader().inode(ino);
+  if (!inode) return fail(inode.error());
+  if (*inode && (*inode)->body == Body::staged) {
+    if (auto durable = staging_.make_durable((*inode)->staged); !durable) return durable;
+  }
+  return sync();
+}
+
+void CloneBodies::remove_dropped(const std::vector<StagedId>& dropped) {
+  for (const StagedId id : dropped) {
+    if (auto removed = staging_.remove(id); !removed) log::warn("{}", to_string(removed.error()));
+  }
+}
+
+/// Space of removed files comes back soon even if nobody syncs.
+void CloneBodies::clean_up() {
+  bool more = true;
+  while (more) {
+    more = wait_for_dropped();
+    if (auto synced = sync(); !synced) log::warn("removing staged files: {}", to_string(synced.error()));
+  }
+}
+
+bool CloneBodies::wait_for_dropped() {
+  MutexLock lock{mutex_};
+  while (!ending_ && dropped_.empty()) lock.wait(changed_);
+  const auto until = std::chrono::steady_clock::now() + kCleanPause;
+  while (!ending_ && std::chrono::steady_clock::now() < until) lock.wait_for(changed_, kCleanPause);
+  return !ending_;
+}
+
+}  // namespace stellarium::fs

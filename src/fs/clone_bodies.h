@@ -1,0 +1,81 @@
+#pragma once
+#include <sys/stat.h>
+
+#include <array>
+#include <condition_variable>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/result.h"
+#include "cas/database.h"
+#include "fs/staging.h"
+#include "fs/types.h"
+#include "fs/writable_tree.h"
+#include "tier/tier.h"
+
+namespace stellarium::fs {
+
+/// The bodies of a clone's files: a file that nobody wrote is what the layers below say; the first change of its bytes
+/// makes a staged file of it, a private host file, which is written from then on.
+///
+/// What a staged file's inode record says of size and times of writing is only a hint: the file itself knows, and
+/// `refresh` asks it. A file that lies in a frozen layer is copied like any other content.
+/// Order on disk: records never become durable before the bytes that they name, and no staged file is removed before
+///          the records that dropped it are durable (`sync`).
+/// Threads: all functions may be called concurrently.
+class CloneBodies {
+ public:
+  /// Borrows all of them.
+  CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database);
+  ~CloneBodies();  ///< removes what may be removed
+
+  /// Sets what a staged file knows better than its record: size, allocated bytes, times.
+  [[nodiscard]] Result<void> refresh(Inode& inode) const;
+  /// The file to read a staged body from.
+  [[nodiscard]] Result<std::shared_ptr<Staging::File>> find(StagedId id) { return staging_.find(id); }
+  /// Bytes of a regular file's body, wherever they are, cut at its end. `inode` was refreshed.
+  [[nodiscard]] Result<std::size_t> read(const Inode& inode, std::uint64_t offset, MutableByteSpan out);
+  /// The file to write the regular file's bytes to; its content is copied there if it is not staged in the writable
+  /// layer yet, up to `keep` bytes. Errors: ESTALE, EINVAL (no regular file), and those of reading and copying.
+  [[nodiscard]] Result<std::shared_ptr<Staging::File>> writable(Ino ino, std::uint64_t keep = UINT64_MAX);
+  /// Sets the size. Nothing is copied that is cut off.
+  [[nodiscard]] Result<void> truncate(Ino ino, std::uint64_t size);
+  /// A staged file takes over the record's time of writing, if `written`, or gives it its own.
+  [[nodiscard]] Result<void> set_times(Inode& inode, bool written);
+  /// A record that is about to be written names the body: its bytes must be on disk before that record.
+  void bound(const Inode& inode);
+  /// The inode has no link and nobody has it open: its bytes may go, unless a frozen layer needs them.
+  void drop(Ino ino, const Inode& inode);
+
+  /// Everything that was answered before is on disk when this returns.
+  [[nodiscard]] Result<void> sync();
+  /// The file's bytes are, and its name if it changed. `data_only`: as fdatasync(2).
+  [[nodiscard]] Result<void> sync(Ino ino);
+
+ private:
+  Result<std::shared_ptr<Staging::File>> copy_up(Ino ino, Inode inode, std::uint64_t keep);
+  /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
+  Result<bool> owns(Ino ino, StagedId id) const;
+  void remove_dropped(const std::vector<StagedId>& dropped);
+  void clean_up() EXCLUDES(mutex_);
+  bool wait_for_dropped() EXCLUDES(mutex_);  ///< false: it was the last time
+
+  WritableTree& tree_;
+  Staging& staging_;
+  tier::Tier& tier_;
+  cas::Database& database_;
+  std::array<Mutex, 64> copying_;  // by inode number: one copy-up of a file at a time; held over the copying
+
+  Mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<StagedId> dropped_ GUARDED_BY(mutex_);  // to be removed after the next sync
+  bool ending_ GUARDED_BY(mutex_) = false;
+  std::thread cleaner_;  // last
+};
+
+/// The same for readers that have no clone: a record of any layer.
+[[nodiscard]] Result<void> refresh_staged(Staging& staging, Inode& inode);
+
+}  // namespace stellarium::fs

@@ -1,0 +1,219 @@
+// What a writable view knows of an inode beside its bytes: attributes and extended attributes.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "fs/fuse/answers.h"
+#include "fs/fuse/attributes.h"
+#include "fs/fuse/writable_view.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+constexpr std::string_view kCapabilities = "security.capability";
+
+Timespec now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_REALTIME, &time);
+  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+Timespec time_of(std::uint64_t seconds, std::uint32_t nanoseconds) {
+  return {static_cast<std::int64_t>(seconds), std::min(nanoseconds, 999'999'999u)};
+}
+
+/// chown, truncate and write by somebody who may not keep them.
+std::uint32_t without_privileges(std::uint32_t mode) {
+  mode &= ~static_cast<std::uint32_t>(S_ISUID);
+  if ((mode & S_IXGRP) != 0) mode &= ~static_cast<std::uint32_t>(S_ISGID);
+  return mode;
+}
+
+/// The fields of the request that a record keeps.
+void apply(const abi::SetattrIn& in, const Timespec& when, Inode& inode) {
+  using namespace abi::setattr;
+  if ((in.valid & kMode) != 0) inode.mode = (inode.mode & S_IFMT) | (in.mode & 07777);
+  if ((in.valid & kUid) != 0) inode.uid = in.uid;
+  if ((in.valid & kGid) != 0) inode.gid = in.gid;
+  if ((in.valid & kKillSuidgid) != 0 && S_ISREG(inode.mode)) inode.mode = without_privileges(inode.mode);
+  if ((in.valid & kAtime) != 0) inode.atime = (in.valid & kAtimeNow) != 0 ? when : time_of(in.atime, in.atime_nsec);
+  if ((in.valid & kMtime) != 0) inode.mtime = (in.valid & kMtimeNow) != 0 ? when : time_of(in.mtime, in.mtime_nsec);
+  if ((in.valid & kSize) != 0 && (in.valid & kMtime) == 0) inode.mtime = when;
+  inode.ctime = when;
+}
+
+}  // namespace
+
+void WritableView::getattr(const Request& request, Reply reply) {
+  const Result<Entry> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  abi::AttrOut out{};
+  out.attr_valid = kForever;
+  out.attr = to_attr(found->inode, found->ino);
+  reply.value(out);
+}
+
+void WritableView::statx(const Request& request, Reply reply) {
+  const Result<Entry> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  abi::StatxOut out{};
+  out.attr_valid = kForever;
+  out.stat = to_statx(found->inode, found->ino);
+  reply.value(out);
+}
+
+void WritableView::readlink(const Request& request, Reply reply) {
+  const Result<Entry> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  if (!S_ISLNK(found->inode.mode)) {
+    reply.error(EINVAL);
+    return;
+  }
+  answer(reply, found->inode.inline_bytes);
+}
+
+void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Reply reply) {
+  using namespace abi::setattr;
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  if ((in.valid & kSize) != 0) {
+    if (in.size > INT64_MAX) return reply.error(EFBIG), void();
+    if (auto may = may_write(*ino); !may) return refuse(reply, may.error());
+    if (auto cut = clone_.bodies->truncate(*ino, in.size); !cut) return refuse(reply, cut.error());
+  }
+  const Timespec when = now();
+  const auto changed =
+      clone_.records->change(*ino,
+                             [&](Inode& inode) -> Result<void> {
+                               apply(in, when, inode);
+                               return clone_.bodies->set_times(inode, (in.valid & (kMtime | kSize)) != 0);
+                             },
+                             {});
+  if (!changed) return refuse(reply, changed.error());
+  if ((in.valid & (kUid | kGid | kSize | kKillSuidgid)) != 0 && changed->inode.has_xattrs)
+    (void)clone_.records->remove_xattr(*ino, kCapabilities, {});
+  getattr(request, std::move(reply));
+}
+
+void WritableView::drop_privileges(Ino ino) {
+  const auto inode = clone_.records->reader().inode(ino);
+  if (!inode || !*inode) return;
+  if (without_privileges((*inode)->mode) != (*inode)->mode) {
+    (void)clone_.records->change(ino,
+                                 [](Inode& record) -> Result<void> {
+                                   record.mode = without_privileges(record.mode);
+                                   return {};
+                                 },
+                                 {});
+  }
+  if ((*inode)->has_xattrs) (void)clone_.records->remove_xattr(ino, kCapabilities, {});
+}
+
+void WritableView::getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) {
+  const Result<Entry> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  if (const auto told = introspect(*found, name)) {
+    answer_xattr(reply, *told, size);
+    return;
+  }
+  if (!found->inode.has_xattrs) {
+    reply.error(ENODATA);
+    return;
+  }
+  const auto value = clone_.records->reader().xattr(found->ino, name);
+  if (!value) return refuse(reply, value.error());
+  if (!*value) {
+    reply.error(ENODATA);
+    return;
+  }
+  answer_xattr(reply, **value, size);
+}
+
+void WritableView::listxattr(const Request& request, std::uint32_t size, Reply reply) {
+  const Result<Entry> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  std::string names;
+  if (found->inode.has_xattrs) {
+    const auto xattrs = clone_.records->reader().xattrs(found->ino);
+    if (!xattrs) return refuse(reply, xattrs.error());
+    for (const auto& [name, value] : *xattrs) names.append(name).push_back('\0');
+  }
+  answer_xattr(reply, names, size);
+}
+
+void WritableView::setxattr(const Request& request, const abi::SetxattrIn& in, std::string_view name, ByteSpan value,
+                            Reply reply) {
+  if (answered_before(request, reply)) return;
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  const AnsweredRequests::Slot slot{*answered_, request};
+  const Note note = [&](cas::Database::Batch& batch, const Entry&) { slot.note(batch, {}); };
+  if ((in.setxattr_flags & abi::kSetxattrAclKillSgid) != 0) {
+    const auto cleared = clone_.records->change(*ino,
+                                                [](Inode& inode) -> Result<void> {
+                                                  inode.mode &= ~static_cast<std::uint32_t>(S_ISGID);
+                                                  return {};
+                                                },
+                                                {});
+    if (!cleared) return refuse(reply, cleared.error());
+  }
+  const auto set = clone_.records->set_xattr(*ino, name, as_text(value), static_cast<int>(in.flags), note);
+  if (!set) return refuse(reply, set.error());
+  reply.done();
+}
+
+void WritableView::removexattr(const Request& request, std::string_view name, Reply reply) {
+  if (answered_before(request, reply)) return;
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  const AnsweredRequests::Slot slot{*answered_, request};
+  const auto removed = clone_.records->remove_xattr(
+      *ino, name, [&](cas::Database::Batch& batch, const Entry&) { slot.note(batch, {}); });
+  if (!removed) return refuse(reply, removed.error());
+  reply.done();
+}
+
+void WritableView::statfs(const Request&, Reply reply) {
+  struct statvfs host {};
+  if (::statvfs(clone_.host.c_str(), &host) != 0) return reply.error(errno), void();
+  abi::StatfsOut out{};
+  out.blocks = host.f_blocks;
+  out.free_blocks = host.f_bfree;
+  out.available_blocks = host.f_bavail;
+  out.files = host.f_files;
+  out.free_files = host.f_ffree;
+  out.block_size = static_cast<std::uint32_t>(host.f_bsize);
+  out.fragment_size = static_cast<std::uint32_t>(host.f_frsize);
+  out.name_size = abi::kMaxName;
+  reply.value(out);
+}
+
+std::optional<std::string> WritableView::introspect(const Entry& entry, std::string_view name) const {
+  constexpr std::string_view kPrefix = "user.stellarium.";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const std::string_view what = name.substr(kPrefix.size());
+  if (what == "layer") return std::to_string(clone_.records->reader().layer());
+  if (what == "ino") return std::to_string(entry.ino);
+  if (what == "content" && entry.inode.body == Body::content) return entry.inode.content.hex();
+  if (what == "body" && S_ISREG(entry.inode.mode)) {
+    switch (entry.inode.body) {
+      case Body::none:
+        return "none";
+      case Body::inline_:
+        return "inline";
+      case Body::content:
+        return parts_.tier.find_hot({entry.inode.content, entry.inode.size}) ? "hot" : "stored";
+      case Body::staged:
+        return "staged";
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace stellarium::fs::fuse

@@ -1,0 +1,263 @@
+// The bytes of a writable view's files.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "fs/fuse/answers.h"
+#include "fs/fuse/attributes.h"
+#include "fs/fuse/writable_view.h"
+
+namespace stellarium::fs::fuse {
+namespace {
+
+constexpr std::uint64_t kMaxCopy = 8u << 20;  // of one COPY_FILE_RANGE: nobody waits long behind it
+
+bool for_writing(std::uint32_t flags) {
+  return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+}
+
+tl::unexpected<Error> text_busy() {
+  return fail(Error{Errc::busy, "the file is open through its hot file", ETXTBSY});
+}
+
+Result<void> write_all(int fd, ByteSpan data, std::uint64_t offset) {
+  while (!data.empty()) {
+    const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("writing a staged file");
+    data = data.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::uint64_t>(n);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> WritableView::may_write(Ino ino) const {
+  if (open_files_->is_passed_through(node_of(ino))) return text_busy();
+  return {};
+}
+
+Result<std::shared_ptr<Staging::File>> WritableView::writable(Ino ino) {
+  if (auto may = may_write(ino); !may) return fail(may.error());
+  return clone_.bodies->writable(ino);
+}
+
+void WritableView::open_made(const Request& request, const abi::CreateIn& in, Reply reply,
+                             const std::function<Result<Entry>(Ino, const Note&)>& make) {
+  if (answered_before(request, reply)) return;
+  const Result<Ino> parent = locate(request.node());
+  if (!parent) return refuse(reply, parent.error());
+  const AnsweredRequests::Slot slot{*answered_, request};
+  abi::CreateOut out{};
+  Result<void> opened;
+  const Result<Entry> made = make(*parent, [&](cas::Database::Batch& batch, const Entry& entry) {
+    out.entry = entry_out(entry);
+    const auto handle = open_files_->open_cached(request.id(), node_of(entry.ino), true);
+    if (handle) {
+      out.open = *handle;
+    } else {
+      opened = fail(handle.error());
+    }
+    slot.note(batch, std::as_bytes(std::span{&out, 1}));
+  });
+  if (!made && made.error().sys_errno == EEXIST && (in.flags & O_EXCL) == 0) {
+    // Somebody else made it since the kernel looked; the kernel then opens it by way of its own look-up.
+    reply.error(ESTALE);
+    return;
+  }
+  if (!made) return refuse(reply, made.error());
+  if (!opened) return refuse(reply, opened.error());
+  open_files_->opened(out.open, node_of(made->ino), reply.value(out) == 0);
+}
+
+void WritableView::create(const Request& request, const abi::CreateIn& in, std::string_view name, Reply reply) {
+  WritableTree::NewNode node;
+  node.mode = S_IFREG | (in.mode & 07777);
+  node.umask = in.umask;
+  node.uid = request.header().uid;
+  node.gid = request.header().gid;
+  open_made(request, in, std::move(reply),
+            [&](Ino parent, const Note& note) { return clone_.records->make(parent, name, node, note); });
+}
+
+void WritableView::tmpfile(const Request& request, const abi::CreateIn& in, Reply reply) {
+  WritableTree::NewNode node;
+  node.mode = S_IFREG | (in.mode & 07777);
+  node.umask = in.umask;
+  node.uid = request.header().uid;
+  node.gid = request.header().gid;
+  open_made(request, in, std::move(reply),
+            [&](Ino parent, const Note& note) { return clone_.records->make_unnamed(parent, node, note); });
+}
+
+void WritableView::open(const Request& request, const abi::OpenIn& in, Reply reply) {
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  const bool drop = (in.open_flags & abi::kOpenKillSuidgid) != 0;
+  if ((in.flags & O_TRUNC) != 0) {
+    if (auto may = may_write(*ino); !may) return refuse(reply, may.error());
+    if (auto cut = clone_.bodies->truncate(*ino, 0); !cut) return refuse(reply, cut.error());
+  }
+  open_existing(request, *ino, in.flags, drop, std::move(reply));
+}
+
+void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t flags, bool drop, Reply reply) {
+  if (drop) drop_privileges(ino);
+  const NodeId node = node_of(ino);
+  const auto inode = clone_.records->reader().inode(ino);
+  if (!inode) return refuse(reply, inode.error());
+  if (!*inode) return refuse(reply, stale().value());
+  if (!S_ISREG((*inode)->mode)) return reply.error(S_ISDIR((*inode)->mode) ? EISDIR : EINVAL), void();
+  if (!for_writing(flags) && (*inode)->program && (*inode)->body == Body::content) {
+    OpenTarget target{node, {(*inode)->content, (*inode)->size}, true};
+    // While it waited for its hot file, somebody may have written the file.
+    target.still = [this, ino, content = (*inode)->content] {
+      const auto now = clone_.records->reader().inode(ino);
+      return now && *now && (*now)->body == Body::content && (*now)->content == content;
+    };
+    open_files_->open(request, target, std::move(reply));
+    return;
+  }
+  const auto handle = open_files_->open_cached(request.id(), node, for_writing(flags));
+  if (!handle) return refuse(reply, handle.error());
+  open_files_->opened(*handle, node, reply.value(*handle) == 0);
+}
+
+void WritableView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  const auto found = clone_.records->reader().inode(*ino);
+  if (!found) return refuse(reply, found.error());
+  if (!*found) return refuse(reply, stale().value());
+  const Inode& inode = **found;
+  if (!S_ISREG(inode.mode)) return reply.error(S_ISDIR(inode.mode) ? EISDIR : EINVAL), void();
+  switch (inode.body) {
+    case Body::content:
+      parts_.reader.read(request, {inode.content, inode.size}, in.offset, in.size, std::move(reply));
+      return;
+    case Body::staged: {
+      const auto file = clone_.bodies->find(inode.staged);
+      if (!file) return refuse(reply, file.error());
+      const MutableByteSpan out = reply.scratch(in.size);
+      const Result<std::size_t> read = system_io().read_at((*file)->fd(), out, in.offset);
+      if (!read) return refuse(reply, read.error());
+      reply.bytes(out.first(*read));
+      return;
+    }
+    case Body::none:
+    case Body::inline_:
+      break;
+  }
+  const std::uint64_t length = readable(inode.inline_bytes.size(), in.offset, in.size);
+  answer(reply, length == 0 ? std::string_view{} : std::string_view{inode.inline_bytes}.substr(in.offset, length));
+}
+
+void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
+  const auto file = writable(*ino);
+  if (!file) return refuse(reply, file.error());
+  if (auto written = write_all((*file)->fd(), data, in.offset); !written) return refuse(reply, written.error());
+  if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) drop_privileges(*ino);
+  reply.value(abi::WriteOut{static_cast<std::uint32_t>(data.size()), 0});
+}
+
+void WritableView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {
+  const Result<Entry> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  const Inode& inode = found->inode;
+  const bool data = in.whence == SEEK_DATA;
+  if (!S_ISREG(inode.mode) || (!data && in.whence != SEEK_HOLE)) return reply.error(EINVAL), void();
+  if (in.offset >= inode.size) return reply.error(ENXIO), void();
+  std::uint64_t at = data ? in.offset : inode.size;
+  if (inode.body == Body::staged) {
+    const auto file = clone_.bodies->find(inode.staged);
+    if (!file) return refuse(reply, file.error());
+    const off_t to = ::lseek((*file)->fd(), static_cast<off_t>(in.offset), static_cast<int>(in.whence));
+    if (to < 0) return reply.error(errno), void();
+    at = static_cast<std::uint64_t>(to);
+  } else if (inode.body == Body::content && inode.allocated < inode.size) {
+    const auto map = sparse_.find({inode.content, inode.size});
+    if (!map) return refuse(reply, map.error());
+    at = data ? (*map)->next_data(in.offset) : (*map)->next_hole(in.offset);
+    if (data && at >= inode.size) return reply.error(ENXIO), void();
+  }
+  reply.value(abi::LseekOut{at});
+}
+
+void WritableView::fallocate(const Request& request, const abi::FallocateIn& in, Reply reply) {
+  constexpr std::uint32_t kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  if ((in.mode & ~kKnown) != 0) return reply.error(EOPNOTSUPP), void();
+  if (in.length == 0 || in.offset > INT64_MAX || in.length > INT64_MAX - in.offset)
+    return reply.error(in.length == 0 ? EINVAL : EFBIG), void();
+  const auto file = writable(*ino);
+  if (!file) return refuse(reply, file.error());
+  if (::fallocate((*file)->fd(), static_cast<int>(in.mode), static_cast<off_t>(in.offset),
+                  static_cast<off_t>(in.length)) != 0)
+    return reply.error(errno), void();
+  reply.done();
+}
+
+void WritableView::copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) {
+  const Result<Entry> source = find(request.node());
+  if (!source) return refuse(reply, source.error());
+  const Result<Ino> target = locate(NodeId{in.node_out});
+  if (!target) return refuse(reply, target.error());
+  if (in.flags != 0) return reply.error(EINVAL), void();
+  const std::uint64_t length = std::min(readable(source->inode.size, in.offset_in, in.length), kMaxCopy);
+  if (in.offset_out > INT64_MAX - length) return reply.error(EFBIG), void();
+  const auto file = writable(*target);
+  if (!file) return refuse(reply, file.error());
+  const MutableByteSpan buffer = reply.scratch(reply.max_payload());
+  std::uint64_t done = 0;
+  while (done < length) {
+    const auto part = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), length - done)));
+    const auto read = clone_.bodies->read(source->inode, in.offset_in + done, part);
+    if (!read) return refuse(reply, read.error());
+    if (*read == 0) break;
+    if (auto written = write_all((*file)->fd(), part.first(*read), in.offset_out + done); !written)
+      return refuse(reply, written.error());
+    done += *read;
+  }
+  if (wide) {
+    reply.value(abi::CopyFileRangeOut{done});
+  } else {
+    reply.value(abi::WriteOut{static_cast<std::uint32_t>(done), 0});
+  }
+}
+
+void WritableView::fsync(const Request& request, const abi::FsyncIn&, Reply reply) {
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  if (auto synced = clone_.bodies->sync(*ino); !synced) return refuse(reply, synced.error());
+  reply.done();
+}
+
+void WritableView::fsyncdir(const Request&, const abi::FsyncIn&, Reply reply) {
+  if (auto synced = clone_.bodies->sync(); !synced) return refuse(reply, synced.error());
+  reply.done();
+}
+
+void WritableView::syncfs(const Request&, Reply reply) {
+  if (auto synced = clone_.bodies->sync(); !synced) return refuse(reply, synced.error());
+  reply.done();
+}
+
+void WritableView::release(const Request& request, const abi::ReleaseIn& in, Reply reply) {
+  const bool last = open_files_->release(in.fh, request.node());
+  reply.done();
+  const Result<Ino> ino = locate(request.node());
+  if (!last || !ino) return;
+  const auto inode = clone_.records->reader().inode(*ino);
+  if (inode && *inode) lost_link({*ino, **inode});
+}
+
+}  // namespace stellarium::fs::fuse

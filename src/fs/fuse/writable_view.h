@@ -1,0 +1,116 @@
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fs/clone_bodies.h"
+#include "fs/fuse/answered_requests.h"
+#include "fs/fuse/filesystem.h"
+#include "fs/fuse/open_files.h"
+#include "fs/fuse/read_only_view.h"
+#include "fs/fuse/sparse_map.h"
+#include "fs/writable_tree.h"
+
+namespace stellarium::fs::fuse {
+
+/// A clone as a writable file system.
+///
+/// This mount is the only one that writes the clone, and every change comes through it, so the kernel may remember
+/// names and attributes for ever: it forgets by itself what it changes.
+/// Bodies:  what nobody wrote is read as in an image, programs through their hot files. The first write makes a staged
+///          file, and reads and writes of that go through the page cache. A file that is open through its hot file
+///          cannot be written (ETXTBSY), because the kernel would go on reading the old bytes.
+/// Answers: a change and its answer are one batch of the database (AnsweredRequests), so that a killed server neither
+///          loses nor repeats it. Requests that may be executed twice (WRITE, SETATTR) need no record.
+/// Threads: all operations may be called concurrently.
+class WritableView final : public Filesystem {
+ public:
+  struct Clone {
+    TreeId tree = 0;
+    std::shared_ptr<WritableTree> records;
+    std::shared_ptr<CloneBodies> bodies;
+    std::filesystem::path host;  ///< a folder of the file system that holds staged files, for statfs
+  };
+  WritableView(const ViewParts& parts, Clone clone, std::shared_ptr<OpenFiles> open_files,
+               std::unique_ptr<AnsweredRequests> answered, bool want_passthrough);
+
+  std::uint64_t features() const override;
+  std::uint32_t max_write() const override;
+  void started(std::uint64_t features, bool resumed) override;
+
+  // writable_view.cpp: names
+  void lookup(const Request& request, std::string_view name, Reply reply) override;
+  void opendir(const Request& request, Reply reply) override;
+  void readdir(const Request& request, const abi::ReadIn& in, bool plus, Reply reply) override;
+  void symlink(const Request& request, std::string_view name, std::string_view target, Reply reply) override;
+  void mknod(const Request& request, const abi::MknodIn& in, std::string_view name, Reply reply) override;
+  void mkdir(const Request& request, const abi::MkdirIn& in, std::string_view name, Reply reply) override;
+  void unlink(const Request& request, std::string_view name, Reply reply) override;
+  void rmdir(const Request& request, std::string_view name, Reply reply) override;
+  void rename(const Request& request, NodeId new_parent, std::uint32_t flags, std::string_view old_name,
+              std::string_view new_name, Reply reply) override;
+  void link(const Request& request, NodeId target, std::string_view new_name, Reply reply) override;
+  void forget(NodeId node) override;
+
+  // writable_attributes.cpp
+  void getattr(const Request& request, Reply reply) override;
+  void statx(const Request& request, Reply reply) override;
+  void readlink(const Request& request, Reply reply) override;
+  void setattr(const Request& request, const abi::SetattrIn& in, Reply reply) override;
+  void getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) override;
+  void listxattr(const Request& request, std::uint32_t size, Reply reply) override;
+  void setxattr(const Request& request, const abi::SetxattrIn& in, std::string_view name, ByteSpan value,
+                Reply reply) override;
+  void removexattr(const Request& request, std::string_view name, Reply reply) override;
+  void statfs(const Request& request, Reply reply) override;
+
+  // writable_files.cpp: bytes
+  void create(const Request& request, const abi::CreateIn& in, std::string_view name, Reply reply) override;
+  void tmpfile(const Request& request, const abi::CreateIn& in, Reply reply) override;
+  void open(const Request& request, const abi::OpenIn& in, Reply reply) override;
+  void read(const Request& request, const abi::ReadIn& in, Reply reply) override;
+  void write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) override;
+  void lseek(const Request& request, const abi::LseekIn& in, Reply reply) override;
+  void fallocate(const Request& request, const abi::FallocateIn& in, Reply reply) override;
+  void copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) override;
+  void fsync(const Request& request, const abi::FsyncIn& in, Reply reply) override;
+  void fsyncdir(const Request& request, const abi::FsyncIn& in, Reply reply) override;
+  void syncfs(const Request& request, Reply reply) override;
+  void release(const Request& request, const abi::ReleaseIn& in, Reply reply) override;
+
+ private:
+  using Entry = WritableTree::Entry;
+  using Note = WritableTree::Note;
+
+  Result<Ino> locate(NodeId node) const;  ///< ESTALE for ids of other trees
+  Result<Entry> find(NodeId node) const;  ///< … or of no inode; what a staged file knows is filled in
+  NodeId node_of(Ino ino) const { return ino == kRootIno ? NodeId::root() : NodeId::of(clone_.tree, ino); }
+  abi::EntryOut entry_out(const Entry& entry) const;
+  /// Answers a request that was executed already. False: it is to be executed.
+  bool answered_before(const Request& request, Reply& reply) const;
+  /// Executes a change of names whose answer is the entry it made.
+  void make(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
+  /// … or an answer without content.
+  void change(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
+  /// The inode lost a link: its bytes go with the last one, unless somebody has it open.
+  void lost_link(const Entry& entry);
+  /// ETXTBSY if the file is open through its hot file.
+  Result<void> may_write(Ino ino) const;
+  Result<std::shared_ptr<Staging::File>> writable(Ino ino);
+  void drop_privileges(Ino ino);  ///< suid, sgid and file capabilities, of a file that was written
+  std::optional<std::string> introspect(const Entry& entry, std::string_view name) const;
+  void open_made(const Request& request, const abi::CreateIn& in, Reply reply,
+                 const std::function<Result<Entry>(Ino parent, const Note&)>& make);
+  void open_existing(const Request& request, Ino ino, std::uint32_t flags, bool drop_privileges, Reply reply);
+
+  ViewParts parts_;
+  const Clone clone_;
+  std::shared_ptr<OpenFiles> open_files_;
+  const std::unique_ptr<AnsweredRequests> answered_;
+  const bool want_passthrough_;
+  std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
+  SparseMaps sparse_;
+};
+
+}  // namespace stellarium::fs::fuse
