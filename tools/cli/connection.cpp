@@ -178,7 +178,7 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
           handlers.answer(std::move(*answer));
         break;
       case MessageType::proceed:
-        if (auto done = handlers.proceed ? handlers.proceed() : Result<void>{}; !done) {
+        if (auto done = handlers.proceed ? handlers.proceed(frame->payload == "w") : Result<void>{}; !done) {
           connection.cancel();
           display.clear();
           return complain(done.error());

@@ -43,7 +43,7 @@ class Connection {
 struct Handlers {
   std::function<void(const protocol::ContentList&)> contents;
   std::function<void(protocol::ContentAnswer)> answer;
-  std::function<Result<void>()> proceed;
+  std::function<Result<void>(bool writable)> proceed;
   std::function<void(protocol::Progress&)> progress;  ///< fills in what only the command knows: the total
   std::function<bool()> hide_complaints;              ///< the command knows better what went wrong
   std::string* capture_output = nullptr;              ///< instead of stdout

@@ -6,7 +6,10 @@
 namespace stellarium::cli {
 namespace {
 
-constexpr const char* kRefMeaning = "image, as NAME[:TAG] (TAG is 'latest' if left out)";
+constexpr const char* kImageMeaning = "image, as NAME[:TAG] (TAG is 'latest' if left out)";
+constexpr const char* kRefMeaning =
+    "image, as NAME[:TAG] (TAG is 'latest' if left out); clone, as NAME; or NAME@SNAPSHOT";
+constexpr const char* kSnapshotMeaning = "clone and snapshot, as NAME@SNAPSHOT";
 
 CLI::App& command(CLI::App& app, const char* group, const char* name, const char* summary) {
   CLI::App* made = app.add_subcommand(name, summary);
@@ -24,6 +27,7 @@ void Definitions::define(CLI::App& app) {
   app.set_help_flag("-h,--help", "show help and exit");
   define_globals(app);
   define_images(app);
+  define_clones(app);
   define_looking(app);
   define_mounts(app);
   define_store(app);
@@ -71,12 +75,41 @@ void Definitions::define_images(CLI::App& app) {
   e.add_option("NAME", export_.ref, kRefMeaning)->required();
   e.add_option("TARGET", export_.target, "file to write, or '-' for standard output")->required();
 
-  CLI::App& m = command(app, kGroup, "rename", "Give an image another name");
+  CLI::App& m = command(app, kGroup, "rename", "Give an image or a clone another name");
   m.add_option("FROM", rename.from, kRefMeaning)->required();
   m.add_option("TO", rename.to, "the new name, which must be free")->required();
 
-  CLI::App& r = command(app, kGroup, "rm", "Remove images; 'gc' frees the space");
+  CLI::App& r = command(app, kGroup, "rm", "Remove images, clones and snapshots; 'gc' frees the space");
   r.add_option("REF", rm.refs, kRefMeaning)->required()->expected(1, 1000);
+}
+
+void Definitions::define_clones(CLI::App& app) {
+  constexpr const char* kGroup = "Clones";
+  CLI::App& c = command(app, kGroup, "clone", "Make a writable clone of an image, a clone's snapshot or a clone");
+  c.add_option("REF", clone.ref, kRefMeaning)->required();
+  c.add_option("NAME", clone.name, "name of the new clone, which no image or clone may have")->required();
+
+  CLI::App& s = command(app, kGroup, "snapshot", "Keep a clone as it is now, under a name; it must not be mounted");
+  s.add_option("REF", snapshot.ref, kSnapshotMeaning)->required();
+
+  CLI::App& r = command(app, kGroup, "rollback", "Make a clone what it was at a snapshot; it must not be mounted");
+  r.add_option("REF", rollback.ref, kSnapshotMeaning)->required();
+
+  CLI::App& m = command(app, kGroup, "commit", "Make an image of what a clone is now; it must not be mounted");
+  m.add_option("CLONE", commit.clone, kRefMeaning)->required();
+  m.add_option("NAME", commit.name, "name of the image, as NAME[:TAG]; a taken name moves to the new image")
+      ->required();
+
+  command(app, kGroup, "clones", "List the clones and their snapshots");
+
+  CLI::App& n = command(app, kGroup, "nspawn", "Run a container from a clone, in one step");
+  n.add_option("REF", nspawn.ref,
+               "image or snapshot, of which a clone is made for this run; or a clone, which keeps what is written")
+      ->required();
+  n.add_option("COMMAND", nspawn.command, "what to run, behind '--'; a shell if left out")->expected(1, 1000);
+  n.add_flag("-b,--boot", nspawn.boot, "start the image's init as process 1");
+  n.add_flag("--keep", nspawn.keep, "keep the clone that was made for this run, and say its name");
+  n.add_option("-M,--machine", nspawn.machine, "name of the container; the clone's if left out")->type_name("NAME");
 }
 
 void Definitions::define_looking(CLI::App& app) {
@@ -84,7 +117,7 @@ void Definitions::define_looking(CLI::App& app) {
   command(app, kGroup, "images", "List the images");
 
   CLI::App& i = command(app, kGroup, "info", "Show what is known about an image");
-  i.add_option("REF", info.ref, kRefMeaning)->required();
+  i.add_option("REF", info.ref, kImageMeaning)->required();
 
   CLI::App& l = command(app, kGroup, "ls", "List files of an image");
   l.add_option("REF", ls.ref, kRefMeaning)->required();
@@ -107,14 +140,16 @@ void Definitions::define_looking(CLI::App& app) {
   d.add_option("AFTER", diff.after, kRefMeaning)->required();
 
   CLI::App& h = command(app, kGroup, "history", "Show what happened to a name");
-  h.add_option("REF", history.ref, kRefMeaning)->required();
+  h.add_option("REF", history.ref, kImageMeaning)->required();
 }
 
 void Definitions::define_mounts(CLI::App& app) {
   constexpr const char* kGroup = "Mounts";
-  CLI::App& m = command(app, kGroup, "mount", "Show an image, or the whole store, as files");
-  m.add_option("WORDS", mount.words,
-               "[REF] DIR: an image and the directory to mount it on; without REF the whole store, as images/NAME/TAG")
+  CLI::App& m = command(app, kGroup, "mount", "Show an image, a clone, or the whole store, as files");
+  m.add_option(
+       "WORDS", mount.words,
+       "[REF] DIR: an image, or a clone, which can be written, and the directory to mount it on; without REF the "
+       "whole store, as images/NAME/TAG")
       ->required()
       ->expected(1, 2)
       ->type_name("[REF] DIR");
@@ -161,7 +196,7 @@ void Definitions::define_store(CLI::App& app) {
       ->required()
       ->type_name("status|pin|unpin|warm|evict")
       ->transform(CLI::CheckedTransformer(actions).description(""));
-  t.add_option("REF", tier.ref, kRefMeaning);
+  t.add_option("REF", tier.ref, kImageMeaning);
   t.add_option("PATH", tier.path, "file or directory in the image; everything if left out");
 
   CLI::App& o = command(app, kGroup, "top", "Show what the mounts are doing, one line a second");
@@ -199,6 +234,12 @@ CommandOptions Definitions::chosen(std::string_view name) const {
                                                            {"export", export_},
                                                            {"rename", rename},
                                                            {"rm", rm},
+                                                           {"clone", clone},
+                                                           {"snapshot", snapshot},
+                                                           {"rollback", rollback},
+                                                           {"commit", commit},
+                                                           {"clones", ClonesOptions{}},
+                                                           {"nspawn", nspawn},
                                                            {"images", ImagesOptions{}},
                                                            {"info", info},
                                                            {"ls", ls},

@@ -18,6 +18,11 @@ struct Definitions {
   ExportOptions export_;
   RenameOptions rename;
   RmOptions rm;
+  CloneOptions clone;
+  SnapshotOptions snapshot;
+  RollbackOptions rollback;
+  CommitOptions commit;
+  NspawnOptions nspawn;
   InfoOptions info;
   LsOptions ls;
   CatOptions cat;
@@ -40,6 +45,7 @@ struct Definitions {
  private:
   void define_globals(CLI::App& app);
   void define_images(CLI::App& app);
+  void define_clones(CLI::App& app);
   void define_looking(CLI::App& app);
   void define_mounts(CLI::App& app);
   void define_store(CLI::App& app);

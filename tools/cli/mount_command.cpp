@@ -30,10 +30,13 @@ Result<fs::fuse::MountOptions> parse_options(const std::string& given) {
     const std::size_t end = std::min(given.find(',', start), given.size());
     const std::string option = given.substr(start, end - start);
     start = end + 1;
-    if (option.empty() || option == "ro" || option == "_netdev" || option == "nofail" || option == "user" ||
-        option.starts_with("x-"))
+    if (option.empty() || option == "_netdev" || option == "nofail" || option == "user" || option.starts_with("x-"))
       continue;
-    if (option == "rw") return fail(Errc::not_supported, "mount option rw: images are read-only");
+    if (option == "rw") continue;  // clones are writable, images are not, whatever is asked for
+    if (option == "ro") {
+      options.extra += (options.extra.empty() ? "" : ",") + option;
+      continue;
+    }
     if (option == "allow_other") {
       options.allow_other = true;
     } else if (option.starts_with("source=")) {
@@ -65,8 +68,10 @@ int run_mount(const Invocation& invocation, const std::filesystem::path& store) 
 
   bool mounted = false;
   Handlers handlers;
-  handlers.proceed = [&]() -> Result<void> {
-    auto device = fs::fuse::mount_session(*where, *options);
+  handlers.proceed = [&](bool writable) -> Result<void> {
+    fs::fuse::MountOptions wanted = *options;
+    wanted.read_only = wanted.read_only && !writable;
+    auto device = fs::fuse::mount_session(*where, wanted);
     if (!device) return fail(device.error());
     mounted = true;
     return connection->send_device(device->get());

@@ -36,6 +36,27 @@ struct RmOptions {
   std::vector<std::string> refs;
 };
 
+// Clones.
+struct CloneOptions {
+  std::string ref, name;
+};
+struct SnapshotOptions {
+  std::string ref;  ///< CLONE@SNAPSHOT
+};
+struct RollbackOptions {
+  std::string ref;  ///< CLONE@SNAPSHOT
+};
+struct CommitOptions {
+  std::string clone, name;
+};
+struct ClonesOptions {};
+struct NspawnOptions {
+  std::string ref;
+  std::vector<std::string> command;
+  bool boot = false, keep = false;
+  std::string machine;
+};
+
 // Looking.
 struct ImagesOptions {};
 struct InfoOptions {
@@ -98,9 +119,10 @@ struct CompletionOptions {
   std::string shell;
 };
 
-using CommandOptions = std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, ImagesOptions, InfoOptions,
-                                    LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions,
-                                    UmountOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions,
-                                    TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
+using CommandOptions =
+    std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, CloneOptions, SnapshotOptions, RollbackOptions,
+                 CommitOptions, ClonesOptions, NspawnOptions, ImagesOptions, InfoOptions, LsOptions, CatOptions,
+                 StatOptions, DiffOptions, HistoryOptions, MountOptions, UmountOptions, GcOptions, FsckOptions,
+                 ScrubOptions, StatsOptions, TierOptions, TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
 
 }  // namespace stellarium::cli

@@ -158,8 +158,8 @@ void ChannelIo::contents(const protocol::ContentList& list) {
   send(MessageType::contents, list.encode());
 }
 
-Result<UniqueFd> ChannelIo::receive_device() {
-  send(MessageType::proceed, {});
+Result<UniqueFd> ChannelIo::receive_device(bool writable) {
+  send(MessageType::proceed, writable ? "w" : "");
   UniqueFd device;
   while (!device) {
     if (cancelled_now()) return fail(Errc::cancelled, "the command stopped before it had mounted");

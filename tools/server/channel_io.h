@@ -24,7 +24,7 @@ class ChannelIo final : public CommandIo {
   bool stream_was_complete() override;
   void contents(const protocol::ContentList& list) override;
   void answer_questions(ContentLookup lookup) override { lookup_ = std::move(lookup); }
-  Result<UniqueFd> receive_device() override EXCLUDES(mutex_);
+  Result<UniqueFd> receive_device(bool writable) override EXCLUDES(mutex_);
 
   void exit(int code);                  ///< flushes, and ends the conversation
   void cancel() { cancelled_ = true; }  ///< the server is stopping

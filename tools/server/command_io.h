@@ -36,9 +36,9 @@ class CommandIo {
   /// Without it (empty) a question ends the command.
   using ContentLookup = std::function<Result<bool>(const cas::ContentId&, std::uint64_t size)>;
   virtual void answer_questions(ContentLookup lookup) = 0;
-  /// Tells the caller to mount, and returns the /dev/fuse descriptor of that. Errors: cancelled, invalid_argument (not
-  /// /dev/fuse).
-  [[nodiscard]] virtual Result<UniqueFd> receive_device() = 0;
+  /// Tells the caller to mount, `writable` or not, and returns the /dev/fuse descriptor of that. Errors: cancelled,
+  /// invalid_argument (not /dev/fuse).
+  [[nodiscard]] virtual Result<UniqueFd> receive_device(bool writable) = 0;
 
   /// "stellarium: …", one line, everything unprintable escaped; returns 1, the exit code that goes with it.
   int complain(const Error& error);

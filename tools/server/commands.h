@@ -10,6 +10,11 @@ int run(const cli::ImportOptions& options, CommandContext& context);
 int run(const cli::ExportOptions& options, CommandContext& context);
 int run(const cli::RenameOptions& options, CommandContext& context);
 int run(const cli::RmOptions& options, CommandContext& context);
+int run(const cli::CloneOptions& options, CommandContext& context);
+int run(const cli::SnapshotOptions& options, CommandContext& context);
+int run(const cli::RollbackOptions& options, CommandContext& context);
+int run(const cli::CommitOptions& options, CommandContext& context);
+int run(const cli::ClonesOptions& options, CommandContext& context);
 int run(const cli::ImagesOptions& options, CommandContext& context);
 int run(const cli::InfoOptions& options, CommandContext& context);
 int run(const cli::LsOptions& options, CommandContext& context);
@@ -26,7 +31,7 @@ int run(const cli::TierOptions& options, CommandContext& context);
 int run(const cli::TopOptions& options, CommandContext& context);
 int run(const cli::DaemonOptions& options, CommandContext& context);
 
-/// umount, doctor and completion run in the command process alone: asking the server for them is a usage error.
+/// umount, nspawn, doctor and completion run in the command process alone: asking the server for them is a usage error.
 int run_any(const cli::CommandOptions& options, CommandContext& context);
 
 }  // namespace stellarium::server

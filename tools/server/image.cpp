@@ -3,6 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "fs/clone_bodies.h"
 
 namespace stellarium::server {
 
@@ -22,6 +25,47 @@ Result<OpenImage> open_image(Store& store, const std::string& ref) {
   }
 }
 
+std::optional<SnapshotRef> parse_snapshot(const std::string& ref) {
+  const std::size_t at = ref.find('@');
+  if (at == std::string::npos) return std::nullopt;
+  return SnapshotRef{ref.substr(0, at), ref.substr(at + 1)};
+}
+
+Result<OpenTree> open_tree(Store& store, const std::string& ref) {
+  const auto snapshot = parse_snapshot(ref);
+  const auto clone = fs::is_clone(store.database(), ref);
+  if (!clone) return fail(clone.error());
+  if (!snapshot && !*clone) {
+    auto image = open_image(store, ref);
+    if (!image) return fail(image.error());
+    return OpenTree{{std::move(image->pin)}, image->reader, image->image.bytes};
+  }
+  const auto layers_now = [&]() -> Result<std::vector<fs::LayerId>> {
+    if (snapshot) {
+      auto found = store.clones().find_snapshot(snapshot->clone, snapshot->snapshot);
+      if (!found) return fail(found.error());
+      return std::move(found->layers);
+    }
+    auto found = store.clones().find(ref);
+    if (!found) return fail(found.error());
+    return std::move(found->layers);
+  };
+  for (;;) {
+    auto layers = layers_now();
+    if (!layers) return fail(layers.error());
+    std::vector<std::shared_ptr<fs::Catalog::LayerPin>> pins;
+    for (const fs::LayerId layer : *layers) pins.push_back(store.catalog().pin(layer));
+    // It may have changed, and layers been swept, before they were pinned.
+    const auto again = layers_now();
+    if (!again) return fail(again.error());
+    if (*again == *layers) return OpenTree{std::move(pins), {store.database(), std::move(*layers)}, 0};
+  }
+}
+
+Result<void> refresh(Store& store, fs::Inode& inode) {
+  return fs::refresh_staged(store.staging(), inode);
+}
+
 Result<std::size_t> read_body(Store& store, const fs::Inode& inode, std::uint64_t offset, MutableByteSpan out) {
   switch (inode.body) {
     case fs::Body::none:
@@ -34,6 +78,11 @@ Result<std::size_t> read_body(Store& store, const fs::Inode& inode, std::uint64_
     }
     case fs::Body::content:
       return store.tier().read({inode.content, inode.size}, offset, out);
+    case fs::Body::staged: {
+      const auto file = store.staging().find(inode.staged);
+      if (!file) return fail(file.error());
+      return system_io().read_at((*file)->fd(), out, offset);
+    }
   }
   return fail(Errc::corrupt, "an inode of an unknown kind");
 }

@@ -1,7 +1,9 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "fs/catalog.h"
@@ -16,8 +18,23 @@ struct OpenImage {
   std::shared_ptr<fs::Catalog::LayerPin> pin;
   fs::LayerReader reader;
 };
+/// The same of whatever REF can name: an image, a clone as it is at this moment, or a snapshot.
+struct OpenTree {
+  std::vector<std::shared_ptr<fs::Catalog::LayerPin>> pins;  // one a layer
+  fs::LayerReader reader;
+  std::uint64_t bytes = 0;  // of an image's contents; 0: not known
+};
+Result<OpenTree> open_tree(Store& store, const std::string& ref);
+/// "NAME@SNAPSHOT" taken apart; nothing without an '@'.
+struct SnapshotRef {
+  std::string clone, snapshot;
+};
+std::optional<SnapshotRef> parse_snapshot(const std::string& ref);
 /// Errors: invalid_argument (malformed REF), not_found.
 Result<OpenImage> open_image(Store& store, const std::string& ref);
+
+/// A staged file's size and times, which its record only guesses.
+Result<void> refresh(Store& store, fs::Inode& inode);
 
 /// Reads bytes [offset, offset + out.size()) of a file's content, cut at its end, wherever they are kept.
 Result<std::size_t> read_body(Store& store, const fs::Inode& inode, std::uint64_t offset, MutableByteSpan out);

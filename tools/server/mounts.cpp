@@ -63,11 +63,28 @@ Mounts::~Mounts() {
   store_.fuse().set_on_detached({});
 }
 
-void Mounts::remember(const MountSpec& spec) {
+Result<void> Mounts::check_unmounted_locked(const std::string& clone) const {
+  for (const auto& [id, mount] : mounts_) {
+    if (mount.spec.view.kind == fs::fuse::ViewSpec::Kind::clone && mount.spec.view.clone == clone)
+      return fail(Errc::busy, "clone " + clone + " is mounted on " + mount.spec.mountpoint);
+  }
+  return {};
+}
+
+Result<void> Mounts::check_unmounted(const std::string& clone) const {
+  MutexLock lock{mutex_};
+  return check_unmounted_locked(clone);
+}
+
+Result<void> Mounts::remember(const MountSpec& spec) {
   Mount mount{spec, nullptr};
   if (spec.view.kind == fs::fuse::ViewSpec::Kind::image) mount.pin = store_.catalog().pin(spec.view.layer);
   MutexLock lock{mutex_};
+  if (spec.view.kind == fs::fuse::ViewSpec::Kind::clone) {
+    if (auto free = check_unmounted_locked(spec.view.clone); !free) return free;
+  }
   mounts_.insert_or_assign(spec.id, std::move(mount));
+  return {};
 }
 
 bool Mounts::unlist(std::uint64_t id) {
@@ -94,7 +111,7 @@ Result<void> Mounts::resume_one(const keeper::Record& record) {
   auto table = duplicate(record.descriptors[1]);
   if (!device) return fail(device.error());
   if (!table) return fail(table.error());
-  remember(*spec);  // first: the mount may end while it is being attached
+  if (auto kept = remember(*spec); !kept) return kept;  // first: the mount may end while it is being attached
   if (auto attached = store_.fuse().attach(*spec, std::move(*device), std::move(*table), true); !attached) {
     unlist(spec->id);
     return attached;
@@ -127,8 +144,11 @@ Result<void> Mounts::add(fs::fuse::ViewSpec view, const std::string& mountpoint,
     if (!copy) return fail(copy.error());
     record.descriptors.push_back(std::move(*copy));
   }
-  if (auto kept = keeper_.put(record); !kept) return fail(kept.error(), "mounting on " + mountpoint);
-  remember(spec);
+  if (auto free = remember(spec); !free) return free;
+  if (auto kept = keeper_.put(record); !kept) {
+    unlist(spec.id);
+    return fail(kept.error(), "mounting on " + mountpoint);
+  }
   if (auto attached = store_.fuse().attach(spec, std::move(device), std::move(*table), false); !attached) {
     forget(spec.id);
     return fail(attached.error(), "mounting on " + mountpoint);

@@ -28,6 +28,8 @@ class Mounts {
   [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device)
       EXCLUDES(mutex_);
   std::vector<fs::fuse::FuseServer::MountSpec> list() const EXCLUDES(mutex_);
+  /// Errors: busy, if the clone is mounted, saying where.
+  [[nodiscard]] Result<void> check_unmounted(const std::string& clone) const EXCLUDES(mutex_);
 
  private:
   struct Mount {
@@ -35,7 +37,8 @@ class Mounts {
     std::shared_ptr<fs::Catalog::LayerPin> pin;  ///< of an image's layer
   };
   Result<void> resume_one(const keeper::Record& record);
-  void remember(const fs::fuse::FuseServer::MountSpec& spec) EXCLUDES(mutex_);
+  [[nodiscard]] Result<void> remember(const fs::fuse::FuseServer::MountSpec& spec) EXCLUDES(mutex_);
+  Result<void> check_unmounted_locked(const std::string& clone) const REQUIRES(mutex_);
   bool unlist(std::uint64_t id) EXCLUDES(mutex_);  ///< false if it was not listed
   void forget(std::uint64_t id) EXCLUDES(mutex_);
 

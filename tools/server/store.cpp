@@ -77,7 +77,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io&
 }
 
 Result<void> Store::open_parts(Io& io) {
-  fuse_.reset(), tier_.reset(), catalog_.reset(), contents_.reset(), database_.reset();  // of an attempt without room
+  fuse_.reset(), tier_.reset(), staging_.reset(), catalog_.reset(), contents_.reset(),
+      database_.reset();  // of an attempt without room
   if (auto present = refuse_lost_database(dir_); !present) return fail(present.error());
   auto database = cas::Database::open(dir_ / "db", all_families(), {});
   if (!database) return fail(database.error(), "the database of " + dir_.string());
@@ -88,10 +89,13 @@ Result<void> Store::open_parts(Io& io) {
   auto catalog = fs::Catalog::open(*database_, io, dir_ / "names.journal");
   if (!catalog) return fail(catalog.error(), "the names of " + dir_.string());
   catalog_ = std::move(*catalog);
+  auto staging = fs::Staging::open(io, dir_ / "staged");
+  if (!staging) return fail(staging.error(), "the staged files of " + dir_.string());
+  staging_ = std::move(*staging);
   auto tier = tier::Tier::open(*contents_, io, dir_ / "hot", {});
   if (!tier) return fail(tier.error(), "the hot files of " + dir_.string());
   tier_ = std::move(*tier);
-  auto fuse = fs::fuse::FuseServer::create({*database_, *catalog_, *contents_, *tier_}, {});
+  auto fuse = fs::fuse::FuseServer::create({*database_, *catalog_, *contents_, *tier_, staging_.get(), dir_}, {});
   if (!fuse) return fail(fuse.error(), "serving the mounts of " + dir_.string());
   fuse_ = std::move(*fuse);
   return {};

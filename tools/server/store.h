@@ -8,7 +8,9 @@
 #include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
+#include "fs/clones.h"
 #include "fs/fuse/fuse_server.h"
+#include "fs/staging.h"
 #include "tier/tier.h"
 #include "tools/server/ballast.h"
 
@@ -16,8 +18,8 @@ namespace stellarium::server {
 
 /// An open store: the parts of design's layers, wired together here and nowhere else.
 ///
-/// STORE/{format,db/,segments/,hot/,names.journal,ballast,tmp/,run/}, all of mode 0700. Locked against a second server
-/// while it is open. Threads: the parts say; `close` once, when nothing uses them any more.
+/// STORE/{format,db/,segments/,hot/,staged/,names.journal,ballast,tmp/,run/}, all of mode 0700. Locked against a second
+/// server while it is open. Threads: the parts say; `close` once, when nothing uses them any more.
 class Store {
  public:
   /// Errors: version, busy (another server has it open), and what the parts report; corrupt if the database cannot be
@@ -33,6 +35,8 @@ class Store {
   cas::Database& database() { return *database_; }
   cas::ContentStore& contents() { return *contents_; }
   fs::Catalog& catalog() { return *catalog_; }
+  fs::Clones clones() { return fs::Clones{*database_, *catalog_}; }
+  fs::Staging& staging() { return *staging_; }
   tier::Tier& tier() { return *tier_; }
   fs::fuse::FuseServer& fuse() { return *fuse_; }
   Ballast& ballast() { return *ballast_; }
@@ -65,6 +69,7 @@ class Store {
   std::unique_ptr<cas::Database> database_;
   std::unique_ptr<cas::ContentStore> contents_;
   std::unique_ptr<fs::Catalog> catalog_;
+  std::unique_ptr<fs::Staging> staging_;
   std::unique_ptr<tier::Tier> tier_;
   std::unique_ptr<fs::fuse::FuseServer> fuse_;
 };

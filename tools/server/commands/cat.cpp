@@ -7,12 +7,13 @@ namespace stellarium::server {
 
 int run(const cli::CatOptions& options, CommandContext& context) {
   constexpr std::size_t kPiece = 1u << 20;
-  const auto opened = open_image(context.store, options.ref);
+  const auto opened = open_tree(context.store, options.ref);
   if (!opened) return context.io.complain(opened.error());
-  const auto found = opened->reader.resolve(options.path, true);
+  auto found = opened->reader.resolve(options.path, true);
   if (!found)
     return context.io.complain(
         Error{found.error().code, options.ref + ": " + found.error().context, found.error().sys_errno});
+  if (auto known = refresh(context.store, found->inode); !known) return context.io.complain(known.error());
   if (!S_ISREG(found->inode.mode)) {
     return context.io.complain(
         Error{Errc::invalid_argument,

@@ -37,7 +37,15 @@ int status(CommandContext& context) {
 int list_mounts(CommandContext& context) {
   const auto mounts = context.mounts.list();
   const auto image_of = [](const auto& mount) {
-    return mount.view.kind == fs::fuse::ViewSpec::Kind::store ? std::string{} : mount.view.image.text();
+    switch (mount.view.kind) {
+      case fs::fuse::ViewSpec::Kind::image:
+        return mount.view.image.text();
+      case fs::fuse::ViewSpec::Kind::clone:
+        return mount.view.clone;
+      case fs::fuse::ViewSpec::Kind::store:
+        break;
+    }
+    return std::string{};
   };
   if (context.global.json) {
     JsonListing listing{context.io, "mounts"};

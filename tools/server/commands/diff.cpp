@@ -11,7 +11,7 @@ namespace {
 
 class Comparison {
  public:
-  Comparison(const OpenImage& before, const OpenImage& after, CommandContext& context)
+  Comparison(const OpenTree& before, const OpenTree& after, CommandContext& context)
       : before_{before.reader}, after_{after.reader}, context_{context} {
     if (context.global.json) json_.emplace(context.io, "changes");
   }
@@ -77,7 +77,7 @@ class Comparison {
     if (a.mtime != b.mtime) what.emplace_back("mtime");
     if (a.rdev != b.rdev) what.emplace_back("device");
     const bool link = S_ISLNK(a.mode);
-    if (a.body != b.body || a.inline_bytes != b.inline_bytes || a.content != b.content)
+    if (a.body != b.body || a.inline_bytes != b.inline_bytes || a.content != b.content || a.staged != b.staged)
       what.emplace_back(link ? "target" : "content");
     if (!S_ISDIR(a.mode) && a.nlink != b.nlink) what.emplace_back("links");
     return what;
@@ -112,9 +112,9 @@ class Comparison {
 }  // namespace
 
 int run(const cli::DiffOptions& options, CommandContext& context) {
-  const auto before = open_image(context.store, options.before);
+  const auto before = open_tree(context.store, options.before);
   if (!before) return context.io.complain(before.error());
-  const auto after = open_image(context.store, options.after);
+  const auto after = open_tree(context.store, options.after);
   if (!after) return context.io.complain(after.error());
   Comparison comparison{*before, *after, context};
   auto compared = comparison.both("/", fs::kRootIno, fs::kRootIno);

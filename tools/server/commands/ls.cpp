@@ -39,9 +39,10 @@ class Lister {
     for (const fs::Dirent& entry : *entries) {
       const std::string full = join(path, entry.name);
       if (needs_inode()) {
-        const auto inode = reader_.inode(entry.ino);
+        auto inode = reader_.inode(entry.ino);
         if (!inode) return fail(inode.error(), full);
         if (!*inode) return fail(Errc::corrupt, full + " names an inode that does not exist");
+        if (auto known = refresh(context_.store, **inode); !known) return fail(known.error(), full);
         print(full, entry.name, entry.ino, **inode);
       } else {
         context_.io.out(text::escape(entry.name) + "\n");
@@ -94,12 +95,13 @@ class Lister {
 }  // namespace
 
 int run(const cli::LsOptions& options, CommandContext& context) {
-  const auto opened = open_image(context.store, options.ref);
+  const auto opened = open_tree(context.store, options.ref);
   if (!opened) return context.io.complain(opened.error());
-  const auto found = opened->reader.resolve(options.path, !options.long_format);
+  auto found = opened->reader.resolve(options.path, !options.long_format);
   if (!found)
     return context.io.complain(
         Error{found.error().code, options.ref + ": " + found.error().context, found.error().sys_errno});
+  if (auto known = refresh(context.store, found->inode); !known) return context.io.complain(known.error());
   Lister lister{options, context, opened->reader};
   auto listed = lister.list(normal_path(options.path), found->ino, found->inode);
   lister.finish();

@@ -29,6 +29,8 @@ const char* body_name(fs::Body body) {
       return "inline";
     case fs::Body::content:
       return "content";
+    case fs::Body::staged:
+      return "staged";
   }
   return "unknown";
 }
@@ -107,12 +109,13 @@ void print_text(const Facts& facts, CommandIo& io) {
 }  // namespace
 
 int run(const cli::StatOptions& options, CommandContext& context) {
-  const auto opened = open_image(context.store, options.ref);
+  const auto opened = open_tree(context.store, options.ref);
   if (!opened) return context.io.complain(opened.error());
-  const auto found = opened->reader.resolve(options.path, options.follow);
+  auto found = opened->reader.resolve(options.path, options.follow);
   if (!found)
     return context.io.complain(
         Error{found.error().code, options.ref + ": " + found.error().context, found.error().sys_errno});
+  if (auto known = refresh(context.store, found->inode); !known) return context.io.complain(known.error());
   const fs::Inode& inode = found->inode;
   Facts facts{normal_path(options.path), found->ino, inode, {}, {}, false};
   if (inode.has_xattrs) {

@@ -32,8 +32,11 @@ ProcessFacts facts_of_this_process() {
 Json as_json(const fs::fuse::FuseServer::MountStats& mount) {
   Json out;
   put_name(out, "mountpoint", mount.mount.mountpoint);
+  const bool of_clone = mount.mount.view.kind == fs::fuse::ViewSpec::Kind::clone;
   const bool whole = mount.mount.view.kind == fs::fuse::ViewSpec::Kind::store;
-  out.update(Json{{"image", whole ? "" : mount.mount.view.image.text()},
+  out.update(Json{{"image", whole      ? std::string{}
+                            : of_clone ? mount.mount.view.clone
+                                       : mount.mount.view.image.text()},
                   {"requests", mount.requests},
                   {"errors", mount.errors},
                   {"open_handles", mount.open_handles},

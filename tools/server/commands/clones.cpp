@@ -1,0 +1,178 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <thread>
+
+#include "fs/tar_export.h"
+#include "fs/tar_import.h"
+#include "tools/server/commands.h"
+#include "tools/server/image.h"
+#include "tools/server/json.h"
+#include "tools/text/units.h"
+
+// clone, snapshot, rollback: one record each, whatever the size of the tree. commit: one import of what was written.
+namespace stellarium::server {
+namespace {
+
+int done(const Result<fs::Clone>& made, CommandContext& context) {
+  if (!made) return context.io.complain(made.error());
+  context.janitor.wake();
+  return 0;
+}
+
+Result<SnapshotRef> snapshot_ref(const std::string& ref) {
+  auto parsed = parse_snapshot(ref);
+  if (!parsed) return fail(Errc::invalid_argument, ref + " names no snapshot: write CLONE@SNAPSHOT");
+  return std::move(*parsed);
+}
+
+Json to_json(const fs::Clone& clone, const std::vector<fs::Snapshot>& snapshots, const std::string& mounted_on) {
+  Json out{{"name", clone.name},
+           {"origin", text::escape(clone.origin)},
+           {"created", text::format_time(clone.created.seconds)},
+           {"layers", clone.layers.size()},
+           {"mounted_on", text::escape(mounted_on)},
+           {"snapshots", Json::array()}};
+  for (const fs::Snapshot& snapshot : snapshots)
+    out["snapshots"].push_back({{"name", snapshot.name}, {"created", text::format_time(snapshot.created.seconds)}});
+  return out;
+}
+
+class PipeWriter final : public fs::ByteOutput {
+ public:
+  explicit PipeWriter(UniqueFd fd) : fd_{std::move(fd)} {}
+  Result<void> write(ByteSpan data) override {
+    while (!data.empty()) {
+      const ssize_t written = ::write(fd_.get(), data.data(), data.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return fail_errno("writing a tree");
+      data = data.subspan(static_cast<std::size_t>(written));
+    }
+    return {};
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+class PipeReader final : public fs::ByteInput {
+ public:
+  explicit PipeReader(UniqueFd fd) : fd_{std::move(fd)} {}
+  Result<std::size_t> read(MutableByteSpan out) override {
+    for (;;) {
+      const ssize_t got = ::read(fd_.get(), out.data(), out.size());
+      if (got >= 0) return static_cast<std::size_t>(got);
+      if (errno != EINTR) return fail_errno("reading a tree");
+    }
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+/// The tree as a stream into an import: contents that the store has are only named, so what costs is what was written.
+Result<fs::ImportReport> commit(const OpenTree& tree, const fs::ImageName& name, const std::string& source,
+                                CommandContext& context) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe");
+  UniqueFd read_end{ends[0]}, write_end{ends[1]};
+  Result<void> written;
+  std::thread writer{[&, out = PipeWriter{std::move(write_end)}]() mutable {
+    const fs::ExportSources sources{context.store.tier(), &context.store.staging(), /*by_reference=*/true};
+    written = fs::export_tar(tree.reader, sources, out, [&](std::uint64_t) { return !context.io.cancelled(); });
+  }};
+  fs::ImportObserver observer;
+  Store& store = context.store;
+  Result<fs::ImportReport> report = [&] {
+    PipeReader input{std::move(read_end)};  // closed at the end, so that a writer that goes on fails
+    return fs::import_tar(store.database(), store.contents(), store.catalog(), store.scratch(), input, name, source,
+                          observer);
+  }();
+  writer.join();
+  if (!report && !written) return fail(written.error(), "committing " + source);
+  return report;
+}
+
+}  // namespace
+
+int run(const cli::CloneOptions& options, CommandContext& context) {
+  const auto tree = open_tree(context.store, options.ref);
+  if (!tree) return context.io.complain(tree.error());
+  const auto clone = fs::is_clone(context.store.database(), options.ref);
+  if (!clone) return context.io.complain(clone.error());
+  if (*clone) {
+    return context.io.complain(Error{Errc::invalid_argument,
+                                     options.ref +
+                                         " is a clone, which goes on changing: make a snapshot of it "
+                                         "('stellarium snapshot " +
+                                         options.ref + "@NAME') and clone that",
+                                     0});
+  }
+  return done(context.store.clones().create(options.name, tree->reader.layers(), options.ref), context);
+}
+
+int run(const cli::SnapshotOptions& options, CommandContext& context) {
+  const auto ref = snapshot_ref(options.ref);
+  if (!ref) return context.io.complain(ref.error());
+  if (auto free = context.mounts.check_unmounted(ref->clone); !free) return context.io.complain(free.error());
+  // What is frozen must be whole on disk before anything refers to it for good.
+  if (auto synced = context.store.staging().sync_noted(); !synced) return context.io.complain(synced.error());
+  return done(context.store.clones().snapshot(ref->clone, ref->snapshot), context);
+}
+
+int run(const cli::RollbackOptions& options, CommandContext& context) {
+  const auto ref = snapshot_ref(options.ref);
+  if (!ref) return context.io.complain(ref.error());
+  if (auto free = context.mounts.check_unmounted(ref->clone); !free) return context.io.complain(free.error());
+  return done(context.store.clones().rollback(ref->clone, ref->snapshot), context);
+}
+
+int run(const cli::CommitOptions& options, CommandContext& context) {
+  const auto name = fs::ImageName::parse(options.name);
+  if (!name) return context.io.complain(name.error());
+  const auto tree = open_tree(context.store, options.clone);
+  if (!tree) return context.io.complain(tree.error());
+  if (auto free = context.mounts.check_unmounted(options.clone); !free) return context.io.complain(free.error());
+  auto committed = commit(*tree, *name, options.clone, context);
+  if (!committed) return context.io.complain(committed.error());
+  context.janitor.wake();
+  if (!context.global.quiet) context.io.out(committed->image.manifest.hex() + "\n");
+  return 0;
+}
+
+int run(const cli::ClonesOptions&, CommandContext& context) {
+  const auto clones = context.store.clones().list();
+  if (!clones) return context.io.complain(clones.error());
+  Json listed{{"schema", 1}, {"clones", Json::array()}};
+  for (const fs::Clone& clone : *clones) {
+    const auto snapshots = context.store.clones().snapshots(clone.name);
+    if (!snapshots) return context.io.complain(snapshots.error());
+    std::string mounted_on;
+    for (const auto& mount : context.mounts.list())
+      if (mount.view.kind == fs::fuse::ViewSpec::Kind::clone && mount.view.clone == clone.name)
+        mounted_on = mount.mountpoint;
+    if (context.global.json) {
+      listed["clones"].push_back(to_json(clone, *snapshots, mounted_on));
+      continue;
+    }
+    if (context.global.quiet) {
+      context.io.out(clone.name + "\n");
+    } else {
+      context.io.out(fmt::format("{:<24} {:<24} {}{}\n", clone.name, text::escape(clone.origin),
+                                 text::format_time(clone.created.seconds),
+                                 mounted_on.empty() ? "" : "  on " + text::escape(mounted_on)));
+    }
+    for (const fs::Snapshot& snapshot : *snapshots) {
+      const std::string name = clone.name + "@" + snapshot.name;
+      context.io.out(context.global.quiet
+                         ? name + "\n"
+                         : fmt::format("{:<24} {:<24} {}\n", name, "", text::format_time(snapshot.created.seconds)));
+    }
+  }
+  if (context.global.json) context.io.out(dump(listed));
+  return 0;
+}
+
+}  // namespace stellarium::server
