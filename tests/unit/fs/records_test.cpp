@@ -66,8 +66,47 @@ Inode device() {
   return inode;
 }
 
+/// As only written layers have it.
+Inode staged() {
+  Inode inode = regular();
+  inode.nlink = 0;
+  inode.body = Body::staged;
+  inode.content = {};
+  inode.staged = 0x0123'4567'89ab'cdef;
+  return inode;
+}
+
+LayerRecord written(LayerRecord::State state) {
+  return {.state = state, .tree = 7, .manifest = {}, .parent = 3, .next_ino = 8'742};
+}
+
+TEST(Records, WhatOnlyWrittenLayersHaveIsNotForImages) {
+  EXPECT_EQ(why_impossible(staged()), nullptr);
+  EXPECT_NE(why_invalid(staged()), nullptr);
+  Inode unlinked = regular();
+  unlinked.nlink = 0;
+  EXPECT_EQ(why_impossible(unlinked), nullptr);
+  EXPECT_NE(why_invalid(unlinked), nullptr);
+  Inode nowhere = staged();
+  nowhere.staged = 0;
+  EXPECT_NE(why_impossible(nowhere), nullptr);
+}
+
+TEST(Records, WhiteoutsAndWrittenLayersComeBackAsTheyWere) {
+  EXPECT_TRUE(decode_dirent(encode_dirent(DirentValue::whiteout()))->is_whiteout());
+  EXPECT_FALSE(decode_dirent(std::string{"\x0e\x01", 2})) << "a whiteout that leads somewhere";
+  for (const auto state : {LayerRecord::State::writable, LayerRecord::State::frozen}) {
+    const Result<LayerRecord> back = decode_layer(encode_layer(written(state)));
+    ASSERT_TRUE(back);
+    EXPECT_EQ(*back, written(state));
+  }
+  LayerRecord without_parent = written(LayerRecord::State::writable);
+  without_parent.parent = 0;
+  EXPECT_FALSE(decode_layer(encode_layer(without_parent)));
+}
+
 TEST(Records, InodesOfEveryKindComeBackAsTheyWere) {
-  for (const Inode& inode : {regular(), directory(), symlink(), everything(), device()}) {
+  for (const Inode& inode : {regular(), directory(), symlink(), everything(), device(), staged()}) {
     const Result<Inode> back = decode_inode(encode_inode(inode));
     ASSERT_TRUE(back) << to_string(back.error());
     EXPECT_EQ(*back, inode);
@@ -161,6 +200,8 @@ TEST(Records, AreWrittenAsInVersionOne) {
   add("inode-symlink", encode_inode(symlink()));
   add("inode-device", encode_inode(device()));
   add("inode-everything", encode_inode(everything()));
+  add("whiteout", encode_dirent(DirentValue::whiteout()));
+  add("inode-staged", encode_inode(staged()));
   add("xattr-key", xattr_key(1, 300, "user.note"));
   add("layer-building", encode_layer({.state = LayerRecord::State::building, .tree = 7, .manifest = {}}));
   add("layer-sealed", encode_layer({.state = LayerRecord::State::sealed,
@@ -169,6 +210,8 @@ TEST(Records, AreWrittenAsInVersionOne) {
                                     .manifest_size = 10,
                                     .files = 300,
                                     .bytes = 70'000}));
+  add("layer-writable", encode_layer(written(LayerRecord::State::writable)));
+  add("layer-frozen", encode_layer(written(LayerRecord::State::frozen)));
   add("name-key", name_key("web", "latest"));
   add("name", encode_name({.layer = 3, .created = {1'700'000'000, 5}, .source = "web.tar"}));
   EXPECT_EQ(text, test::golden_or_write("fs-records-v1.txt", text));
