@@ -23,8 +23,8 @@ struct ViewSpec {
     store,  ///< all images
     clone,  ///< a writable layer and those below
   } kind = Kind::image;
-  ImageName image;    ///< kind image: what was asked for, for people
-  LayerId layer = 0;  ///< kinds image and clone: what is shown, whatever happens to the name later
+  ImageName image = {};  ///< kind image: what was asked for, for people
+  LayerId layer = 0;     ///< kinds image and clone: what is shown, whatever happens to the name later
   TreeId tree = 0;
   std::string clone;           ///< kind clone: its name, for people
   bool passthrough = true;     ///< false: every read goes through us and the page cache, as on kernels without it

@@ -12,7 +12,7 @@ struct Wanted {
 };
 
 Result<Wanted> wanted_view(const cli::MountOptions& options, CommandContext& context) {
-  if (options.words.size() < 2) return Wanted{{.kind = ViewSpec::Kind::store, .image = {}, .clone = {}}, {}};
+  if (options.words.size() < 2) return Wanted{{.kind = ViewSpec::Kind::store}, {}};
   const std::string& ref = options.words.front();
   if (parse_snapshot(ref)) {
     return fail(Errc::not_supported, ref + ": snapshots cannot be mounted: clone it ('stellarium clone " + ref +
@@ -23,18 +23,14 @@ Result<Wanted> wanted_view(const cli::MountOptions& options, CommandContext& con
   if (!*of_clone) {
     auto opened = open_image(context.store, ref);
     if (!opened) return fail(opened.error());
-    return Wanted{{.image = opened->image.name, .layer = opened->image.layer, .tree = opened->image.tree, .clone = {}},
+    return Wanted{{.image = opened->image.name, .layer = opened->image.layer, .tree = opened->image.tree},
                   {std::move(opened->pin)}};
   }
   if (auto free = context.mounts.check_unmounted(ref); !free) return fail(free.error());
   auto clone = context.store.clones().find(ref);
   if (!clone) return fail(clone.error());
-  Wanted wanted{{.kind = ViewSpec::Kind::clone,
-                 .image = {},
-                 .layer = clone->layers.front(),
-                 .tree = clone->tree,
-                 .clone = clone->name},
-                {}};
+  Wanted wanted{
+      {.kind = ViewSpec::Kind::clone, .layer = clone->layers.front(), .tree = clone->tree, .clone = clone->name}, {}};
   for (const fs::LayerId layer : clone->layers) wanted.pins.push_back(context.store.catalog().pin(layer));
   return wanted;
 }
