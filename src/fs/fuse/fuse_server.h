@@ -26,7 +26,7 @@ struct ViewSpec {
   ImageName image = {};  ///< kind image: what was asked for, for people
   LayerId layer = 0;     ///< kinds image and clone: what is shown, whatever happens to the name later
   TreeId tree = 0;
-  std::string clone;           ///< kind clone: its name, for people
+  std::string clone = {};      ///< kind clone: its name, for people
   bool passthrough = true;     ///< false: every read goes through us and the page cache, as on kernels without it
   std::string encode() const;  ///< kept by the keeper beside the descriptor
   static Result<ViewSpec> decode(std::string_view text);
