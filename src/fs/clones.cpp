@@ -90,6 +90,17 @@ Result<void> each_record(const cas::Database& database, const std::string& prefi
   return cursor->status();
 }
 
+/// Calls `visit` with every staged file that a record of the layer names.
+Result<void> each_staged(const cas::Database& database, LayerId layer, const std::function<void(StagedId)>& visit) {
+  auto inodes = LayerReader{database, layer}.scan_inodes();
+  while (true) {
+    const auto next = inodes.next();
+    if (!next) return fail(next.error());
+    if (!*next) return {};
+    if ((*next)->second.body == Body::staged) visit((*next)->second.staged);
+  }
+}
+
 }  // namespace
 
 Result<std::vector<LayerId>> layer_chain(const cas::Database& database, LayerId top) {
@@ -115,36 +126,45 @@ Result<std::vector<LayerId>> clone_layers(const cas::Database& database) {
 }
 
 Result<std::vector<StagedId>> staged_by_clone(const cas::Database& database, const std::string& name) {
-  std::set<LayerId> of_clone, of_others;
-  auto sorted = each_record(database, {}, [&](std::string_view key, const NameRecord& record) -> Result<void> {
+  std::set<LayerId> own, frozen;
+  auto sorted = each_record(database, clone_key(name), [&](std::string_view, const NameRecord& record) -> Result<void> {
     const auto chain = layer_chain(database, record.layer);
     if (!chain) return fail(chain.error());
-    auto& layers = key.starts_with(clone_key(name)) ? of_clone : of_others;
-    layers.insert(chain->begin(), chain->end());
+    for (const LayerId layer : *chain) {
+      const auto found = layer_of(database, layer);
+      if (!found) return fail(found.error());
+      if (found->state == LayerRecord::State::sealed) continue;
+      own.insert(layer);
+      if (found->state == LayerRecord::State::frozen) frozen.insert(layer);
+    }
     return {};
   });
   if (!sorted) return fail(sorted.error());
-  std::set<StagedId> staged;
-  const auto walk = [&](LayerId layer, const auto& visit) -> Result<void> {
-    auto inodes = LayerReader{database, layer}.scan_inodes();
-    while (true) {
-      const auto next = inodes.next();
-      if (!next) return fail(next.error());
-      if (!*next) return {};
-      if ((*next)->second.body == Body::staged) visit((*next)->second.staged);
-    }
-  };
-  for (const LayerId layer : of_clone) {
-    if (of_others.contains(layer)) continue;
-    if (auto walked = walk(layer, [&](StagedId id) { staged.insert(id); }); !walked) return fail(walked.error());
+  // Only frozen layers can be below others: their files stay, and those that a record of another clone names.
+  std::set<LayerId> of_others;
+  if (!frozen.empty()) {
+    auto read = each_record(database, {}, [&](std::string_view key, const NameRecord& record) -> Result<void> {
+      if (key.starts_with(clone_key(name))) return {};
+      const auto chain = layer_chain(database, record.layer);
+      if (!chain) return fail(chain.error());
+      of_others.insert(chain->begin(), chain->end());
+      return {};
+    });
+    if (!read) return fail(read.error());
   }
-  if (staged.empty()) return std::vector<StagedId>{};
-  // A record that another clone copied up names a frozen file of this one.
-  for (const LayerId layer : of_others) {
+  std::set<StagedId> staged;
+  for (const LayerId layer : own) {
+    if (of_others.contains(layer)) continue;
+    if (auto walked = each_staged(database, layer, [&](StagedId id) { staged.insert(id); }); !walked)
+      return fail(walked.error());
+  }
+  const bool shared = std::ranges::any_of(frozen, [&](LayerId layer) { return of_others.contains(layer); });
+  for (const LayerId layer : shared && !staged.empty() ? of_others : std::set<LayerId>{}) {
     const auto record = layer_of(database, layer);
     if (!record) return fail(record.error());
     if (record->state == LayerRecord::State::sealed) continue;
-    if (auto walked = walk(layer, [&](StagedId id) { staged.erase(id); }); !walked) return fail(walked.error());
+    if (auto walked = each_staged(database, layer, [&](StagedId id) { staged.erase(id); }); !walked)
+      return fail(walked.error());
   }
   return std::vector<StagedId>{staged.begin(), staged.end()};
 }

@@ -54,6 +54,28 @@ class Nspawn(unittest.TestCase):
             done = self.run_in(mount, "--volatile=overlay")
             self.assertEqual((done.returncode, done.stdout), (0, b"0\nID=test\n"), done.stderr)
 
+    def nspawn(self, *words):
+        """`stellarium nspawn`: exit code and output of the container."""
+        done = subprocess.run(self.store.command("nspawn", *words), capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+        return done.returncode, done.stdout.decode().strip(), done.stderr.decode()
+
+    def clones(self):
+        return self.store.run("--quiet", "clones").stdout.decode().split()
+
+    def test_a_container_on_an_image_writes_and_leaves_nothing(self):
+        code, out, complaint = self.nspawn("root", "--", "/bin/sh", "-c", "echo made > /root/f; cat /root/f; exit 3")
+        self.assertEqual((code, out), (3, "made"), complaint)
+        self.assertEqual(self.clones(), [])
+
+    def test_a_container_on_a_clone_keeps_what_it_wrote(self):
+        self.store.run("clone", "root", "kept")
+        code, _, complaint = self.nspawn("kept", "--", "/bin/sh", "-c", "echo made > /root/f")
+        self.assertEqual(code, 0, complaint)
+        code, out, complaint = self.nspawn("kept", "--", "/bin/cat", "/root/f")
+        self.assertEqual((code, out), (0, "made"), complaint)
+        self.store.run("rm", "kept")
+        self.assertEqual(self.clones(), [])
+
 
 if __name__ == "__main__":
     harness.main()

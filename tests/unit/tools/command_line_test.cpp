@@ -62,6 +62,14 @@ TEST(CommandLine, TakesWordsBehindTwoDashesAsTheyAre) {
   EXPECT_EQ(cat.path, "--version");
 }
 
+TEST(CommandLine, TakesACommandForAContainerBehindTwoDashes) {
+  const auto nspawn = options_of<NspawnOptions>({"nspawn", "--keep", "web", "--", "sh", "-c", "exit 3"});
+  EXPECT_EQ(nspawn.ref, "web");
+  EXPECT_TRUE(nspawn.keep);
+  EXPECT_THAT(nspawn.command, ElementsAre("sh", "-c", "exit 3"));
+  EXPECT_TRUE(options_of<NspawnOptions>({"nspawn", "web"}).command.empty());
+}
+
 TEST(CommandLine, TakesMountsWithAndWithoutAnImage) {
   EXPECT_THAT(options_of<MountOptions>({"mount", "web", "/mnt"}).words, ElementsAre("web", "/mnt"));
   EXPECT_THAT(options_of<MountOptions>({"mount", "/mnt", "-o", "nodev,ro"}).words, ElementsAre("/mnt"));

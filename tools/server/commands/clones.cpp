@@ -17,9 +17,7 @@ namespace stellarium::server {
 namespace {
 
 int done(const Result<fs::Clone>& made, CommandContext& context) {
-  if (!made) return context.io.complain(made.error());
-  context.janitor.wake();
-  return 0;
+  return made ? 0 : context.io.complain(made.error());
 }
 
 Result<SnapshotRef> snapshot_ref(const std::string& ref) {
@@ -126,7 +124,9 @@ int run(const cli::RollbackOptions& options, CommandContext& context) {
   const auto ref = snapshot_ref(options.ref);
   if (!ref) return context.io.complain(ref.error());
   if (auto free = context.mounts.check_unmounted(ref->clone); !free) return context.io.complain(free.error());
-  return done(context.store.clones().rollback(ref->clone, ref->snapshot), context);
+  const int code = done(context.store.clones().rollback(ref->clone, ref->snapshot), context);
+  context.janitor.wake();  // what was written since has lost its name
+  return code;
 }
 
 int run(const cli::CommitOptions& options, CommandContext& context) {
