@@ -19,6 +19,7 @@
 #include "base/unique_fd.h"
 #include "fs/staged_cache.h"
 
+#include "fs/sync_order.h"
 namespace stellarium::fs {
 
 /// The bytes of files that were written in writable clones and are not in the store yet: each in a plain private host
@@ -53,6 +54,8 @@ class Staging {
   /// stays noted, the rest is synced nevertheless; returns the first error.
   Result<void> sync_noted();
 
+  /// What keeps files from being noted, and their batches from being written, between the two.
+  SyncOrder& order() { return order_; }
   /// Every file that is there, in no order. Foreign names are logged and left alone. For the sweep at start.
   Result<std::vector<StagedId>> list();
 
@@ -92,6 +95,7 @@ class Staging {
   Mutex mutex_;
   std::array<Folder, kFolders + 1> folders_ GUARDED_BY(mutex_);
   std::unordered_map<StagedId, Error> failed_ GUARDED_BY(mutex_);  // outlives the open file
+  SyncOrder order_;
   std::unordered_map<StagedId, std::uint64_t> noted_ GUARDED_BY(mutex_);
   std::uint64_t last_mark_ GUARDED_BY(mutex_) = 0;
   bool syncing_noted_ GUARDED_BY(mutex_) = false;  // who set it syncs; the others wait

@@ -223,6 +223,7 @@ void WritableView::rename(const Request& request, NodeId new_parent, std::uint32
     if (!to) return fail(to.error());
     auto renamed = clone_.records->rename(parent, old_name, *to, new_name, flags, note);
     if (!renamed) return fail(renamed.error());
+  const SyncOrder::Change in_order{clone_.bodies->order()};
     return renamed->replaced.value_or(std::move(renamed->moved));
   });
 }
