@@ -136,6 +136,10 @@ Result<std::shared_ptr<Staging::File>> Staging::create() {
     if (!id) return fail(id.error());
     const Result<int> folder = folder_of(*id, true);
     if (!folder) return fail(folder.error(), "making a staged file");
+    {
+      const MutexLock lock{mutex_};
+      if (!earlier_taken_) made_.insert(*id);  // first: once it is there, a listing shows it
+    }
     Result<UniqueFd> fd = io_.open(*folder, file_name(*id), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (!fd && fd.error().code == Errc::exists) continue;
     if (!fd) return fail(fd.error(), "making a staged file");
@@ -345,6 +349,22 @@ Result<std::vector<StagedId>> Staging::list() {
     if (!opened) return fail(opened.error());
     if (auto listed = list_folder(opened->get(), folder, ids); !listed) return fail(listed.error());
   }
+  return ids;
+}
+
+Result<std::vector<StagedId>> Staging::take_earlier() {
+  {
+    const MutexLock lock{mutex_};
+    if (earlier_taken_) return std::vector<StagedId>{};
+  }
+  auto ids = list();
+  std::unordered_set<StagedId> made;
+  {
+    const MutexLock lock{mutex_};
+    earlier_taken_ = true;
+    made.swap(made_);
+  }
+  if (ids) std::erase_if(*ids, [&](StagedId id) { return made.contains(id); });
   return ids;
 }
 

@@ -2,11 +2,15 @@
 
 #include <malloc.h>
 
+#include <utility>
+
 #include "base/log.h"
+#include "fs/staged_sweep.h"
 
 namespace stellarium::server {
 
-Janitor::Janitor(fs::Catalog& catalog) : catalog_{catalog}, thread_{[this] { work(); }} {}
+Janitor::Janitor(fs::Catalog& catalog, cas::Database& database, fs::Staging& staging)
+    : catalog_{catalog}, database_{database}, staging_{staging}, thread_{[this] { work(); }} {}
 
 Janitor::~Janitor() {
   {
@@ -25,17 +29,43 @@ void Janitor::wake() {
   woken_.notify_one();
 }
 
+void Janitor::begin() {
+  {
+    MutexLock lock{mutex_};
+    pending_ = beginning_ = true;
+  }
+  woken_.notify_one();
+}
+
+bool Janitor::ending() const {
+  MutexLock lock{mutex_};
+  return ending_;
+}
+
+// What it cannot remove now stays for the next start.
+void Janitor::sweep_staged() {
+  const auto removed = fs::sweep_staged(database_, staging_, [this] { return !ending(); });
+  if (!removed) {
+    log::warn("removing staged files that nothing names: {}", to_string(removed.error()));
+  } else if (*removed != 0) {
+    log::info("removed {} staged files that nothing named", *removed);
+  }
+}
+
 void Janitor::work() {
   for (;;) {
+    bool beginning = false;
     {
       MutexLock lock{mutex_};
       while (!pending_ && !ending_) lock.wait(woken_);
       if (ending_) return;
       pending_ = false;
+      std::swap(beginning, beginning_);
     }
     // What it cannot remove now stays for gc.
     if (auto swept = catalog_.sweep(); !swept)
       log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
+    if (beginning) sweep_staged();
     ::malloc_trim(0);
   }
 }
