@@ -26,8 +26,11 @@ Result<void> AnsweredRequests::started(bool resumed) {
     const auto request = value.le<std::uint64_t>();
     if (!key.at_end() || !value.ok()) return fail(Errc::corrupt, "the record of an answered request is malformed");
     earlier_.insert_or_assign(request, std::string{value.text(value.left())});
-    for (; next_ <= slot; ++next_) free_.push_back(next_);
+    for (; next_ < slot; ++next_) free_.push_back(next_);
+    ++next_;
+    inherited_.push_back(slot);
   }
+  inherited_until_ = Clock::now() + kResent;
   return cursor->status();
 }
 
@@ -55,6 +58,11 @@ std::uint32_t AnsweredRequests::take() {
   free_.pop_back();
   return slot;
 }
+  if (!inherited_.empty() && Clock::now() >= inherited_until_) {
+    free_.insert(free_.end(), inherited_.begin(), inherited_.end());
+    inherited_.clear();
+    earlier_.clear();
+  }
 
 void AnsweredRequests::give_back(std::uint32_t slot) {
   const MutexLock lock{mutex_};

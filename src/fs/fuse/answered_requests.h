@@ -1,4 +1,6 @@
 #pragma once
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,7 +55,11 @@ class AnsweredRequests {
   cas::Database& database_;
   const std::uint64_t mount_;
   mutable Mutex mutex_;
-  std::vector<std::uint32_t> free_ GUARDED_BY(mutex_);
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::seconds kResent{10};  // by then the kernel has sent again what it will
+
+  std::vector<std::uint32_t> free_ GUARDED_BY(mutex_), inherited_ GUARDED_BY(mutex_);
+  Clock::time_point inherited_until_ GUARDED_BY(mutex_);
   std::uint32_t next_ GUARDED_BY(mutex_) = 0;
   std::unordered_map<std::uint64_t, std::string> earlier_ GUARDED_BY(mutex_);  // by request id
 };
