@@ -244,7 +244,11 @@ void WritableView::lost_link(const Entry& entry) {
 void WritableView::forget(NodeId node) {
   const Result<Ino> ino = locate(node);
   if (!ino || *ino == kRootIno || open_files_->is_open(node)) return;
-  // The kernel has no inode of a file without links any more, so nobody can ask for it again.
+  // The kernel has no inode of a file without links any more, so nobody can ask for it again. Its bytes are there yet
+  // if a killed server removed the name, or if this comes before its last RELEASE has looked for it.
+  const auto inode = clone_.records->reader().inode(*ino);
+  if (!inode || !*inode || (*inode)->nlink != 0) return;
+  lost_link({*ino, **inode});
   if (auto gone = clone_.records->forget(*ino); !gone) log::error("{}", to_string(gone.error()));
 }
 
