@@ -42,6 +42,11 @@ std::optional<std::string> AnsweredRequests::find(const Request& request) const 
   return found->second;
 }
 
+bool AnsweredRequests::left_to_next_server(const Error& error, bool may_fail) {
+  if (error.code != Errc::out_of_space || !database_.stopped()) return false;
+  return !may_fail || told_.exchange(true);
+}
+
 void AnsweredRequests::Slot::note(cas::Database::Batch& batch, ByteSpan payload) const {
   std::string key = mount_prefix(all_.mount_);
   put_be(key, number_);
@@ -53,16 +58,16 @@ void AnsweredRequests::Slot::note(cas::Database::Batch& batch, ByteSpan payload)
 
 std::uint32_t AnsweredRequests::take() {
   const MutexLock lock{mutex_};
-  if (free_.empty()) return next_++;
-  const std::uint32_t slot = free_.back();
-  free_.pop_back();
-  return slot;
-}
   if (!inherited_.empty() && Clock::now() >= inherited_until_) {
     free_.insert(free_.end(), inherited_.begin(), inherited_.end());
     inherited_.clear();
     earlier_.clear();
   }
+  if (free_.empty()) return next_++;
+  const std::uint32_t slot = free_.back();
+  free_.pop_back();
+  return slot;
+}
 
 void AnsweredRequests::give_back(std::uint32_t slot) {
   const MutexLock lock{mutex_};

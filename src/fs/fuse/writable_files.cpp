@@ -70,7 +70,10 @@ void WritableView::open_made(const Request& request, const abi::CreateIn& in, Re
     reply.error(ESTALE);
     return;
   }
-  if (!made) return refuse(reply, made.error());
+  if (!made) {
+    open_files_->release(out.open.fh, NodeId{out.entry.nodeid});
+    return refuse_change(reply, made.error());
+  }
   if (!opened) return refuse(reply, opened.error());
   open_files_->opened(out.open, node_of(made->ino), reply.value(out) == 0);
 }
