@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bitset>
@@ -350,6 +351,16 @@ Result<std::vector<StagedId>> Staging::list() {
     if (auto listed = list_folder(opened->get(), folder, ids); !listed) return fail(listed.error());
   }
   return ids;
+}
+
+Result<void> Staging::sync_earlier() {
+  int root = -1;
+  {
+    const MutexLock lock{mutex_};
+    root = folders_[kRoot].fd.get();
+  }
+  if (::syncfs(root) != 0) return fail_errno("syncing the host file system of staged files");
+  return {};
 }
 
 Result<std::vector<StagedId>> Staging::take_earlier() {

@@ -54,6 +54,9 @@ class Staging {
   /// Makes durable what was noted before the call and still exists; to be called before a batch is synced. What fails
   /// stays noted, the rest is synced nevertheless; returns the first error.
   Result<void> sync_noted();
+  /// Makes durable whatever an earlier server left unsynced, which nobody noted here: the whole host file system, which
+  /// may take seconds.
+  Result<void> sync_earlier();
   /// What keeps files from being noted, and their batches from being written, between the two.
   SyncOrder& order() { return order_; }
 

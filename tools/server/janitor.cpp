@@ -42,8 +42,10 @@ bool Janitor::ending() const {
   return ending_;
 }
 
-// What it cannot remove now stays for the next start.
-void Janitor::sweep_staged() {
+// The records of a killed server became durable when the database was opened, their files did not. Programs do not wait
+// for that. What cannot be removed now stays for the next start.
+void Janitor::take_over_staged() {
+  if (auto synced = staging_.sync_earlier(); !synced) log::warn("{}", to_string(synced.error()));
   const auto removed = fs::sweep_staged(database_, staging_, [this] { return !ending(); });
   if (!removed) {
     log::warn("removing staged files that nothing names: {}", to_string(removed.error()));
@@ -65,7 +67,7 @@ void Janitor::work() {
     // What it cannot remove now stays for gc.
     if (auto swept = catalog_.sweep(); !swept)
       log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
-    if (beginning) sweep_staged();
+    if (beginning) take_over_staged();
     ::malloc_trim(0);
   }
 }

@@ -25,7 +25,7 @@ class Janitor {
  private:
   void work() EXCLUDES(mutex_);
   bool ending() const EXCLUDES(mutex_);
-  void sweep_staged();
+  void take_over_staged();
   fs::Catalog& catalog_;
   cas::Database& database_;
   fs::Staging& staging_;
