@@ -118,6 +118,7 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode
   const timespec times[2] = {{0, UTIME_OMIT}, {inode.mtime.seconds, static_cast<long>(inode.mtime.nanoseconds)}};
   if (::futimens((*file)->fd(), times) != 0) return give_up(fail_errno("a staged file's time").value());
 
+  const SyncOrder::Change in_order{staging_.order()};
   staging_.note_unsynced((*file)->id());
   const auto changed = tree_.change(ino,
                                     [&](Inode& record) -> Result<void> {
@@ -170,8 +171,8 @@ Result<void> CloneBodies::sync() {
     const MutexLock lock{mutex_};
     dropped.swap(dropped_);
   }
-  auto synced = staging_.sync_noted();
-  if (synced) synced = database_.sync();
+  const auto synced =
+      staging_.order().sync([this] { return staging_.sync_noted(); }, [this] { return database_.sync(); });
   if (!synced) {
     const MutexLock lock{mutex_};
     dropped_.insert(dropped_.end(), dropped.begin(), dropped.end());

@@ -44,8 +44,10 @@ class CloneBodies {
   [[nodiscard]] Result<void> truncate(Ino ino, std::uint64_t size);
   /// A staged file takes over the record's time of writing, if `written`, or gives it its own.
   [[nodiscard]] Result<void> set_times(Inode& inode, bool written);
-  /// A record that is about to be written names the body: its bytes must be on disk before that record.
+  /// A record that is about to be written names the body: its bytes must be on disk before that record. Where that
+  /// counts (a file takes another one's name), `order` is held from before this until the record is written.
   void bound(const Inode& inode);
+  SyncOrder& order() { return staging_.order(); }
   /// The inode has no link and nobody has it open: its bytes may go, unless a frozen layer needs them.
   void drop(Ino ino, const Inode& inode);
 

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bitset>
@@ -136,6 +137,10 @@ Result<std::shared_ptr<Staging::File>> Staging::create() {
     if (!id) return fail(id.error());
     const Result<int> folder = folder_of(*id, true);
     if (!folder) return fail(folder.error(), "making a staged file");
+    {
+      const MutexLock lock{mutex_};
+      if (!earlier_taken_) made_.insert(*id);  // first: once it is there, a listing shows it
+    }
     Result<UniqueFd> fd = io_.open(*folder, file_name(*id), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (!fd && fd.error().code == Errc::exists) continue;
     if (!fd) return fail(fd.error(), "making a staged file");
@@ -345,6 +350,32 @@ Result<std::vector<StagedId>> Staging::list() {
     if (!opened) return fail(opened.error());
     if (auto listed = list_folder(opened->get(), folder, ids); !listed) return fail(listed.error());
   }
+  return ids;
+}
+
+Result<void> Staging::sync_earlier() {
+  int root = -1;
+  {
+    const MutexLock lock{mutex_};
+    root = folders_[kRoot].fd.get();
+  }
+  if (::syncfs(root) != 0) return fail_errno("syncing the host file system of staged files");
+  return {};
+}
+
+Result<std::vector<StagedId>> Staging::take_earlier() {
+  {
+    const MutexLock lock{mutex_};
+    if (earlier_taken_) return std::vector<StagedId>{};
+  }
+  auto ids = list();
+  std::unordered_set<StagedId> made;
+  {
+    const MutexLock lock{mutex_};
+    earlier_taken_ = true;
+    made.swap(made_);
+  }
+  if (ids) std::erase_if(*ids, [&](StagedId id) { return made.contains(id); });
   return ids;
 }
 

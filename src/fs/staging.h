@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/bytes.h"
@@ -18,6 +19,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "fs/staged_cache.h"
+#include "fs/sync_order.h"
 
 namespace stellarium::fs {
 
@@ -52,9 +54,17 @@ class Staging {
   /// Makes durable what was noted before the call and still exists; to be called before a batch is synced. What fails
   /// stays noted, the rest is synced nevertheless; returns the first error.
   Result<void> sync_noted();
+  /// Makes durable whatever an earlier server left unsynced, which nobody noted here: the whole host file system, which
+  /// may take seconds.
+  Result<void> sync_earlier();
+  /// What keeps files from being noted, and their batches from being written, between the two.
+  SyncOrder& order() { return order_; }
 
-  /// Every file that is there, in no order. Foreign names are logged and left alone. For the sweep at start.
+  /// Every file that is there, in no order. Foreign names are logged and left alone.
   Result<std::vector<StagedId>> list();
+  /// … and was there when this was opened, for the sweep after a start; once. Files that are made meanwhile may have no
+  /// record yet.
+  Result<std::vector<StagedId>> take_earlier();
 
   /// Puts the next bytes of a content, at `offset`, into `out`; returns how many, 0 only at its end.
   using Source = std::function<Result<std::size_t>(std::uint64_t offset, MutableByteSpan out)>;
@@ -88,11 +98,14 @@ class Staging {
   Result<void> list_folder(int folder, const std::string& folder_name, std::vector<StagedId>& out);
 
   Io& io_;
+  SyncOrder order_;
   const std::shared_ptr<StagedCache> cache_ = std::make_shared<StagedCache>(kMaxIdle);
   Mutex mutex_;
   std::array<Folder, kFolders + 1> folders_ GUARDED_BY(mutex_);
   std::unordered_map<StagedId, Error> failed_ GUARDED_BY(mutex_);  // outlives the open file
   std::unordered_map<StagedId, std::uint64_t> noted_ GUARDED_BY(mutex_);
+  bool earlier_taken_ GUARDED_BY(mutex_) = false;
+  std::unordered_set<StagedId> made_ GUARDED_BY(mutex_);  // since this was opened, until take_earlier
   std::uint64_t last_mark_ GUARDED_BY(mutex_) = 0;
   bool syncing_noted_ GUARDED_BY(mutex_) = false;  // who set it syncs; the others wait
   std::condition_variable noted_synced_;

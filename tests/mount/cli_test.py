@@ -210,6 +210,19 @@ class Dying(unittest.TestCase):
             with store.mounted("image:1") as mount:
                 self.assertEqual(harness.first_difference(trees.snapshot(self.tree), trees.snapshot(mount)), "")
 
+    def test_a_rebuilt_database_leaves_what_was_written_in_clones_aside(self):
+        with Store() as store:
+            store.run("import", self.tree, "image")
+            store.run("clone", "image", "web")
+            with store.mounted("web") as mount:
+                (mount / "written").write_bytes(b"by hand")
+            store.stop()
+            os.rename(store.dir / "db", store.dir / "gone")
+            store.refuses("images")
+            store.run("fsck", "--repair", expect=1)
+            store.run("clone", "image", "web")
+            self.assertEqual([file.read_bytes() for file in (store.dir / "staged.damaged").glob("*/*")], [b"by hand"])
+
     def test_damaged_contents_are_mended_from_hot_files_and_from_a_new_import(self):
         with Store() as store:
             tree = store.scratch / "damaged"

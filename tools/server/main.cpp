@@ -57,9 +57,10 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
                              keeper::KeeperLink::Inheritance inheritance, int signals) {
   keeper::Ending ending{};
   {
-    server::Janitor janitor{store.catalog()};
+    server::Janitor janitor{store.catalog(), store.database(), store.staging()};
     server::Mounts mounts{store, link, janitor};
     mounts.resume(std::move(inheritance.records));
+    janitor.begin();
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
       server::CommandContext context{store, mounts, janitor, control, invocation.global, io};
       return server::run_any(invocation.command, context);

@@ -47,10 +47,17 @@ Result<fs::RebuildReport> rebuild(const BrokenStore& store, CommandIo& io) {
   if (!report) return report;
   auto dir = system_io().open(AT_FDCWD, store.dir.string(), O_RDONLY | O_DIRECTORY, 0);
   if (!dir) return fail(dir.error());
-  std::string aside = "db.damaged";
-  for (int i = 1; std::filesystem::exists(store.dir / aside, failed); ++i) aside = "db.damaged." + std::to_string(i);
-  if (auto moved = system_io().rename(dir->get(), "db", aside); !moved && moved.error().code != Errc::not_found)
-    return fail(moved.error());
+  std::string suffix = ".damaged";
+  const auto taken = [&] {
+    return exists(store.dir / ("db" + suffix), failed) || exists(store.dir / ("staged" + suffix), failed);
+  };
+  for (int i = 1; taken(); ++i) suffix = ".damaged." + std::to_string(i);
+  // Only the old database knows the clones. Beside the new one, the bytes that were written in them would be swept.
+  for (const std::string name : {"staged", "db"}) {
+    if (auto moved = system_io().rename(dir->get(), name, name + suffix);
+        !moved && moved.error().code != Errc::not_found)
+      return fail(moved.error());
+  }
   if (auto moved = system_io().rename(dir->get(), "db.rebuilding", "db"); !moved) return fail(moved.error());
   if (auto synced = system_io().sync(dir->get()); !synced) return fail(synced.error());
   return report;

@@ -26,8 +26,11 @@ Result<void> AnsweredRequests::started(bool resumed) {
     const auto request = value.le<std::uint64_t>();
     if (!key.at_end() || !value.ok()) return fail(Errc::corrupt, "the record of an answered request is malformed");
     earlier_.insert_or_assign(request, std::string{value.text(value.left())});
-    for (; next_ <= slot; ++next_) free_.push_back(next_);
+    for (; next_ < slot; ++next_) free_.push_back(next_);
+    ++next_;
+    inherited_.push_back(slot);
   }
+  inherited_until_ = Clock::now() + kResent;
   return cursor->status();
 }
 
@@ -37,6 +40,11 @@ std::optional<std::string> AnsweredRequests::find(const Request& request) const 
   const auto found = earlier_.find(request.id());
   if (found == earlier_.end()) return std::nullopt;
   return found->second;
+}
+
+bool AnsweredRequests::left_to_next_server(const Error& error, bool may_fail) {
+  if (error.code != Errc::out_of_space || !database_.stopped()) return false;
+  return !may_fail || told_.exchange(true);
 }
 
 void AnsweredRequests::Slot::note(cas::Database::Batch& batch, ByteSpan payload) const {
@@ -50,6 +58,11 @@ void AnsweredRequests::Slot::note(cas::Database::Batch& batch, ByteSpan payload)
 
 std::uint32_t AnsweredRequests::take() {
   const MutexLock lock{mutex_};
+  if (!inherited_.empty() && Clock::now() >= inherited_until_) {
+    free_.insert(free_.end(), inherited_.begin(), inherited_.end());
+    inherited_.clear();
+    earlier_.clear();
+  }
   if (free_.empty()) return next_++;
   const std::uint32_t slot = free_.back();
   free_.pop_back();

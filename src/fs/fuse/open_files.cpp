@@ -104,7 +104,11 @@ void OpenFiles::finish(std::uint64_t unique, const OpenTarget& target, const tie
 
 Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarget& target,
                                             const tier::HotFilePtr& hot) {
-  if (const auto earlier = table_.find_request(unique)) return *earlier;  // resent; already counted by restore()
+  if (const auto earlier = table_.find_request(unique)) {  // resent; already counted by restore()
+    if (earlier->record.node == target.node) return *earlier;
+    // A CREATE whose file did not come to be before the server was killed: this time it is another inode.
+    end(earlier->handle, earlier->record.node);
+  }
   HandleTable::Handle record{.unique = unique, .node = target.node};
   const auto [node, first] = nodes_.try_emplace(target.node.value());
   NodeState& state = node->second;
@@ -153,6 +157,10 @@ void OpenFiles::opened(const abi::OpenOut& answer, NodeId node, bool taken) {
 bool OpenFiles::release(FileHandle handle, NodeId node) {
   if (handle == 0) return false;
   const MutexLock lock{mutex_};
+  return end(handle, node);
+}
+
+bool OpenFiles::end(FileHandle handle, NodeId node) {
   const auto ended = table_.end(handle, node);
   if (!ended) return false;
   if (ended->mode == OpenMode::passthrough) backing_ids_.release(ended->backing_id);

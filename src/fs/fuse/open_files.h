@@ -72,6 +72,7 @@ class OpenFiles {
     std::uint64_t handles = 0;
   };
   void restore() REQUIRES(mutex_);
+  bool end(FileHandle handle, NodeId node) REQUIRES(mutex_);
   /// Chooses the mode, records the handle and answers. `hot` may be null.
   void finish(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot, Reply reply)
       EXCLUDES(mutex_);

@@ -95,7 +95,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
                                return clone_.bodies->set_times(inode, (in.valid & (kMtime | kSize)) != 0);
                              },
                              {});
-  if (!changed) return refuse(reply, changed.error());
+  if (!changed) return refuse_change(reply, changed.error());
   if ((in.valid & (kUid | kGid | kSize | kKillSuidgid)) != 0 && changed->inode.has_xattrs)
     (void)clone_.records->remove_xattr(*ino, kCapabilities, {});
   getattr(request, std::move(reply));

@@ -24,15 +24,18 @@ tl::unexpected<Error> text_busy() {
   return fail(Error{Errc::busy, "the file is open through its hot file", ETXTBSY});
 }
 
-Result<void> write_all(int fd, ByteSpan data, std::uint64_t offset) {
-  while (!data.empty()) {
-    const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
+/// As much as can be written, as write(2): what does not fit any more is an error of the next call only.
+Result<std::size_t> write_most(int fd, ByteSpan data, std::uint64_t offset) {
+  std::size_t done = 0;
+  while (done < data.size()) {
+    const ByteSpan left = data.subspan(done);
+    const ssize_t n = ::pwrite(fd, left.data(), left.size(), static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno("writing a staged file");
-    data = data.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<std::uint64_t>(n);
+    if (n < 0 && done == 0) return fail_errno("writing a staged file");
+    if (n <= 0) break;
+    done += static_cast<std::size_t>(n);
   }
-  return {};
+  return done;
 }
 
 }  // namespace
@@ -70,7 +73,10 @@ void WritableView::open_made(const Request& request, const abi::CreateIn& in, Re
     reply.error(ESTALE);
     return;
   }
-  if (!made) return refuse(reply, made.error());
+  if (!made) {
+    open_files_->release(out.open.fh, NodeId{out.entry.nodeid});
+    return refuse_change(reply, made.error());
+  }
   if (!opened) return refuse(reply, opened.error());
   open_files_->opened(out.open, node_of(made->ino), reply.value(out) == 0);
 }
@@ -162,10 +168,11 @@ void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpa
   if (!ino) return refuse(reply, ino.error());
   if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
   const auto file = writable(*ino);
-  if (!file) return refuse(reply, file.error());
-  if (auto written = write_all((*file)->fd(), data, in.offset); !written) return refuse(reply, written.error());
+  if (!file) return refuse_change(reply, file.error());
+  const auto written = write_most((*file)->fd(), data, in.offset);
+  if (!written) return refuse(reply, written.error());
   if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) drop_privileges(*ino);
-  reply.value(abi::WriteOut{static_cast<std::uint32_t>(data.size()), 0});
+  reply.value(abi::WriteOut{static_cast<std::uint32_t>(*written), 0});
 }
 
 void WritableView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {
@@ -223,9 +230,10 @@ void WritableView::copy_file_range(const Request& request, const abi::CopyFileRa
     const auto read = clone_.bodies->read(source->inode, in.offset_in + done, part);
     if (!read) return refuse(reply, read.error());
     if (*read == 0) break;
-    if (auto written = write_all((*file)->fd(), part.first(*read), in.offset_out + done); !written)
-      return refuse(reply, written.error());
-    done += *read;
+    const auto written = write_most((*file)->fd(), part.first(*read), in.offset_out + done);
+    if (!written && done == 0) return refuse(reply, written.error());
+    done += written.value_or(0);
+    if (!written || *written < *read) break;
   }
   if (wide) {
     reply.value(abi::CopyFileRangeOut{done});

@@ -109,7 +109,7 @@ void WritableView::make(const Request& request, Reply reply,
     out = entry_out(shown);
     slot.note(batch, std::as_bytes(std::span{&out, 1}));
   });
-  if (!made) return refuse(reply, made.error());
+  if (!made) return refuse_change(reply, made.error());
   reply.value(out);
 }
 
@@ -123,9 +123,14 @@ void WritableView::change(const Request& request, Reply reply,
     clone_.bodies->bound(entry.inode);
     slot.note(batch, {});
   });
-  if (!changed) return refuse(reply, changed.error());
+  if (!changed) return refuse_change(reply, changed.error(), false);
   lost_link(*changed);
   reply.done();
+}
+
+void WritableView::refuse_change(Reply& reply, const Error& error, bool may_fail) {
+  if (answered_->left_to_next_server(error, may_fail)) return reply.none();
+  refuse(reply, error);
 }
 
 void WritableView::lookup(const Request& request, std::string_view name, Reply reply) {
@@ -218,6 +223,7 @@ void WritableView::rmdir(const Request& request, std::string_view name, Reply re
 
 void WritableView::rename(const Request& request, NodeId new_parent, std::uint32_t flags, std::string_view old_name,
                           std::string_view new_name, Reply reply) {
+  const SyncOrder::Change in_order{clone_.bodies->order()};
   change(request, std::move(reply), [&](Ino parent, const Note& note) -> Result<Entry> {
     const Result<Ino> to = locate(new_parent);
     if (!to) return fail(to.error());
@@ -243,7 +249,11 @@ void WritableView::lost_link(const Entry& entry) {
 void WritableView::forget(NodeId node) {
   const Result<Ino> ino = locate(node);
   if (!ino || *ino == kRootIno || open_files_->is_open(node)) return;
-  // The kernel has no inode of a file without links any more, so nobody can ask for it again.
+  // The kernel has no inode of a file without links any more, so nobody can ask for it again. Its bytes are there yet
+  // if a killed server removed the name, or if this comes before its last RELEASE has looked for it.
+  const auto inode = clone_.records->reader().inode(*ino);
+  if (!inode || !*inode || (*inode)->nlink != 0) return;
+  lost_link({*ino, **inode});
   if (auto gone = clone_.records->forget(*ino); !gone) log::error("{}", to_string(gone.error()));
 }
 

@@ -93,6 +93,8 @@ class WritableView final : public Filesystem {
   void make(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
   /// … or an answer without content.
   void change(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
+  /// Answers a change that failed, unless the next server shall try it.
+  void refuse_change(Reply& reply, const Error& error, bool may_fail = true);
   /// The inode lost a link: its bytes go with the last one, unless somebody has it open.
   void lost_link(const Entry& entry);
   /// ETXTBSY if the file is open through its hot file.

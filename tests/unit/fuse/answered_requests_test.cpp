@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
+#include "fs/families.h"
 #include "support/fs_layers.h"
 #include "support/fuse_messages.h"
 #include "support/temp_dir.h"
@@ -9,76 +12,58 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-class AnsweredRequestsTest : public testing::Test {
+constexpr std::uint64_t kMount = 9;
+
+class AnsweredRequestsTest : public ::testing::Test {
  protected:
-  /// A request as it came first, or as the kernel sends it again.
-  static Request request(std::uint64_t id, bool resent) {
-    static std::vector<std::string> messages;  // requests borrow them
-    messages.push_back(
-        test::make_request(abi::Opcode::mkdir, 1, resent ? id | abi::kResentBit : id, test::make_name("d")));
-    return *Request::parse(as_bytes(messages.back()));
+  AnsweredRequestsTest() { restart(/*resumed=*/false); }
+  /// The server dies and the next one takes over.
+  void restart(bool resumed = true) {
+    answered_ = std::make_unique<AnsweredRequests>(*database_, kMount);
+    ASSERT_TRUE(answered_->started(resumed));
   }
-  void answer(AnsweredRequests& answered, std::uint64_t id, std::string_view payload) {
-    const AnsweredRequests::Slot slot{answered, request(id, false)};
+  /// Executes a request, and hands the answer over.
+  void execute(std::uint64_t unique, std::string_view answer) {
+    const std::string message = test::make_request(abi::Opcode::mkdir, 1, unique);
+    const AnsweredRequests::Slot slot{*answered_, *Request::parse(as_bytes(message))};
     cas::Database::Batch batch;
-    slot.note(batch, as_bytes(payload));
+    slot.note(batch, as_bytes(answer));
     ASSERT_TRUE(database_->write(std::move(batch), cas::Database::Sync::no));
+  }
+  std::optional<std::string> find(std::uint64_t unique) {
+    const std::string message = test::make_request(abi::Opcode::mkdir, 1, unique | abi::kResentBit);
+    return answered_->find(*Request::parse(as_bytes(message)));
   }
 
   test::TempDir dir_;
   std::unique_ptr<cas::Database> database_ = test::open_database(dir_ / "db");
+  std::unique_ptr<AnsweredRequests> answered_;
 };
 
-TEST_F(AnsweredRequestsTest, TheNextServerAnswersWhatTheLastOneDid) {
-  AnsweredRequests before{*database_, 7};
-  ASSERT_TRUE(before.started(false));
-  answer(before, 20, "entry");
-
-  AnsweredRequests after{*database_, 7};
-  ASSERT_TRUE(after.started(true));
-  EXPECT_EQ(after.find(request(20, true)), "entry");
-  EXPECT_FALSE(after.find(request(22, true))) << "it was never executed";
-  EXPECT_FALSE(after.find(request(20, false))) << "a new request of an old number";
+TEST_F(AnsweredRequestsTest, TheNextServerKnowsTheLastAnswerOfEachSlot) {
+  execute(2, "first");
+  execute(4, "second");
+  restart();
+  EXPECT_EQ(find(4), "second");
+  EXPECT_EQ(find(2), std::nullopt) << "its answer had been handed over";
+  EXPECT_EQ(find(6), std::nullopt);
 }
 
-TEST_F(AnsweredRequestsTest, ASlotIsUsedAgainOnceItsRequestIsAnswered) {
-  AnsweredRequests before{*database_, 7};
-  ASSERT_TRUE(before.started(false));
-  answer(before, 20, "first");
-  answer(before, 22, "second");
-
-  AnsweredRequests after{*database_, 7};
-  ASSERT_TRUE(after.started(true));
-  EXPECT_FALSE(after.find(request(20, true))) << "its answer had been handed over";
-  EXPECT_EQ(after.find(request(22, true)), "second");
+TEST_F(AnsweredRequestsTest, AnAnswerOutlivesAServerThatWasKilledBeforeItWasAskedAgain) {
+  execute(2, "first");
+  restart();
+  execute(4, "another request came first");
+  restart();
+  EXPECT_EQ(find(2), "first");
+  EXPECT_EQ(find(4), "another request came first");
 }
 
-TEST_F(AnsweredRequestsTest, RequestsUnderWayAtOnceHaveSlotsOfTheirOwn) {
-  AnsweredRequests before{*database_, 7};
-  ASSERT_TRUE(before.started(false));
-  {
-    const AnsweredRequests::Slot one{before, request(20, false)}, other{before, request(22, false)};
-    cas::Database::Batch batch;
-    one.note(batch, as_bytes(std::string_view{"one"}));
-    other.note(batch, as_bytes(std::string_view{"other"}));
-    ASSERT_TRUE(database_->write(std::move(batch), cas::Database::Sync::no));
-  }
-  AnsweredRequests after{*database_, 7};
-  ASSERT_TRUE(after.started(true));
-  EXPECT_EQ(after.find(request(20, true)), "one");
-  EXPECT_EQ(after.find(request(22, true)), "other");
-}
-
-TEST_F(AnsweredRequestsTest, MountsDoNotMeetEachOthersAnswersAndLeaveNone) {
-  AnsweredRequests one{*database_, 7}, other{*database_, 8};
-  ASSERT_TRUE(one.started(false) && other.started(false));
-  answer(one, 20, "of one");
-  answer(other, 20, "of other");
-  ASSERT_TRUE(AnsweredRequests::erase(*database_, 7));
-  AnsweredRequests one_again{*database_, 7}, other_again{*database_, 8};
-  ASSERT_TRUE(one_again.started(true) && other_again.started(true));
-  EXPECT_FALSE(one_again.find(request(20, true)));
-  EXPECT_EQ(other_again.find(request(20, true)), "of other");
+TEST_F(AnsweredRequestsTest, ANewConversationKnowsNothing) {
+  execute(2, "first");
+  restart(/*resumed=*/false);
+  EXPECT_EQ(find(2), std::nullopt);
+  restart();
+  EXPECT_EQ(find(2), std::nullopt);
 }
 
 }  // namespace

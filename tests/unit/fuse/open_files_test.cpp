@@ -168,6 +168,20 @@ TEST_F(OpenFilesTest, AnOpenThatIsSentAgainGetsTheSameHandleAndCountsOnce) {
   EXPECT_EQ(files_->counts().handles, 0u);
 }
 
+TEST_F(OpenFilesTest, ACreateThatIsSentAgainAndMakesAnotherInodeGetsAnotherHandle) {
+  {
+    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kMount);
+    ASSERT_TRUE(table->begin({.unique = 40, .node = NodeId{7}, .mode = OpenMode::cached}));
+  }
+  restart(/*resumed=*/true);
+  const auto out = files_->open_cached(40, NodeId{8}, true);
+  ASSERT_TRUE(out);
+  EXPECT_EQ(files_->counts().handles, 1u);
+  EXPECT_FALSE(files_->is_open(NodeId{7}));
+  EXPECT_TRUE(files_->is_open(NodeId{8}));
+  EXPECT_TRUE(files_->release(out->fh, NodeId{8}));
+}
+
 TEST_F(OpenFilesTest, IdsThatWereMadeButNotRecordedAreClosedByTheNextServer) {
   open(7, program_, true);
   ASSERT_TRUE(port_.open(0));  // the server is killed between the ioctl and the record

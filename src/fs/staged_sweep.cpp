@@ -1,0 +1,80 @@
+#include "fs/staged_sweep.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "fs/layer_reader.h"
+#include "fs/layer_store.h"
+
+namespace stellarium::fs {
+namespace {
+
+constexpr std::size_t kBetweenQuestions = 1024;  // records, or files, for each `go_on`
+
+/// The staged files of earlier runs, and which of them somebody needs.
+class Leftovers {
+ public:
+  explicit Leftovers(std::vector<StagedId> ids) : ids_{std::move(ids)} {
+    std::ranges::sort(ids_);
+    named_.resize(ids_.size());
+  }
+  void keep(StagedId id) {
+    const auto found = std::ranges::lower_bound(ids_, id);
+    if (found != ids_.end() && *found == id) named_[static_cast<std::size_t>(found - ids_.begin())] = true;
+  }
+  std::vector<StagedId> unnamed() const {
+    std::vector<StagedId> left;
+    for (std::size_t i = 0; i < ids_.size(); ++i)
+      if (!named_[i]) left.push_back(ids_[i]);
+    return left;
+  }
+
+ private:
+  std::vector<StagedId> ids_;
+  std::vector<bool> named_;
+};
+
+/// False: `go_on` said no.
+Result<bool> keep_named(const cas::Database& database, LayerId layer, Leftovers& leftovers,
+                        const std::function<bool()>& go_on) {
+  auto inodes = LayerReader{database, layer}.scan_inodes();
+  for (std::size_t seen = 1;; ++seen) {
+    const auto next = inodes.next();
+    if (!next) return fail(next.error(), "layer " + std::to_string(layer));
+    if (!*next) return true;
+    if ((*next)->second.body == Body::staged) leftovers.keep((*next)->second.staged);
+    if (seen % kBetweenQuestions == 0 && !go_on()) return false;
+  }
+}
+
+}  // namespace
+
+Result<std::size_t> sweep_staged(cas::Database& database, Staging& staging, const std::function<bool()>& go_on) {
+  auto ids = staging.take_earlier();
+  if (!ids) return fail(ids.error());
+  if (ids->empty()) return std::size_t{0};
+  Leftovers leftovers{std::move(*ids)};
+  // A layer that is made meanwhile names files of this run, or such as a layer below it names.
+  const auto layers = read_layers(database);
+  if (!layers) return fail(layers.error());
+  for (const auto& [layer, record] : *layers) {
+    if (record.state != LayerRecord::State::writable && record.state != LayerRecord::State::frozen) continue;
+    const auto walked = keep_named(database, layer, leftovers, go_on);
+    if (!walked) return fail(walked.error());
+    if (!*walked) return std::size_t{0};
+  }
+  const std::vector<StagedId> unnamed = leftovers.unnamed();
+  if (unnamed.empty()) return std::size_t{0};
+  // That nobody names them must survive a power cut before they may go.
+  const auto synced = staging.order().sync([&] { return staging.sync_noted(); }, [&] { return database.sync(); });
+  if (!synced) return fail(synced.error());
+  std::size_t removed = 0;
+  for (const StagedId id : unnamed) {
+    if (removed % kBetweenQuestions == 0 && !go_on()) break;
+    if (auto gone = staging.remove(id); !gone) return fail(gone.error());
+    ++removed;
+  }
+  return removed;
+}
+
+}  // namespace stellarium::fs
