@@ -258,6 +258,7 @@ void WritableView::release(const Request& request, const abi::ReleaseIn& in, Rep
   if (!last || !ino) return;
   const auto inode = clone_.records->reader().inode(*ino);
   if (inode && *inode) lost_link({*ino, **inode});
+  forget_record(*ino);
 }
 
 }  // namespace stellarium::fs::fuse

@@ -242,9 +242,24 @@ void WritableView::lost_link(const Entry& entry) {
 
 void WritableView::forget(NodeId node) {
   const Result<Ino> ino = locate(node);
-  if (!ino || *ino == kRootIno || open_files_->is_open(node)) return;
+  if (!ino || *ino == kRootIno) return;
+  {
+    // The kernel sends RELEASE first, but another worker may be slower with it. Noted before it is looked at, as
+    // `release` ends the handle before it looks here: one of the two sees the other.
+    const MutexLock lock{mutex_};
+    forgotten_.insert(node.value());
+  }
+  if (open_files_->is_open(node)) return;
+  forget_record(*ino);
+}
+
+void WritableView::forget_record(Ino ino) {
+  {
+    const MutexLock lock{mutex_};
+    if (forgotten_.erase(node_of(ino).value()) == 0) return;
+  }
   // The kernel has no inode of a file without links any more, so nobody can ask for it again.
-  if (auto gone = clone_.records->forget(*ino); !gone) log::error("{}", to_string(gone.error()));
+  if (auto gone = clone_.records->forget(ino); !gone) log::error("{}", to_string(gone.error()));
 }
 
 }  // namespace stellarium::fs::fuse

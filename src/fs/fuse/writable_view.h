@@ -3,7 +3,9 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_set>
 
+#include "base/mutex.h"
 #include "fs/clone_bodies.h"
 #include "fs/fuse/answered_requests.h"
 #include "fs/fuse/filesystem.h"
@@ -95,6 +97,8 @@ class WritableView final : public Filesystem {
   void change(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
   /// The inode lost a link: its bytes go with the last one, unless somebody has it open.
   void lost_link(const Entry& entry);
+  /// … and nobody will ask for it again: its record goes, too.
+  void forget_record(Ino ino);
   /// ETXTBSY if the file is open through its hot file.
   Result<void> may_write(Ino ino) const;
   Result<std::shared_ptr<Staging::File>> writable(Ino ino);
@@ -111,6 +115,8 @@ class WritableView final : public Filesystem {
   const bool want_passthrough_;
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
   SparseMaps sparse_;
+  Mutex mutex_;
+  std::unordered_set<std::uint64_t> forgotten_ GUARDED_BY(mutex_);  // FORGET came before the last RELEASE
 };
 
 }  // namespace stellarium::fs::fuse
