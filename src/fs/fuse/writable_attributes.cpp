@@ -71,7 +71,7 @@ void WritableView::getattr(const Request& request, Reply reply) {
   const Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
   abi::AttrOut out{};
-  out.attr_valid = kForever;
+  out.attr_valid = valid(found->ino);
   out.attr = to_attr(found->inode, found->ino);
   reply.value(out);
 }
@@ -80,7 +80,7 @@ void WritableView::statx(const Request& request, Reply reply) {
   const Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
   abi::StatxOut out{};
-  out.attr_valid = kForever;
+  out.attr_valid = valid(found->ino);
   out.stat = to_statx(found->inode, found->ino);
   reply.value(out);
 }
@@ -101,8 +101,10 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   if (!ino) return refuse(reply, ino.error());
   if ((in.valid & kSize) != 0) {
     if (in.size > INT64_MAX) return reply.error(EFBIG), void();
-    if (auto may = may_write(*ino); !may) return refuse(reply, may.error());
+    if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
     if (auto cut = clone_.bodies->truncate(*ino, in.size); !cut) return refuse(reply, cut.error());
+    // It may have been passed through meanwhile, but not any more now. The kernel then comes back with the new id.
+    if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
   }
   const Timespec when = now();
   const auto changed =
