@@ -2,6 +2,8 @@
 """A clone is a file system like any other: the same calls, here and on ext4, say the same and leave the same."""
 import os
 import shutil
+import signal
+import subprocess
 import time
 import unittest
 from pathlib import Path
@@ -120,26 +122,29 @@ class OwnRules(unittest.TestCase):
         tree = cls.store.scratch / "tree"
         posix_cases.populate(tree)
         cls.store.run("import", tree, "base")
-        cls.store.run("clone", "base", "web")
+
+    def setUp(self):
+        self.clone = self.id().rpartition("_")[2]
+        self.store.run("clone", "base", self.clone)
 
     def test_attributes_may_have_64_kib(self):
         value = os.urandom(65_536)
-        with self.store.mounted("web") as mount:
+        with self.store.mounted(self.clone) as mount:
             os.setxattr(mount / "data", "user.large", value)
             self.assertEqual(os.getxattr(mount / "data", "user.large"), value)
             with self.assertRaisesRegex(OSError, "too long"):
                 os.setxattr(mount / "data", "user.larger", value + b"x")
-        with self.store.mounted("web") as mount:
+        with self.store.mounted(self.clone) as mount:
             self.assertEqual(os.getxattr(mount / "data", "user.large"), value)
 
     def test_space_is_that_of_the_store(self):
-        with self.store.mounted("web") as mount:
+        with self.store.mounted(self.clone) as mount:
             here, there = os.statvfs(mount), os.statvfs(self.store.dir)
             self.assertEqual((here.f_blocks, here.f_bsize, here.f_namemax), (there.f_blocks, there.f_bsize, 255))
             self.assertLessEqual(abs(here.f_bavail - there.f_bavail) * here.f_bsize, 1 << 30)
 
     def test_times_never_go_back(self):
-        with self.store.mounted("web") as mount:
+        with self.store.mounted(self.clone) as mount:
             last = 0
             for number in range(200):
                 path = mount / f"t{number}"
@@ -152,8 +157,39 @@ class OwnRules(unittest.TestCase):
                 self.assertEqual(sorted((last, created, written, made)), [last, created, written, made], number)
                 last = made
 
+    def test_an_open_program_can_be_written_and_its_readers_keep_what_they_opened(self):
+        with self.store.mounted(self.clone) as mount:
+            script, hard = mount / "script", mount / "another-name"
+            os.link(script, hard)
+            number = os.stat(script).st_ino
+            for change in (lambda: os.truncate(script, 5), lambda: script.write_bytes(b"new bytes"), lambda: posix_cases.write_file(script, b"N")):
+                reader = os.open(script, os.O_RDONLY)
+                before = script.read_bytes()
+                change()
+                after = script.read_bytes()
+                self.assertNotEqual(after, before)
+                self.assertIn(os.pread(reader, 1000, 0), (before, after))
+                os.kill(self.store.server(), signal.SIGKILL)
+                for path in (script, hard):
+                    self.assertEqual(path.read_bytes(), after)
+                    self.assertEqual((os.stat(path).st_ino, os.stat(path).st_size), (number, len(after)))
+                os.close(reader)
+            self.assertEqual(after, b"New bytes")
+            reader = os.open(mount / "program", os.O_RDONLY)
+            size = os.fstat(reader).st_size
+            shutil.copy("/bin/echo", mount / "program")
+            self.assertEqual(subprocess.run([mount / "program", "written"], capture_output=True, check=True).stdout, b"written\n")
+            self.assertEqual(os.pread(reader, 4, 0), b"\x7fELF")
+            self.assertEqual(len(os.pread(reader, 1 << 20, 0)), size)
+            os.unlink(mount / "program")
+            self.assertEqual(len(os.pread(reader, 1 << 20, 0)), size)
+            os.close(reader)
+            self.assertFalse((mount / "program").exists())
+        with self.store.mounted(self.clone) as mount:
+            self.assertEqual((mount / "script").read_bytes(), b"New bytes")
+
     def test_bytes_of_removed_files_leave_the_disk(self):
-        with self.store.mounted("web") as mount:
+        with self.store.mounted(self.clone) as mount:
             fd = os.open(mount / "gone", os.O_CREAT | os.O_RDWR)
             os.pwrite(fd, bytes(1 << 20), 0)
             os.unlink(mount / "gone")
@@ -163,7 +199,7 @@ class OwnRules(unittest.TestCase):
             os.unlink(mount / "gone too")
             os.fsync(folder := os.open(mount, os.O_RDONLY))
             os.close(folder)
-            staged = self.store.dir / "staging"
+            staged = self.store.dir / "staged"
             deadline = time.monotonic() + 10
             while any(file.is_file() and file.stat().st_size == 1 << 20 for file in staged.rglob("*")):
                 self.assertLess(time.monotonic(), deadline)

@@ -27,7 +27,7 @@ def populate(d: Path) -> None:
     trees.write(d / "data", trees.noise(300_000, seed=7))
     trees.write(d / "small", b"small\n")
     trees.write(d / "empty")
-    trees.write(d / "script", b"#!/bin/sh\necho it runs\n", 0o755)
+    trees.write(d / "script", b"#!/bin/sh\necho it runs\n" + b"# more than an inode record takes\n" * 3, 0o755)
     shutil.copy("/bin/true", d / "program")
     (d / "sub" / "deep").mkdir(parents=True)
     trees.write(d / "sub" / "inner", b"inner\n")
