@@ -50,6 +50,7 @@ Errc errc_from_errno(int sys_errno) {
     case ENAMETOOLONG:
     case ENOTDIR:
     case EISDIR:
+    case EFBIG:
       return Errc::invalid_argument;
     case EOPNOTSUPP:
     case ENOSYS:
@@ -84,7 +85,7 @@ int errno_of(const Error& error) {
     case Errc::permission:
       return error.sys_errno != 0 ? error.sys_errno : EACCES;
     case Errc::busy:
-      return EBUSY;
+      return error.sys_errno != 0 ? error.sys_errno : EBUSY;
     case Errc::out_of_space:
       return error.sys_errno != 0 ? error.sys_errno : ENOSPC;
     case Errc::unavailable:

@@ -14,6 +14,7 @@
 namespace stellarium::fs {
 namespace {
 
+constexpr std::uint32_t kTick = 10'000'000;  // ns: the longest that Linux is built with
 constexpr auto kCleanPause = std::chrono::seconds{1};
 
 Error with_errno(Errc code, const char* what, int sys_errno) {
@@ -22,6 +23,12 @@ Error with_errno(Errc code, const char* what, int sys_errno) {
 
 Timespec time_of(const timespec& time) {
   return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+Timespec later(Timespec time, std::uint32_t nanoseconds) {
+  time.nanoseconds += nanoseconds;
+  if (time.nanoseconds < 1'000'000'000) return time;
+  return {time.seconds + 1, time.nanoseconds - 1'000'000'000};
 }
 
 std::size_t copied_bytes(std::string_view bytes, std::uint64_t size, std::uint64_t offset, MutableByteSpan out) {
@@ -41,6 +48,8 @@ Result<void> refresh_staged(Staging& staging, Inode& inode) {
   inode.allocated = std::min(static_cast<std::uint64_t>(status->st_blocks) * 512, inode.size);
   inode.mtime = time_of(status->st_mtim);
   inode.ctime = std::max(inode.ctime, time_of(status->st_ctim));
+  // The time of writing is exact (note_written), the host's ctime may lag behind by a tick.
+  if (inode.ctime < inode.mtime && inode.mtime < later(inode.ctime, kTick)) inode.ctime = inode.mtime;
   return {};
 }
 
@@ -134,11 +143,18 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode
   return file;
 }
 
+Result<void> CloneBodies::note_written(const Staging::File& file) {
+  timespec times[2] = {{0, UTIME_OMIT}, {}};
+  ::clock_gettime(CLOCK_REALTIME, &times[1]);
+  if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
+  return {};
+}
+
 Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
   const auto file = writable(ino, size);
   if (!file) return fail(file.error());
   if (::ftruncate((*file)->fd(), static_cast<off_t>(size)) != 0) return fail_errno("truncating a staged file");
-  return {};
+  return note_written(**file);
 }
 
 Result<void> CloneBodies::set_times(Inode& inode, bool written) {
@@ -186,7 +202,9 @@ Result<void> CloneBodies::sync(Ino ino) {
   const auto inode = tree_.reader().inode(ino);
   if (!inode) return fail(inode.error());
   if (*inode && (*inode)->body == Body::staged) {
-    if (auto durable = staging_.make_durable((*inode)->staged); !durable) return durable;
+    // A file without a name is nobody's after a crash: its bytes may be on their way out already.
+    const auto durable = staging_.make_durable((*inode)->staged);
+    if (!durable && ((*inode)->nlink != 0 || durable.error().code != Errc::not_found)) return durable;
   }
   return sync();
 }

@@ -40,6 +40,9 @@ class CloneBodies {
   /// The file to write the regular file's bytes to; its content is copied there if it is not staged in the writable
   /// layer yet, up to `keep` bytes. Errors: ESTALE, EINVAL (no regular file), and those of reading and copying.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> writable(Ino ino, std::uint64_t keep = UINT64_MAX);
+  /// Bytes were written: now is their time. The host's own clock ticks only every few milliseconds, and a file must not
+  /// look older than what was made before it.
+  [[nodiscard]] static Result<void> note_written(const Staging::File& file);
   /// Sets the size. Nothing is copied that is cut off.
   [[nodiscard]] Result<void> truncate(Ino ino, std::uint64_t size);
   /// A staged file takes over the record's time of writing, if `written`, or gives it its own.

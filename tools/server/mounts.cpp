@@ -1,14 +1,18 @@
 #include "tools/server/mounts.h"
 #include "base/log.h"
+#include "fs/fuse/mount_table.h"
 
 #include <fcntl.h>
 #include <sys/random.h>
+
+#include <chrono>
 
 namespace stellarium::server {
 namespace {
 
 using MountSpec = fs::fuse::FuseServer::MountSpec;
 
+constexpr auto kEnding = std::chrono::seconds{2};
 constexpr std::size_t kMaxMountpoint = 2048;  // longer ones are cut: they are for listings only
 
 std::string record_name(std::uint64_t id) {
@@ -71,9 +75,27 @@ Result<void> Mounts::check_unmounted_locked(const std::string& clone) const {
   return {};
 }
 
-Result<void> Mounts::check_unmounted(const std::string& clone) const {
+std::string Mounts::mountpoint_of(const std::string& clone) const {
   MutexLock lock{mutex_};
-  return check_unmounted_locked(clone);
+  for (const auto& [id, mount] : mounts_)
+    if (mount.spec.view.kind == fs::fuse::ViewSpec::Kind::clone && mount.spec.view.clone == clone)
+      return mount.spec.mountpoint;
+  return {};
+}
+
+Result<void> Mounts::check_unmounted(const std::string& clone) const {
+  const std::string where = mountpoint_of(clone);
+  if (where.empty()) return {};
+  const bool ending =
+      !fs::fuse::mount_on(where);  // the kernel says so to the next command before a worker learns of it
+  const auto until = std::chrono::steady_clock::now() + (ending ? kEnding : std::chrono::seconds{0});
+  MutexLock lock{mutex_};
+  Result<void> free = check_unmounted_locked(clone);
+  while (!free && std::chrono::steady_clock::now() < until) {
+    lock.wait_for(ended_, kEnding);
+    free = check_unmounted_locked(clone);
+  }
+  return free;
 }
 
 Result<void> Mounts::remember(const MountSpec& spec) {
@@ -93,6 +115,7 @@ bool Mounts::unlist(std::uint64_t id) {
     MutexLock lock{mutex_};
     ended = mounts_.extract(id);
   }
+  ended_.notify_all();
   return !ended.empty();
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <string>
@@ -28,7 +29,8 @@ class Mounts {
   [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device)
       EXCLUDES(mutex_);
   std::vector<fs::fuse::FuseServer::MountSpec> list() const EXCLUDES(mutex_);
-  /// Errors: busy, if the clone is mounted, saying where.
+  /// Errors: busy, if the clone is mounted, saying where. After an umount(2) it waits until its last requests are
+  /// answered, at most two seconds.
   [[nodiscard]] Result<void> check_unmounted(const std::string& clone) const EXCLUDES(mutex_);
 
  private:
@@ -39,13 +41,15 @@ class Mounts {
   Result<void> resume_one(const keeper::Record& record);
   [[nodiscard]] Result<void> remember(const fs::fuse::FuseServer::MountSpec& spec) EXCLUDES(mutex_);
   Result<void> check_unmounted_locked(const std::string& clone) const REQUIRES(mutex_);
-  bool unlist(std::uint64_t id) EXCLUDES(mutex_);  ///< false if it was not listed
+  std::string mountpoint_of(const std::string& clone) const EXCLUDES(mutex_);  ///< empty: it is not mounted
+  bool unlist(std::uint64_t id) EXCLUDES(mutex_);                              ///< false if it was not listed
   void forget(std::uint64_t id) EXCLUDES(mutex_);
 
   Store& store_;
   keeper::KeeperLink& keeper_;
   Janitor& janitor_;  ///< woken when a mount no longer keeps its layer
   mutable Mutex mutex_;
+  mutable std::condition_variable ended_;  // a mount
   std::map<std::uint64_t, Mount> mounts_ GUARDED_BY(mutex_);
 };
 

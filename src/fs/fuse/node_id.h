@@ -12,10 +12,11 @@ namespace stellarium::fs::fuse {
 ///
 /// The id is all a server must know to find the inode again, so FORGET needs no bookkeeping and a restarted server
 /// none either. The incarnation is 0 in read-only views; writable ones raise it where content must change under an
-/// open hot handle.
+/// open hot handle (OpenFiles::renew).
 class NodeId {
  public:
   static constexpr unsigned kIncarnationBits = 4;
+  static constexpr unsigned kMaxIncarnation = (1u << kIncarnationBits) - 1;
   static constexpr unsigned kTreeBits = 20;
   static constexpr Ino kMaxIno = (Ino{1} << kInoBits) - 1;
   static constexpr TreeId kMaxTree = (TreeId{1} << kTreeBits) - 1;
@@ -27,6 +28,10 @@ class NodeId {
     return NodeId{std::uint64_t{tree} << (kInoBits + kIncarnationBits) | ino};
   }
   static constexpr NodeId root() { return NodeId{abi::kRootNode}; }
+
+  /// The same inode as its first or next incarnation. The last one has none.
+  constexpr NodeId first() const { return NodeId{value_ & ~(std::uint64_t{kMaxIncarnation} << kInoBits)}; }
+  constexpr NodeId next() const { return NodeId{value_ + (std::uint64_t{1} << kInoBits)}; }
 
   constexpr std::uint64_t value() const { return value_; }
   constexpr TreeId tree() const { return static_cast<TreeId>(value_ >> (kInoBits + kIncarnationBits)); }

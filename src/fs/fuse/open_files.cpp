@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 
@@ -9,6 +10,9 @@
 
 namespace stellarium::fs::fuse {
 namespace {
+
+// Of a record that stands for no open: it only says that the node is its inode's incarnation.
+constexpr std::uint64_t kNoRequest = 0;
 
 abi::OpenOut answer_for(FileHandle handle, OpenMode mode, std::uint32_t backing_id) {
   abi::OpenOut out{};
@@ -36,6 +40,12 @@ OpenFiles::OpenFiles(HandleTable table, BackingPort& port, tier::Tier& tier, boo
 void OpenFiles::restore() {
   nodes_.clear();
   for (const HandleTable::Handle& handle : table_.handles()) {
+    if (handle.unique == kNoRequest) {
+      NodeId& present = renewed_.try_emplace(handle.node.first().value(), handle.node).first->second;
+      present = std::max(present, handle.node);
+      any_renewed_ = true;
+      continue;
+    }
     NodeState& state = nodes_[handle.node.value()];
     state.mode = handle.mode;
     state.backing_id = handle.backing_id;
@@ -56,12 +66,47 @@ void OpenFiles::started(std::uint64_t features, bool resumed) {
   table_.clear();
   backing_ids_.clear();
   nodes_.clear();
+  renewed_.clear();
+  any_renewed_ = false;
   table_.set_features(features);
 }
 
 bool OpenFiles::is_open(NodeId node) const {
   const MutexLock lock{mutex_};
   return nodes_.contains(node.value());
+}
+
+Result<void> OpenFiles::renew(NodeId node) {
+  const MutexLock lock{mutex_};
+  const auto known = renewed_.find(node.first().value());
+  if (node != (known == renewed_.end() ? node.first() : known->second)) return {};  // somebody else did
+  if (node.incarnation() == NodeId::kMaxIncarnation)
+    return fail(Error{Errc::busy, "the file is open through its hot file", ETXTBSY});
+  const auto begun = table_.begin({.unique = kNoRequest, .node = node.next()});
+  if (!begun) return fail(begun.error());
+  table_.confirm(begun->handle);
+  renewed_.insert_or_assign(node.first().value(), node.next());
+  any_renewed_ = true;
+  return {};
+}
+
+NodeId OpenFiles::current(NodeId first) const {
+  if (!any_renewed_) return first;
+  const MutexLock lock{mutex_};
+  const auto known = renewed_.find(first.value());
+  return known == renewed_.end() ? first : known->second;
+}
+
+bool OpenFiles::is_open_at_all(NodeId first) const {
+  const MutexLock lock{mutex_};
+  if (nodes_.contains(first.value())) return true;
+  const auto known = renewed_.find(first.value());
+  if (known == renewed_.end()) return false;
+  for (NodeId node = first; node != known->second;) {
+    node = node.next();
+    if (nodes_.contains(node.value())) return true;
+  }
+  return false;
 }
 
 bool OpenFiles::open(const Request& request, const OpenTarget& target, Reply reply) {
@@ -189,7 +234,9 @@ void OpenFiles::note_failure(const Error& error) {
 
 OpenFiles::Counts OpenFiles::counts() const {
   const MutexLock lock{mutex_};
-  return {table_.handle_count(), backing_ids_.size()};
+  std::uint64_t handles = 0;
+  for (const auto& [node, state] : nodes_) handles += state.handles;
+  return {handles, backing_ids_.size()};
 }
 
 }  // namespace stellarium::fs::fuse

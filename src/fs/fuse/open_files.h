@@ -48,13 +48,21 @@ class OpenFiles {
   /// Answers an OPEN for reading. A resent request gets the same handle as before. Returns whether it has to wait.
   bool open(const Request& request, const OpenTarget& target, Reply reply);
   /// Records the open of a file that is read through us unless others have it open through its hot file already;
-  /// `opened` must follow. Errors: busy (ETXTBSY) if they have and this one is to write, out_of_space.
+  /// `opened` must follow. Errors: busy (ETXTBSY) if they have and this one is to write (see `renew`), out_of_space.
   [[nodiscard]] Result<abi::OpenOut> open_cached(std::uint64_t unique, NodeId node, bool for_writing) EXCLUDES(mutex_);
   /// Whether the kernel took the answer of such an open.
   void opened(const abi::OpenOut& answer, NodeId node, bool taken) EXCLUDES(mutex_);
   /// Handles that are unknown (0, resent, made up) are ignored. Returns whether this was the node's last handle.
   bool release(FileHandle handle, NodeId node) EXCLUDES(mutex_);
   bool is_open(NodeId node) const EXCLUDES(mutex_);
+  /// A file that is open through its hot file is to be written: its inode gets another node id, under which it has a
+  /// mode of its own. Who has the old one open goes on with the old bytes, as on overlayfs. The kernel asks for the new
+  /// id when it is told ESTALE. Errors: busy (ETXTBSY) after 15 times, out_of_space.
+  [[nodiscard]] Result<void> renew(NodeId node) EXCLUDES(mutex_);
+  /// The id under which the kernel is to know the inode of a first incarnation.
+  NodeId current(NodeId first) const EXCLUDES(mutex_);
+  /// Whether any incarnation is open.
+  bool is_open_at_all(NodeId first) const EXCLUDES(mutex_);
   bool is_passed_through(NodeId node) const EXCLUDES(mutex_);
 
   /// The tier wants to evict: gives up the content's backing id unless a handle uses it.
@@ -87,6 +95,8 @@ class OpenFiles {
   HandleTable table_;  // GUARDED_BY(mutex_) but for confirm()
   BackingIds backing_ids_ GUARDED_BY(mutex_);
   std::unordered_map<std::uint64_t, NodeState> nodes_ GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, NodeId> renewed_ GUARDED_BY(mutex_);  // first incarnation → present one
+  std::atomic<bool> any_renewed_ = false;                                 // mostly not, and then nobody looks
   bool failure_noted_ GUARDED_BY(mutex_) = false;
 };
 

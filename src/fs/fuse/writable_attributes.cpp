@@ -12,6 +12,7 @@
 #include "fs/fuse/answers.h"
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/writable_view.h"
+#include "fs/posix_acl.h"
 
 namespace stellarium::fs::fuse {
 namespace {
@@ -28,11 +29,27 @@ Timespec time_of(std::uint64_t seconds, std::uint32_t nanoseconds) {
   return {static_cast<std::int64_t>(seconds), std::min(nanoseconds, 999'999'999u)};
 }
 
+/// What setxattr(2) of a name says; 0 if it can be kept. Linux has no other namespaces for files.
+int refusal_of(std::string_view name) {
+  if (name == kAclAccess || name == kAclDefault) return 0;
+  for (const std::string_view prefix : {"user.", "trusted.", "security."})
+    if (name.starts_with(prefix)) return name.size() > prefix.size() ? 0 : EINVAL;
+  return EOPNOTSUPP;
+}
+
 /// chown, truncate and write by somebody who may not keep them.
 std::uint32_t without_privileges(std::uint32_t mode) {
   mode &= ~static_cast<std::uint32_t>(S_ISUID);
   if ((mode & S_IXGRP) != 0) mode &= ~static_cast<std::uint32_t>(S_ISGID);
   return mode;
+}
+
+/// Whether suid and sgid go. The kernel says so for truncate(2) and for chown(2) of an id. What it leaves to us without
+/// saying it are fallocate(2), copy_file_range(2) and a chown(2) of nothing: then it asks for a change of nothing.
+bool kills_privileges(const abi::SetattrIn& in) {
+  using namespace abi::setattr;
+  constexpr std::uint32_t kChanges = kMode | kUid | kGid | kSize | kAtime | kMtime | kCtime;
+  return (in.valid & kKillSuidgid) != 0 || (in.valid & kChanges) == 0;
 }
 
 /// The fields of the request that a record keeps.
@@ -41,7 +58,7 @@ void apply(const abi::SetattrIn& in, const Timespec& when, Inode& inode) {
   if ((in.valid & kMode) != 0) inode.mode = (inode.mode & S_IFMT) | (in.mode & 07777);
   if ((in.valid & kUid) != 0) inode.uid = in.uid;
   if ((in.valid & kGid) != 0) inode.gid = in.gid;
-  if ((in.valid & kKillSuidgid) != 0 && S_ISREG(inode.mode)) inode.mode = without_privileges(inode.mode);
+  if (kills_privileges(in) && !S_ISDIR(inode.mode)) inode.mode = without_privileges(inode.mode);
   if ((in.valid & kAtime) != 0) inode.atime = (in.valid & kAtimeNow) != 0 ? when : time_of(in.atime, in.atime_nsec);
   if ((in.valid & kMtime) != 0) inode.mtime = (in.valid & kMtimeNow) != 0 ? when : time_of(in.mtime, in.mtime_nsec);
   if ((in.valid & kSize) != 0 && (in.valid & kMtime) == 0) inode.mtime = when;
@@ -54,7 +71,7 @@ void WritableView::getattr(const Request& request, Reply reply) {
   const Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
   abi::AttrOut out{};
-  out.attr_valid = kForever;
+  out.attr_valid = valid(found->ino);
   out.attr = to_attr(found->inode, found->ino);
   reply.value(out);
 }
@@ -63,7 +80,7 @@ void WritableView::statx(const Request& request, Reply reply) {
   const Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
   abi::StatxOut out{};
-  out.attr_valid = kForever;
+  out.attr_valid = valid(found->ino);
   out.stat = to_statx(found->inode, found->ino);
   reply.value(out);
 }
@@ -84,8 +101,10 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   if (!ino) return refuse(reply, ino.error());
   if ((in.valid & kSize) != 0) {
     if (in.size > INT64_MAX) return reply.error(EFBIG), void();
-    if (auto may = may_write(*ino); !may) return refuse(reply, may.error());
+    if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
     if (auto cut = clone_.bodies->truncate(*ino, in.size); !cut) return refuse(reply, cut.error());
+    // It may have been passed through meanwhile, but not any more now. The kernel then comes back with the new id.
+    if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
   }
   const Timespec when = now();
   const auto changed =
@@ -96,7 +115,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
                              },
                              {});
   if (!changed) return refuse_change(reply, changed.error());
-  if ((in.valid & (kUid | kGid | kSize | kKillSuidgid)) != 0 && changed->inode.has_xattrs)
+  if (((in.valid & (kUid | kGid | kSize)) != 0 || kills_privileges(in)) && changed->inode.has_xattrs)
     (void)clone_.records->remove_xattr(*ino, kCapabilities, {});
   getattr(request, std::move(reply));
 }
@@ -118,6 +137,7 @@ void WritableView::drop_privileges(Ino ino) {
 void WritableView::getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) {
   const Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
+  if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal), void();
   if (const auto told = introspect(*found, name)) {
     answer_xattr(reply, *told, size);
     return;
@@ -150,6 +170,7 @@ void WritableView::listxattr(const Request& request, std::uint32_t size, Reply r
 void WritableView::setxattr(const Request& request, const abi::SetxattrIn& in, std::string_view name, ByteSpan value,
                             Reply reply) {
   if (answered_before(request, reply)) return;
+  if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal), void();
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
   const AnsweredRequests::Slot slot{*answered_, request};
@@ -175,7 +196,8 @@ void WritableView::removexattr(const Request& request, std::string_view name, Re
   const AnsweredRequests::Slot slot{*answered_, request};
   const auto removed = clone_.records->remove_xattr(
       *ino, name, [&](cas::Database::Batch& batch, const Entry&) { slot.note(batch, {}); });
-  if (!removed) return refuse(reply, removed.error());
+  const bool acl = name == kAclAccess || name == kAclDefault;  // there is always one, if only the permission bits
+  if (!removed && !(acl && removed.error().sys_errno == ENODATA)) return refuse(reply, removed.error());
   reply.done();
 }
 

@@ -20,34 +20,30 @@ bool for_writing(std::uint32_t flags) {
   return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
 }
 
-tl::unexpected<Error> text_busy() {
-  return fail(Error{Errc::busy, "the file is open through its hot file", ETXTBSY});
-}
-
 /// As much as can be written, as write(2): what does not fit any more is an error of the next call only.
-Result<std::size_t> write_most(int fd, ByteSpan data, std::uint64_t offset) {
+Result<std::size_t> write_most(const Staging::File& file, ByteSpan data, std::uint64_t offset) {
   std::size_t done = 0;
   while (done < data.size()) {
     const ByteSpan left = data.subspan(done);
-    const ssize_t n = ::pwrite(fd, left.data(), left.size(), static_cast<off_t>(offset + done));
+    const ssize_t n = ::pwrite(file.fd(), left.data(), left.size(), static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && done == 0) return fail_errno("writing a staged file");
     if (n <= 0) break;
     done += static_cast<std::size_t>(n);
   }
+  if (const auto noted = CloneBodies::note_written(file); !noted) return fail(noted.error());
   return done;
 }
 
 }  // namespace
 
-Result<void> WritableView::may_write(Ino ino) const {
-  if (open_files_->is_passed_through(node_of(ino))) return text_busy();
-  return {};
-}
-
-Result<std::shared_ptr<Staging::File>> WritableView::writable(Ino ino) {
-  if (auto may = may_write(ino); !may) return fail(may.error());
-  return clone_.bodies->writable(ino);
+Result<void> WritableView::may_write(NodeId node, Ino ino) {
+  if (node != node_of(ino)) return stale();
+  if (!open_files_->is_passed_through(node)) return {};
+  // Copied first: nobody must be able to open the new node through the hot file.
+  if (auto file = clone_.bodies->writable(ino); !file) return fail(file.error());
+  if (auto renewed = open_files_->renew(node); !renewed) return renewed;
+  return stale();
 }
 
 void WritableView::open_made(const Request& request, const abi::CreateIn& in, Reply reply,
@@ -105,8 +101,11 @@ void WritableView::open(const Request& request, const abi::OpenIn& in, Reply rep
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
   const bool drop = (in.open_flags & abi::kOpenKillSuidgid) != 0;
+  if (request.node() != node_of(*ino)) return refuse(reply, stale().value());
+  if (for_writing(in.flags)) {
+    if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
+  }
   if ((in.flags & O_TRUNC) != 0) {
-    if (auto may = may_write(*ino); !may) return refuse(reply, may.error());
     if (auto cut = clone_.bodies->truncate(*ino, 0); !cut) return refuse(reply, cut.error());
   }
   open_existing(request, *ino, in.flags, drop, std::move(reply));
@@ -130,7 +129,15 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
     return;
   }
   const auto handle = open_files_->open_cached(request.id(), node, for_writing(flags));
+  if (!handle && handle.error().code == Errc::busy) {  // passed through since it was asked
+    const auto may = may_write(node, ino);
+    return refuse(reply, may ? handle.error() : may.error());
+  }
   if (!handle) return refuse(reply, handle.error());
+  if (is_dropped(ino)) {  // the last name went since the kernel found it
+    if (open_files_->release(handle->fh, node)) lost_link({ino, **inode});
+    return refuse(reply, stale().value());
+  }
   open_files_->opened(*handle, node, reply.value(*handle) == 0);
 }
 
@@ -167,9 +174,9 @@ void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpa
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
   if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
-  const auto file = writable(*ino);
+  const auto file = clone_.bodies->writable(*ino);
   if (!file) return refuse_change(reply, file.error());
-  const auto written = write_most((*file)->fd(), data, in.offset);
+  const auto written = write_most(**file, data, in.offset);
   if (!written) return refuse(reply, written.error());
   if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) drop_privileges(*ino);
   reply.value(abi::WriteOut{static_cast<std::uint32_t>(*written), 0});
@@ -205,11 +212,12 @@ void WritableView::fallocate(const Request& request, const abi::FallocateIn& in,
   if ((in.mode & ~kKnown) != 0) return reply.error(EOPNOTSUPP), void();
   if (in.length == 0 || in.offset > INT64_MAX || in.length > INT64_MAX - in.offset)
     return reply.error(in.length == 0 ? EINVAL : EFBIG), void();
-  const auto file = writable(*ino);
+  const auto file = clone_.bodies->writable(*ino);
   if (!file) return refuse(reply, file.error());
   if (::fallocate((*file)->fd(), static_cast<int>(in.mode), static_cast<off_t>(in.offset),
                   static_cast<off_t>(in.length)) != 0)
     return reply.error(errno), void();
+  if (auto noted = CloneBodies::note_written(**file); !noted) return refuse(reply, noted.error());
   reply.done();
 }
 
@@ -221,7 +229,7 @@ void WritableView::copy_file_range(const Request& request, const abi::CopyFileRa
   if (in.flags != 0) return reply.error(EINVAL), void();
   const std::uint64_t length = std::min(readable(source->inode.size, in.offset_in, in.length), kMaxCopy);
   if (in.offset_out > INT64_MAX - length) return reply.error(EFBIG), void();
-  const auto file = writable(*target);
+  const auto file = clone_.bodies->writable(*target);
   if (!file) return refuse(reply, file.error());
   const MutableByteSpan buffer = reply.scratch(reply.max_payload());
   std::uint64_t done = 0;
@@ -230,7 +238,7 @@ void WritableView::copy_file_range(const Request& request, const abi::CopyFileRa
     const auto read = clone_.bodies->read(source->inode, in.offset_in + done, part);
     if (!read) return refuse(reply, read.error());
     if (*read == 0) break;
-    const auto written = write_most((*file)->fd(), part.first(*read), in.offset_out + done);
+    const auto written = write_most(**file, part.first(*read), in.offset_out + done);
     if (!written && done == 0) return refuse(reply, written.error());
     done += written.value_or(0);
     if (!written || *written < *read) break;
@@ -266,6 +274,7 @@ void WritableView::release(const Request& request, const abi::ReleaseIn& in, Rep
   if (!last || !ino) return;
   const auto inode = clone_.records->reader().inode(*ino);
   if (inode && *inode) lost_link({*ino, **inode});
+  if (!open_files_->is_open_at_all(first_node_of(*ino))) forget_record(*ino);
 }
 
 }  // namespace stellarium::fs::fuse

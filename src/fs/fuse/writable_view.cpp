@@ -65,7 +65,7 @@ void WritableView::started(std::uint64_t features, bool resumed) {
 
 Result<Ino> WritableView::locate(NodeId node) const {
   if (node == NodeId::root()) return kRootIno;
-  if (node.incarnation() != 0 || node.ino() == 0 || node.tree() != clone_.tree) return stale();
+  if (node.ino() == 0 || node.tree() != clone_.tree) return stale();
   return node.ino();
 }
 
@@ -79,11 +79,15 @@ Result<WritableView::Entry> WritableView::find(NodeId node) const {
   return Entry{*ino, std::move(**inode)};
 }
 
+std::uint64_t WritableView::valid(Ino ino) const {
+  return node_of(ino) == first_node_of(ino) ? kForever : 0;
+}
+
 abi::EntryOut WritableView::entry_out(const Entry& entry) const {
   abi::EntryOut out{};
   out.nodeid = node_of(entry.ino).value();
   out.entry_valid = kForever;
-  out.attr_valid = kForever;
+  out.attr_valid = valid(entry.ino);
   out.attr = to_attr(entry.inode, entry.ino);
   return out;
 }
@@ -242,19 +246,50 @@ void WritableView::link(const Request& request, NodeId target, std::string_view 
 }
 
 void WritableView::lost_link(const Entry& entry) {
-  if (entry.inode.nlink != 0 || open_files_->is_open(node_of(entry.ino))) return;
+  if (entry.inode.nlink != 0) return;
+  // Noted before handles are looked for, as an open records its handle before it looks here: one sees the other.
+  {
+    const MutexLock lock{mutex_};
+    dropped_.insert(entry.ino);
+  }
+  if (open_files_->is_open_at_all(first_node_of(entry.ino))) {
+    const MutexLock lock{mutex_};
+    dropped_.erase(entry.ino);
+    return;
+  }
   clone_.bodies->drop(entry.ino, entry.inode);
+}
+
+bool WritableView::is_dropped(Ino ino) const {
+  const MutexLock lock{mutex_};
+  return dropped_.contains(ino);
 }
 
 void WritableView::forget(NodeId node) {
   const Result<Ino> ino = locate(node);
-  if (!ino || *ino == kRootIno || open_files_->is_open(node)) return;
+  if (!ino || *ino == kRootIno || node != node_of(*ino)) return;
+  {
+    // The kernel sends RELEASE first, but another worker may be slower with it. Noted before it is looked at, as
+    // `release` ends the handle before it looks here: one of the two sees the other.
+    const MutexLock lock{mutex_};
+    forgotten_.insert(*ino);
+  }
+  if (open_files_->is_open_at_all(first_node_of(*ino))) return;
+  forget_record(*ino);
+}
+
+void WritableView::forget_record(Ino ino) {
+  {
+    const MutexLock lock{mutex_};
+    if (forgotten_.erase(ino) == 0) return;
+    dropped_.erase(ino);
+  }
   // The kernel has no inode of a file without links any more, so nobody can ask for it again. Its bytes are there yet
-  // if a killed server removed the name, or if this comes before its last RELEASE has looked for it.
-  const auto inode = clone_.records->reader().inode(*ino);
+  // if a killed server removed the name.
+  const auto inode = clone_.records->reader().inode(ino);
   if (!inode || !*inode || (*inode)->nlink != 0) return;
-  lost_link({*ino, **inode});
-  if (auto gone = clone_.records->forget(*ino); !gone) log::error("{}", to_string(gone.error()));
+  clone_.bodies->drop(ino, **inode);
+  if (auto gone = clone_.records->forget(ino); !gone) log::error("{}", to_string(gone.error()));
 }
 
 }  // namespace stellarium::fs::fuse

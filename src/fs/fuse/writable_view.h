@@ -3,7 +3,9 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_set>
 
+#include "base/mutex.h"
 #include "fs/clone_bodies.h"
 #include "fs/fuse/answered_requests.h"
 #include "fs/fuse/filesystem.h"
@@ -19,8 +21,8 @@ namespace stellarium::fs::fuse {
 /// This mount is the only one that writes the clone, and every change comes through it, so the kernel may remember
 /// names and attributes for ever: it forgets by itself what it changes.
 /// Bodies:  what nobody wrote is read as in an image, programs through their hot files. The first write makes a staged
-///          file, and reads and writes of that go through the page cache. A file that is open through its hot file
-///          cannot be written (ETXTBSY), because the kernel would go on reading the old bytes.
+///          file, and reads and writes of that go through the page cache. A file that is written while it is open
+///          through its hot file becomes another inode for the kernel; who has it open goes on reading the old bytes.
 /// Answers: a change and its answer are one batch of the database (AnsweredRequests), so that a killed server neither
 ///          loses nor repeats it. Requests that may be executed twice (WRITE, SETATTR) need no record.
 /// Threads: all operations may be called concurrently.
@@ -85,7 +87,10 @@ class WritableView final : public Filesystem {
 
   Result<Ino> locate(NodeId node) const;  ///< ESTALE for ids of other trees
   Result<Entry> find(NodeId node) const;  ///< … or of no inode; what a staged file knows is filled in
-  NodeId node_of(Ino ino) const { return ino == kRootIno ? NodeId::root() : NodeId::of(clone_.tree, ino); }
+  NodeId first_node_of(Ino ino) const { return ino == kRootIno ? NodeId::root() : NodeId::of(clone_.tree, ino); }
+  NodeId node_of(Ino ino) const { return open_files_->current(first_node_of(ino)); }
+  /// How long the kernel may remember attributes of an inode: not if it knows the inode under several ids.
+  std::uint64_t valid(Ino ino) const;
   abi::EntryOut entry_out(const Entry& entry) const;
   /// Answers a request that was executed already. False: it is to be executed.
   bool answered_before(const Request& request, Reply& reply) const;
@@ -97,9 +102,11 @@ class WritableView final : public Filesystem {
   void refuse_change(Reply& reply, const Error& error, bool may_fail = true);
   /// The inode lost a link: its bytes go with the last one, unless somebody has it open.
   void lost_link(const Entry& entry);
-  /// ETXTBSY if the file is open through its hot file.
-  Result<void> may_write(Ino ino) const;
-  Result<std::shared_ptr<Staging::File>> writable(Ino ino);
+  bool is_dropped(Ino ino) const;
+  /// … and nobody will ask for it again: its record goes, too.
+  void forget_record(Ino ino);
+  /// A file that is open through its hot file gets another node id: ESTALE, and the kernel asks for it. Also ETXTBSY.
+  Result<void> may_write(NodeId node, Ino ino);
   void drop_privileges(Ino ino);  ///< suid, sgid and file capabilities, of a file that was written
   std::optional<std::string> introspect(const Entry& entry, std::string_view name) const;
   void open_made(const Request& request, const abi::CreateIn& in, Reply reply,
@@ -113,6 +120,9 @@ class WritableView final : public Filesystem {
   const bool want_passthrough_;
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
   SparseMaps sparse_;
+  mutable Mutex mutex_;
+  std::unordered_set<Ino> dropped_ GUARDED_BY(mutex_);    // neither linked nor open: whoever opens it is too late
+  std::unordered_set<Ino> forgotten_ GUARDED_BY(mutex_);  // FORGET came before the last RELEASE
 };
 
 }  // namespace stellarium::fs::fuse

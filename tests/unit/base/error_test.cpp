@@ -29,6 +29,8 @@ TEST(Error, KeepsTheErrnoOfTheFailedCall) {
   const Result<void> full = fail_errno("writing", ENOSPC);
   EXPECT_EQ(full.error().code, Errc::out_of_space);
   EXPECT_EQ(errno_of(full.error()), ENOSPC);
+  EXPECT_EQ(errno_of(Error{errc_from_errno(EFBIG), "", EFBIG}), EFBIG);
+  EXPECT_EQ(errno_of(Error{errc_from_errno(ETXTBSY), "", ETXTBSY}), ETXTBSY);
   EXPECT_EQ(to_string(full.error()), "writing: No space left on device");
 }
 

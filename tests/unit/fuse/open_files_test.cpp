@@ -190,6 +190,34 @@ TEST_F(OpenFilesTest, IdsThatWereMadeButNotRecordedAreClosedByTheNextServer) {
   EXPECT_EQ(port_.is_open, (std::set<std::uint32_t>{1}));
 }
 
+TEST_F(OpenFilesTest, ARenewedNodeHasAModeOfItsOwnAlsoAfterARestart) {
+  const auto old = open(7, program_, true);
+  ASSERT_TRUE(passes(old));
+  ASSERT_TRUE(files_->renew(NodeId{7}));
+  ASSERT_TRUE(files_->renew(NodeId{7})) << "somebody else did already";
+  const NodeId renewed = NodeId{7}.next();
+  EXPECT_EQ(files_->current(NodeId{7}), renewed);
+  EXPECT_EQ(files_->current(NodeId{8}), NodeId{8});
+  const auto writer = files_->open_cached(unique_ += 2, renewed, true);
+  ASSERT_TRUE(writer);
+  EXPECT_FALSE(passes(*writer));
+  restart(/*resumed=*/true);
+  EXPECT_EQ(files_->current(NodeId{7}), renewed);
+  EXPECT_EQ(files_->counts().handles, 2u) << "what says so is no handle";
+  files_->release(old.fh, NodeId{7});
+  EXPECT_TRUE(files_->is_open_at_all(NodeId{7}));
+  files_->release(writer->fh, renewed);
+  EXPECT_FALSE(files_->is_open_at_all(NodeId{7}));
+  restart(/*resumed=*/false);
+  EXPECT_EQ(files_->current(NodeId{7}), NodeId{7});
+}
+
+TEST_F(OpenFilesTest, ANodeIsRenewedFifteenTimes) {
+  NodeId node{7};
+  for (; node.incarnation() < NodeId::kMaxIncarnation; node = node.next()) ASSERT_TRUE(files_->renew(node));
+  EXPECT_EQ(files_->renew(node).error().sys_errno, ETXTBSY);
+}
+
 TEST_F(OpenFilesTest, ANewConversationForgetsAllHandles) {
   open(7, program_, true);
   files_->started(kFeatures, /*resumed=*/false);
