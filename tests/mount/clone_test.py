@@ -54,6 +54,16 @@ class SameAsExt4(unittest.TestCase):
             self.fail(f"{name}:\n{text[:6000]}")
 
 
+    def test_zz_everything_is_there_in_a_new_mount(self):  # after all others
+        before = trees.snapshot(self.mount)
+        self.store.run("umount", self.mount)
+        self.store.run("mount", "web", self.mount)
+        after = trees.snapshot(self.mount)
+        self.assertEqual(harness.first_difference(before, after), "")
+        self.assertEqual(harness.first_difference(without_times(trees.snapshot(self.twin)), without_times(after)), "")
+        self.assertEqual(self.store.json("fsck")["damage"], [])
+
+
 for case_name in CASES:
     setattr(SameAsExt4, f"test_{case_name}", lambda self, name=case_name: self.compare(name))
 
