@@ -21,7 +21,7 @@ namespace stellarium::cli {
 namespace {
 
 /// Runs one of our own commands in this process; the exit code.
-int run_words(const Invocation& invocation, const std::filesystem::path& store, std::vector<std::string> words,
+int run_words(const Invocation& invocation, const std::filesystem::path& store, const std::vector<std::string>& words,
               std::string* output = nullptr) {
   auto connection = Connection::open(store, Start::if_store);
   if (!connection) return complain(connection.error());
