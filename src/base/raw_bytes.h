@@ -1,30 +1,28 @@
 #pragma once
 #include <cstddef>
 #include <memory>
-#include <new>
-#include <utility>
-#include <vector>
 
 namespace stellarium {
 
-/// Memory that nobody set to zero: for a vector that is resized and then overwritten, the zeros are a pass for nothing.
-template <typename T>
-struct Uninitialized : std::allocator<T> {
-  template <typename U>
-  struct rebind {
-    using other = Uninitialized<U>;
-  };
-  template <typename U>
-  void construct(U* at) {
-    ::new (static_cast<void*>(at)) U;
-  }
-  template <typename U, typename... Args>
-  void construct(U* at, Args&&... args) {
-    ::new (static_cast<void*>(at)) U(std::forward<Args>(args)...);
-  }
-};
+/// Memory of a fixed size that nobody set to zero: where all of it is overwritten at once, the zeros are a pass for nothing.
+/// Movable, not copyable.
+class RawBytes {
+ public:
+  RawBytes() = default;
+  explicit RawBytes(std::size_t size) : bytes_{std::make_unique_for_overwrite<std::byte[]>(size)}, size_{size} {}
 
-/// `resize` leaves the new bytes as they happen to be. Copies are made byte by byte: fill it through `data()`.
-using RawBytes = std::vector<std::byte, Uninitialized<std::byte>>;
+  std::byte* data() { return bytes_.get(); }
+  const std::byte* data() const { return bytes_.get(); }
+  std::size_t size() const { return size_; }
+  std::byte* begin() { return data(); }
+  std::byte* end() { return data() + size_; }
+  const std::byte* begin() const { return data(); }
+  const std::byte* end() const { return data() + size_; }
+  std::byte& operator[](std::size_t at) { return bytes_[at]; }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  std::size_t size_ = 0;  // moved-from objects are only destroyed or assigned to
+};
 
 }  // namespace stellarium

@@ -169,7 +169,7 @@ Result<FrameView> parse_frame(ByteSpan bytes) {
 Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompressor) {
   DecodedFrame frame;
   const Codec codec = view.index.header.codec;
-  frame.bytes.resize(view.index.header.raw_size);
+  frame.bytes = RawBytes{view.index.header.raw_size};
   if (codec == Codec::raw) {
     std::memcpy(frame.bytes.data(), view.stored.data(), view.stored.size());
   } else {

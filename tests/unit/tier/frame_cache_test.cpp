@@ -97,7 +97,7 @@ class OneFrameSource final : public cas::ChunkSource {
 
 TEST(FrameCache, AFrameWithoutTheChunkIsCorrupt) {
   const auto bytes = random_bytes(1, 100);
-  OneFrameSource source{{{{cas::hash_of(bytes), 0, 100}}, {bytes.begin(), bytes.end()}}};
+  OneFrameSource source{{{{cas::hash_of(bytes), 0, 100}}, RawBytes{100}}};
   FrameCache cache{source, 1u << 20};
   const auto chunk = cache.get(cas::hash_of(random_bytes(2, 100)));
   ASSERT_FALSE(chunk);
@@ -105,11 +105,10 @@ TEST(FrameCache, AFrameWithoutTheChunkIsCorrupt) {
 }
 
 TEST(FrameCache, AFrameWhoseEntriesLeaveItIsCorrupt) {
-  const auto bytes = random_bytes(1, 100);
-  const auto id = cas::hash_of(bytes);
+  const auto id = cas::hash_of(random_bytes(1, 100));
   for (const cas::DecodedFrame::Entry entry :
        {cas::DecodedFrame::Entry{id, 1, 100}, {id, 101, 1}, {id, ~0u, 1}, {id, 0, 0}}) {
-    OneFrameSource source{{{entry}, {bytes.begin(), bytes.end()}}};
+    OneFrameSource source{{{entry}, RawBytes{100}}};
     FrameCache cache{source, 1u << 20};
     const auto chunk = cache.get(id);
     ASSERT_FALSE(chunk);

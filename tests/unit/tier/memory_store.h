@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -26,7 +27,7 @@ class MemoryStore final : public cas::ContentStore {
   ContentRef add(ByteSpan content) {
     cas::Recipe recipe{cas::hash_of(content), content.size(), {}};
     const std::size_t step = content.size() <= cas::kMaxChunk ? cas::kMaxChunk : chunk_size_;
-    auto frame = std::make_shared<cas::DecodedFrame>();
+    auto frame = std::make_shared<Frame>();
     for (std::size_t at = 0; at < content.size(); at += step) {
       const ByteSpan chunk = content.subspan(at, std::min(step, content.size() - at));
       const cas::ChunkId id = cas::hash_of(chunk);
@@ -37,7 +38,7 @@ class MemoryStore final : public cas::ContentStore {
         entries.push_back({id, static_cast<std::uint32_t>(chunk.size()), 1});
       }
       if (chunks_.contains(id)) continue;
-      if (frame->entries.size() == chunks_per_frame_) frame = std::make_shared<cas::DecodedFrame>();
+      if (frame->entries.size() == chunks_per_frame_) frame = std::make_shared<Frame>();
       append(*frame, id, chunk);
       chunks_[id] = frame;
     }
@@ -52,7 +53,7 @@ class MemoryStore final : public cas::ContentStore {
   }
   /// Several small contents in one frame, as in a pack.
   std::vector<ContentRef> add_pack(const std::vector<std::vector<std::byte>>& contents) {
-    auto frame = std::make_shared<cas::DecodedFrame>();
+    auto frame = std::make_shared<Frame>();
     std::vector<ContentRef> refs;
     for (const auto& content : contents) {
       append(*frame, cas::hash_of(content), content);
@@ -67,7 +68,9 @@ class MemoryStore final : public cas::ContentStore {
     std::this_thread::sleep_for(delay + jitter * (std::to_integer<int>(id.bytes[0]) % 4));
     const auto found = chunks_.find(id);
     if (found == chunks_.end() || failing) return fail(Errc::not_found, "chunk " + id.hex() + ": not in this store");
-    auto frame = std::make_shared<cas::DecodedFrame>(*found->second);
+    const Frame& kept = *found->second;
+    auto frame = std::make_shared<cas::DecodedFrame>(kept.entries, RawBytes{kept.bytes.size()});
+    std::memcpy(frame->bytes.data(), kept.bytes.data(), kept.bytes.size());
     if (flip_bits) frame->bytes[frame->find(id)->offset] ^= std::byte{1};
     return frame;
   }
@@ -96,14 +99,18 @@ class MemoryStore final : public cas::ContentStore {
   std::chrono::microseconds jitter{0};  ///< up to three times this in addition, by the chunk's id
 
  private:
-  static void append(cas::DecodedFrame& frame, const cas::ChunkId& id, ByteSpan bytes) {
+  struct Frame {
+    std::vector<cas::DecodedFrame::Entry> entries;
+    std::vector<std::byte> bytes;
+  };
+  static void append(Frame& frame, const cas::ChunkId& id, ByteSpan bytes) {
     frame.entries.push_back(
         {id, static_cast<std::uint32_t>(frame.bytes.size()), static_cast<std::uint32_t>(bytes.size())});
     frame.bytes.insert(frame.bytes.end(), bytes.begin(), bytes.end());
   }
 
   std::size_t chunk_size_, chunks_per_frame_;
-  std::unordered_map<cas::ChunkId, std::shared_ptr<cas::DecodedFrame>, cas::HashOfHash> chunks_;
+  std::unordered_map<cas::ChunkId, std::shared_ptr<const Frame>, cas::HashOfHash> chunks_;
   std::unordered_map<cas::ContentId, cas::Recipe, cas::HashOfHash> recipes_;
 };
 
