@@ -17,6 +17,7 @@ namespace {
 using test::golden;
 using test::golden_or_write;
 using test::random_bytes;
+using test::same_bytes;
 using test::text_bytes;
 using Bytes = std::vector<std::byte>;
 
@@ -88,7 +89,7 @@ TEST(Frame, GivesBackEveryChunkByItsId) {
   for (const Bytes& chunk : chunks) {
     const auto* entry = frame.find(hash_of(chunk));
     ASSERT_NE(entry, nullptr);
-    EXPECT_TRUE(std::ranges::equal(frame.data(*entry), chunk));
+    EXPECT_TRUE(same_bytes(frame.data(*entry), chunk));
   }
   EXPECT_EQ(frame.find(hash_of({})), nullptr);
 }
@@ -108,7 +109,7 @@ TEST(Frame, OfMachineCodeHasItsBranchesConverted) {
   for (const Bytes& chunk : chunks) {
     const auto* entry = frame.find(hash_of(chunk));
     ASSERT_NE(entry, nullptr);
-    EXPECT_TRUE(std::ranges::equal(frame.data(*entry), chunk));
+    EXPECT_TRUE(same_bytes(frame.data(*entry), chunk));
   }
 }
 
@@ -165,7 +166,7 @@ TEST(Frame, NeverGivesAWrongByteWhicheverBitIsFlipped) {
     if (!view) continue;
     // zstd has bits that mean nothing; with one of them flipped the data is what it was.
     const auto frame = decode_frame(*view, decompressor);
-    ASSERT_TRUE(!frame || std::ranges::equal(frame->bytes, intact.bytes)) << "bit " << bit;
+    ASSERT_TRUE(!frame || same_bytes(frame->bytes, intact.bytes)) << "bit " << bit;
   }
 }
 

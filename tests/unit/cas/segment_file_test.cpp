@@ -16,6 +16,7 @@ namespace {
 
 using test::FaultIo;
 using test::random_bytes;
+using test::same_bytes;
 using test::text_bytes;
 using Bytes = std::vector<std::byte>;
 
@@ -83,7 +84,7 @@ TEST_F(SegmentFile, GivesBackEveryContainerAtItsOffset) {
   for (const auto& [offset, bytes] : written) {
     const auto view = reader.read(offset, buffer);
     ASSERT_TRUE(view) << to_string(view.error());
-    EXPECT_TRUE(std::ranges::equal(ByteSpan{buffer}.first(bytes.size()), bytes));
+    EXPECT_TRUE(same_bytes(ByteSpan{buffer}.first(bytes.size()), bytes));
     EXPECT_TRUE(decode_frame(*view, decompressor));
     EXPECT_EQ(reader.read_index(offset)->entries.size(), view->index.entries.size());
   }

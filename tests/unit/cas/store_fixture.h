@@ -12,34 +12,16 @@
 #include "base/io.h"
 #include "cas/content_store.h"
 #include "cas/families.h"
+#include "support/random_bytes.h"
 #include "support/temp_dir.h"
 
 namespace stellarium::cas::test {
 
 using Bytes = std::vector<std::byte>;
 
-/// Pseudo-random bytes that zstd cannot shrink.
-inline Bytes random_bytes(std::uint64_t seed, std::size_t size) {
-  std::mt19937_64 random{seed};
-  Bytes bytes(size);
-  for (std::size_t at = 0; at < size; at += 8) {
-    const std::uint64_t word = random();
-    std::memcpy(bytes.data() + at, &word, std::min<std::size_t>(8, size - at));
-  }
-  return bytes;
-}
-
-/// Bytes that zstd shrinks to about a quarter.
-inline Bytes text_bytes(std::uint64_t seed, std::size_t size) {
-  std::mt19937_64 random{seed};
-  Bytes bytes;
-  while (bytes.size() < size) {
-    const std::string word = "word" + std::to_string(random() % 1000) + (random() % 8 == 0 ? "\n" : " ");
-    for (const char c : word) bytes.push_back(static_cast<std::byte>(c));
-  }
-  bytes.resize(size);
-  return bytes;
-}
+using stellarium::test::random_bytes;
+using stellarium::test::same_bytes;
+using stellarium::test::text_bytes;
 
 /// A content store with a database of its own in a folder of its own, which can be closed and opened again.
 class TestStore {
@@ -126,7 +108,7 @@ inline Result<Bytes> read(ContentStore& store, const ContentId& content, std::ui
 inline void expect_content(TestStore& store, ByteSpan data) {
   const auto bytes = read(*store, hash_of(data), data.size());
   ASSERT_TRUE(bytes) << to_string(bytes.error());
-  EXPECT_TRUE(std::ranges::equal(*bytes, data));
+  EXPECT_TRUE(same_bytes(*bytes, data));
 }
 inline void expect_clean(TestStore& store) {
   const auto report = store->check(/*deep=*/true, {});

@@ -12,6 +12,7 @@ namespace {
 
 using testing::MemoryStore;
 using testing::random_bytes;
+using testing::same_bytes;
 
 std::vector<std::vector<std::byte>> small_files(std::size_t count, std::size_t size) {
   std::vector<std::vector<std::byte>> files;
@@ -27,7 +28,7 @@ TEST(FrameCache, AllFilesOfAPackCostOneFetch) {
   for (std::size_t i = 0; i < refs.size(); ++i) {
     const auto chunk = cache.get(refs[i].id);
     ASSERT_TRUE(chunk);
-    EXPECT_TRUE(std::ranges::equal(chunk->data(), files[i]));
+    EXPECT_TRUE(same_bytes(chunk->data(), files[i]));
   }
   EXPECT_EQ(store.fetches, 1u);
   EXPECT_EQ(cache.stats().hits, 59u);
@@ -70,7 +71,7 @@ TEST(FrameCache, AChunkOutlivesItsEviction) {
   const auto bytes = random_bytes(1, 60'000);
   const auto held = cache.get(store.add(bytes).id);
   for (std::uint64_t seed = 2; seed < 9; ++seed) ASSERT_TRUE(cache.get(store.add(random_bytes(seed, 60'000)).id));
-  EXPECT_TRUE(std::ranges::equal(held->data(), bytes));
+  EXPECT_TRUE(same_bytes(held->data(), bytes));
 }
 
 TEST(FrameCache, AFailedFetchIsNotRemembered) {

@@ -16,6 +16,7 @@
 namespace stellarium::tier::testing {
 
 using test::random_bytes;
+using test::same_bytes;
 
 /// A content store in memory that counts what is fetched from it and can be told to misbehave. Only what a tier reads.
 class MemoryStore final : public cas::ContentStore {
