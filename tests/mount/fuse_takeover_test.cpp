@@ -40,19 +40,62 @@ int serve(char** arguments) {
   while (true) ::pause();
 }
 
+// The server starts several times as slowly under a sanitizer.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr std::int64_t kLongestStallMs = 3'000;
+#elif defined(__has_feature)
+constexpr std::int64_t kLongestStallMs = __has_feature(address_sanitizer) ? 3'000 : 1'000;
+#else
+constexpr std::int64_t kLongestStallMs = 1'000;
+#endif
+
+/// How long a program stood still at most: in one call, not in a round of many, during which several servers may die.
+class LongestCall {
+ public:
+  std::string slurp(const std::filesystem::path& path) {
+    const UniqueFd file{timed([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); })};
+    if (!file) throw std::runtime_error("cannot open " + path.string() + ": " + std::strerror(errno));
+    std::string bytes;
+    std::vector<char> piece(128 << 10);
+    while (true) {
+      const ssize_t got = timed([&] { return ::read(file.get(), piece.data(), piece.size()); });
+      if (got < 0) throw std::runtime_error("cannot read " + path.string() + ": " + std::strerror(errno));
+      if (got == 0) return bytes;
+      bytes.append(piece.data(), static_cast<std::size_t>(got));
+    }
+  }
+  std::int64_t ms() const { return longest_ms_; }
+
+ private:
+  template <typename Call>
+  std::invoke_result_t<Call> timed(const Call& call) {
+    const auto begin = std::chrono::steady_clock::now();
+    const auto result = call();
+    const int error = errno;
+    const auto spent = std::chrono::steady_clock::now() - begin;
+    const std::int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(spent).count();
+    for (std::int64_t seen = longest_ms_; ms > seen && !longest_ms_.compare_exchange_weak(seen, ms);) {
+    }
+    errno = error;
+    return result;
+  }
+
+  std::atomic<std::int64_t> longest_ms_ = 0;
+};
+
 class FuseTakeoverTest : public testing::Test {
  protected:
-  FuseTakeoverTest() {
+  explicit FuseTakeoverTest(int entries = 0) {
     test::FuseImage image{dir_.path()};
     image.begin();
     image.add_file(kRootIno, "program", program_, true);
     image.add_file(kRootIno, "data", data_);
     image.add_file(kRootIno, "large", large_);
     const Ino many = image.add_directory(kRootIno, "many");
-    for (int i = 0; i < 20'000; ++i) image.add_file(many, "entry-" + std::to_string(i), "");
+    for (int i = 0; i < entries; ++i) image.add_file(many, "entry-" + std::to_string(i), "");
     const Ino small = image.add_directory(kRootIno, "small");
     for (int i = 0; i < kSmallFiles; ++i) image.add_file(small, std::to_string(i), small_file(i));
-    EXPECT_TRUE(image.database->flush());  // as after an import: a start has no log of 20,000 changes to replay
+    EXPECT_TRUE(image.database->flush());  // as after an import: a start has no log of all these changes to replay
   }
   ~FuseTakeoverTest() override { stop(); }
 
@@ -104,14 +147,19 @@ class FuseTakeoverTest : public testing::Test {
   pid_t child_ = 0;
 };
 
-TEST_F(FuseTakeoverTest, ProgramsDoNotNoticeThatTheServerIsKilledAgainAndAgain) {
+class FuseTakeoverLongListingTest : public FuseTakeoverTest {
+ protected:
+  static constexpr int kEntries = 20'000;
+  FuseTakeoverLongListingTest() : FuseTakeoverTest{kEntries} {}
+};
+
+TEST_F(FuseTakeoverLongListingTest, ProgramsDoNotNoticeThatTheServerIsKilledAgainAndAgain) {
   start(false);
   std::atomic<bool> stop_reading = false;
   std::atomic<int> wrong = 0, rounds = 0;
-  std::atomic<std::int64_t> longest_ms = 0;
-  const auto timed = [&](auto&& body) {
+  LongestCall longest;
+  const auto again_and_again = [&](auto&& body) {
     while (!stop_reading) {
-      const auto begin = std::chrono::steady_clock::now();
       try {
         if (!body()) ++wrong;
       } catch (const std::exception& error) {
@@ -119,10 +167,8 @@ TEST_F(FuseTakeoverTest, ProgramsDoNotNoticeThatTheServerIsKilledAgainAndAgain) 
         ++wrong;
       }
       ++rounds;
-      const auto spent = std::chrono::steady_clock::now() - begin;
-      const std::int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(spent).count();
-      for (std::int64_t seen = longest_ms; ms > seen && !longest_ms.compare_exchange_weak(seen, ms);) {
-      }
+      // From the page cache four readers would keep both processors of a small machine from the server that starts.
+      std::this_thread::sleep_for(std::chrono::milliseconds{5});
     }
   };
   // A mapping and a listing that outlive all servers.
@@ -134,19 +180,19 @@ TEST_F(FuseTakeoverTest, ProgramsDoNotNoticeThatTheServerIsKilledAgainAndAgain) 
   std::set<std::string> listed;
 
   std::vector<std::jthread> readers;
-  readers.emplace_back([&] { timed([&] { return test::slurp(mount_ / "program") == program_; }); });
-  readers.emplace_back([&] { timed([&] { return test::slurp(mount_ / "data") == data_; }); });
+  readers.emplace_back([&] { again_and_again([&] { return longest.slurp(mount_ / "program") == program_; }); });
+  readers.emplace_back([&] { again_and_again([&] { return longest.slurp(mount_ / "data") == data_; }); });
   readers.emplace_back([&] {
-    timed([&] {
+    again_and_again([&] {
       const UniqueFd file{::open((mount_ / "large").c_str(), O_RDONLY | O_CLOEXEC)};
       ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);  // so that READ requests come at all
-      return test::slurp(mount_ / "large") == large_;
+      return longest.slurp(mount_ / "large") == large_;
     });
   });
   readers.emplace_back([&] {
-    timed([&, i = 0]() mutable {
+    again_and_again([&, i = 0]() mutable {
       i = (i + 7) % kSmallFiles;
-      return test::slurp(mount_ / ("small/" + std::to_string(i))) == small_file(i);
+      return longest.slurp(mount_ / ("small/" + std::to_string(i))) == small_file(i);
     });
   });
   for (int kill = 0; kill < 20; ++kill) {
@@ -162,14 +208,14 @@ TEST_F(FuseTakeoverTest, ProgramsDoNotNoticeThatTheServerIsKilledAgainAndAgain) 
   readers.clear();
   while (const dirent* entry = ::readdir(listing)) listed.insert(entry->d_name);
   ::closedir(listing);
-  EXPECT_EQ(listed.size(), 20'002u);
+  EXPECT_EQ(listed.size(), kEntries + 2u);
   EXPECT_EQ(handles_left(1), 1u);  // the mapped file; nothing that was open when a server died is left behind
   EXPECT_EQ(wrong, 0);
   EXPECT_GT(rounds, 40);
-  EXPECT_LT(longest_ms, 3'000);
+  EXPECT_LT(longest.ms(), kLongestStallMs);
   RecordProperty("rounds", rounds);
-  RecordProperty("longest_ms", static_cast<int>(longest_ms));
-  std::printf("%d rounds, the longest took %d ms\n", rounds.load(), static_cast<int>(longest_ms));
+  RecordProperty("longest_ms", static_cast<int>(longest.ms()));
+  std::printf("%d rounds, the longest call took %d ms\n", rounds.load(), static_cast<int>(longest.ms()));
   ::munmap(mapped, program_.size());
 }
 
