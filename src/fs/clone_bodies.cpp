@@ -46,9 +46,12 @@ Result<void> refresh_staged(Staging& staging, Inode& inode) {
   if (!status) return fail(status.error());
   inode.size = static_cast<std::uint64_t>(status->st_size);
   inode.allocated = std::min(static_cast<std::uint64_t>(status->st_blocks) * 512, inode.size);
-  inode.mtime = time_of(status->st_mtim);
+  // Our times are exact, the host's clock ticks: what a program wrote by itself right after the file was made must not
+  // look older than that.
+  const Timespec written = time_of(status->st_mtim);
+  if (inode.mtime < written || later(written, kTick) < inode.mtime) inode.mtime = written;
   inode.ctime = std::max(inode.ctime, time_of(status->st_ctim));
-  // The time of writing is exact (note_written), the host's ctime may lag behind by a tick.
+  // The same for the time of writing (note_written) and the host's ctime.
   if (inode.ctime < inode.mtime && inode.mtime < later(inode.ctime, kTick)) inode.ctime = inode.mtime;
   return {};
 }
@@ -92,12 +95,29 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::writable(Ino ino, std::uint6
   if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
   const Inode& inode = (*located)->inode;
   if (!S_ISREG(inode.mode)) return fail(with_errno(Errc::invalid_argument, "no regular file", EINVAL));
-  if (inode.body == Body::staged && (*located)->layer == tree_.reader().layer()) {
-    const auto owned = owns(ino, inode.staged);
-    if (!owned) return fail(owned.error());
-    if (*owned) return staging_.find(inode.staged);
-  }
+  auto file = own_file(ino, **located);
+  if (!file || *file) return file;
   return copy_up(ino, inode, keep);
+}
+
+Result<std::shared_ptr<Staging::File>> CloneBodies::own(Ino ino) {
+  const auto located = tree_.reader().locate(ino);
+  if (!located) return fail(located.error());
+  if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
+  return own_file(ino, **located);
+}
+
+Result<std::shared_ptr<Staging::File>> CloneBodies::own_file(Ino ino, const LayerReader::Located& located) {
+  const Inode& inode = located.inode;
+  if (inode.body != Body::staged || located.layer != tree_.reader().layer()) return std::shared_ptr<Staging::File>{};
+  const auto owned = owns(ino, inode.staged);
+  if (!owned) return fail(owned.error());
+  if (!*owned) return std::shared_ptr<Staging::File>{};
+  return staging_.find(inode.staged);
+}
+
+void CloneBodies::discard(StagedId id) {
+  if (auto removed = staging_.remove(id); !removed) log::warn("{}", to_string(removed.error()));  // for the next sweep
 }
 
 Result<bool> CloneBodies::owns(Ino ino, StagedId id) const {
@@ -116,7 +136,7 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode
   if (!file) return file;
   const std::uint64_t size = std::min(inode.size, keep);
   const auto give_up = [&](const Error& error) {
-    (void)staging_.remove((*file)->id());
+    discard((*file)->id());
     return fail(error);
   };
   if (size != 0) {

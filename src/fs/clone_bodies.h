@@ -33,6 +33,14 @@ class CloneBodies {
 
   /// Sets what a staged file knows better than its record: size, allocated bytes, times.
   [[nodiscard]] Result<void> refresh(Inode& inode) const;
+  /// An empty file for the bytes of an inode that is about to be made.
+  [[nodiscard]] Result<std::shared_ptr<Staging::File>> create() { return staging_.create(); }
+  /// … that was not made.
+  void discard(StagedId id);
+  /// The file that has the inode's bytes if they are staged in the writable layer itself; else null.
+  [[nodiscard]] Result<std::shared_ptr<Staging::File>> own(Ino ino);
+  /// Whether a mapping may be changing a staged file that no handle has open.
+  [[nodiscard]] Result<bool> is_being_written(StagedId id) { return staging_.is_being_written(id); }
   /// The file to read a staged body from.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> find(StagedId id) { return staging_.find(id); }
   /// Bytes of a regular file's body, wherever they are, cut at its end. `inode` was refreshed.
@@ -60,6 +68,7 @@ class CloneBodies {
   [[nodiscard]] Result<void> sync(Ino ino);
 
  private:
+  Result<std::shared_ptr<Staging::File>> own_file(Ino ino, const LayerReader::Located& located);
   Result<std::shared_ptr<Staging::File>> copy_up(Ino ino, Inode inode, std::uint64_t keep);
   /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
   Result<bool> owns(Ino ino, StagedId id) const;

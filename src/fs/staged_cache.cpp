@@ -63,6 +63,17 @@ void StagedCache::forget(StagedId id) {
   by_id_.erase(found);
 }
 
+bool StagedCache::close_idle(StagedId id) {
+  Entries closed;  // their end is after the lock's
+  const MutexLock lock{mutex_};
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end()) return true;
+  if (found->second->users > 0) return false;
+  closed.splice(closed.end(), idle_, found->second);
+  by_id_.erase(found);
+  return true;
+}
+
 StagedCache::Counts StagedCache::counts() const {
   const MutexLock lock{mutex_};
   return {by_id_.size(), idle_.size()};

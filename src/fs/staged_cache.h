@@ -40,6 +40,8 @@ class StagedCache : public std::enable_shared_from_this<StagedCache> {
   std::shared_ptr<StagedFile> add(const std::shared_ptr<StagedFile>& file);
   /// No later `find` finds it. Users go on.
   void forget(StagedId id);
+  /// Closes the file. False if somebody uses it.
+  bool close_idle(StagedId id);
 
   struct Counts {
     std::size_t open = 0, idle = 0;  ///< `open` includes the idle ones, not forgotten ones that are still in use

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -156,7 +157,8 @@ Result<std::shared_ptr<Staging::File>> Staging::find(StagedId id) {
   if (auto open = cache_->find(id)) return open;
   const Result<int> folder = folder_of(id, false);
   if (!folder) return fail(folder.error(), "staged file " + file_name(id));
-  Result<UniqueFd> fd = io_.open(*folder, file_name(id), O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+  // No O_NONBLOCK: is_being_written() may hold a lease just now.
+  Result<UniqueFd> fd = io_.open(*folder, file_name(id), O_RDWR | O_NOFOLLOW, 0);
   if (!fd) return fail(fd.error(), "staged file");
   std::shared_ptr<File> file = cache_->add(std::make_shared<File>(id, std::move(*fd)));
   // `remove` unlinks and then makes the cache forget. If it forgot before the line above, this sees the unlinking.
@@ -177,6 +179,20 @@ Result<struct stat> Staging::status(StagedId id) {
     return fail_errno("staged file " + file_name(id));
   }
   return st;
+}
+
+// A lease for reading is granted while nobody has the file open for writing: what a mapping keeps open counts.
+Result<bool> Staging::is_being_written(StagedId id) {
+  if (!cache_->close_idle(id)) return true;
+  const Result<int> folder = folder_of(id, false);
+  if (!folder) return fail(folder.error(), "staged file " + file_name(id));
+  const Result<UniqueFd> fd = io_.open(*folder, file_name(id), O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+  if (!fd) return fail(fd.error(), "staged file");
+  // Of somebody who waits for the lease the kernel tells by SIGIO, which ends a process; SIGURG is ignored by all.
+  if (::fcntl(fd->get(), F_SETSIG, SIGURG) != 0) return fail_errno("asking for a lease of a staged file");
+  if (::fcntl(fd->get(), F_SETLEASE, F_RDLCK) == 0) return false;  // given back when it is closed
+  if (errno == EAGAIN) return true;
+  return fail_errno("asking for a lease of a staged file");
 }
 
 Result<void> Staging::remove(StagedId id) {

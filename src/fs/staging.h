@@ -44,6 +44,9 @@ class Staging {
   Result<std::shared_ptr<File>> create();           ///< new and empty
   Result<std::shared_ptr<File>> find(StagedId id);  ///< no system call if it is open already
   Result<struct stat> status(StagedId id);          ///< does not open the file
+  /// Whether anybody has the file open for writing, we included, or mapped for writing, also after he closed it. Who
+  /// opens it meanwhile waits for microseconds.
+  Result<bool> is_being_written(StagedId id);
   /// Users that have the file open go on; the space is free when the last of them lets go. No error if it is gone.
   Result<void> remove(StagedId id);
 

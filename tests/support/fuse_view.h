@@ -15,6 +15,7 @@ namespace stellarium::test {
 class NoBackingPort final : public fs::fuse::BackingPort {
  public:
   Result<std::uint32_t> open(int) override { return ++last_; }
+  Result<std::uint32_t> open_for_writing(int) override { return ++last_; }
   void close(std::uint32_t) override {}
 
  private:

@@ -1,6 +1,7 @@
 #include "fs/fuse/dev_fuse.h"
 
 #include "base/log.h"
+#include "fs/fuse/privileges.h"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -64,8 +65,8 @@ Result<void> DevFuseConnection::ask_to_resend() {
 }
 
 Result<std::uint32_t> DevFuseConnection::open(int fd) {
-  // The descriptor lies in the tier's private read-only mount, and the kernel opens files anew with the program's flags
-  // on that mount: opening for writing fails there, whatever a wrong reply says.
+  // That of a hot file lies in the tier's private read-only mount, and the kernel opens files anew with the program's
+  // flags on that mount: opening for writing fails there, whatever a wrong reply says.
   abi::BackingMap map{fd, 0, 0};
   const int id = ::ioctl(device_.get(), abi::kIocBackingOpen, &map);
   if (id < 0) {
@@ -73,6 +74,11 @@ Result<std::uint32_t> DevFuseConnection::open(int fd) {
                                      : "making a backing id");
   }
   return static_cast<std::uint32_t>(id);
+}
+
+Result<std::uint32_t> DevFuseConnection::open_for_writing(int fd) {
+  const AsNobody as_nobody;  // the kernel writes with the credentials of whoever made the id
+  return open(fd);
 }
 
 void DevFuseConnection::close(std::uint32_t id) {

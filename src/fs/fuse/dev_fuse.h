@@ -34,6 +34,7 @@ class DevFuseConnection final : public ReplySink, public BackingPort {
   int send(std::uint64_t unique, int error, ByteSpan payload) override;
   ParkedReplies& parked() override { return parked_; }
   [[nodiscard]] Result<std::uint32_t> open(int fd) override;
+  [[nodiscard]] Result<std::uint32_t> open_for_writing(int fd) override;
   void close(std::uint32_t id) override;
 
  private:

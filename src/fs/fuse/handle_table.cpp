@@ -40,6 +40,9 @@ constexpr std::uint32_t generation_of(std::uint64_t word) {
   return static_cast<std::uint32_t>(word >> 32);
 }
 
+// The `number` of a backing id that stands for a staged file; no content is so long.
+constexpr std::uint64_t kStaged = ~std::uint64_t{0};
+
 constexpr FileHandle handle_of(std::uint32_t slot, std::uint32_t generation) {
   return std::uint64_t{generation} << 32 | (std::uint64_t{slot} + 1);
 }
@@ -69,8 +72,8 @@ struct HandleTable::Record {
   std::atomic<std::uint64_t> word;
   std::uint32_t checksum, backing_id;
   std::uint64_t mount;
-  std::uint64_t number;   // handles: the request; backing ids: the content's size
-  std::byte subject[32];  // handles: node 8, mode 1; backing ids: the content's id
+  std::uint64_t number;   // handles: the request; backing ids: the content's size, kStaged
+  std::byte subject[32];  // handles: node 8, mode 1; backing ids: the content's id; a staged file's number 8
 
   std::uint32_t sum() const {
     std::uint64_t hash = 0xcbf29ce484222325;
@@ -276,7 +279,13 @@ std::optional<HandleTable::Handle> HandleTable::end(FileHandle handle, NodeId no
 Result<std::uint32_t> HandleTable::add_backing(const Backing& backing) {
   const Result<std::uint32_t> slot = take_slot();
   if (!slot) return slot;
-  write(*slot, backing.id, backing.content.size, backing.content.id.span());
+  if (backing.file.staged != 0) {
+    std::array<std::byte, sizeof(StagedId)> number;
+    store_le(number.data(), backing.file.staged);
+    write(*slot, backing.id, kStaged, number);
+  } else {
+    write(*slot, backing.id, backing.file.content.size, backing.file.content.id.span());
+  }
   Record& entry = record(*slot);
   entry.word.store(word_of(State::backing, generation_of(entry.word.load(std::memory_order_relaxed))),
                    std::memory_order_release);
@@ -310,8 +319,13 @@ std::vector<std::pair<std::uint32_t, HandleTable::Backing>> HandleTable::backing
   for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
     const Record& entry = record(slot);
     if (state_of(entry.word.load(std::memory_order_acquire)) != State::backing) continue;
-    Backing backing{.content = {.id = {}, .size = entry.number}, .id = entry.backing_id};
-    std::memcpy(backing.content.id.bytes.data(), entry.subject, sizeof entry.subject);
+    Backing backing{.file = {}, .id = entry.backing_id};
+    if (entry.number == kStaged) {
+      backing.file.staged = load_le<StagedId>(entry.subject);
+    } else {
+      backing.file.content.size = entry.number;
+      std::memcpy(backing.file.content.id.bytes.data(), entry.subject, sizeof entry.subject);
+    }
     found.emplace_back(slot, backing);
   }
   return found;

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "fs/fuse/node_id.h"
+#include "fs/types.h"
 #include "tier/tier.h"
 
 namespace stellarium::fs::fuse {
@@ -16,6 +17,13 @@ namespace stellarium::fs::fuse {
 enum class OpenMode : std::uint8_t {
   cached = 1,       ///< READ requests, kept by the page cache
   passthrough = 2,  ///< from the backing file, without us
+};
+
+/// What a backing id stands for: the hot file of a content, or a staged file.
+struct BackingFile {
+  tier::ContentRef content;
+  StagedId staged = 0;  ///< not 0: this one, and `content` says nothing
+  bool operator==(const BackingFile&) const = default;
 };
 
 /// What the kernel knows as `fh`: slot and generation, so that a handle that was closed cannot be mistaken for a new
@@ -40,7 +48,7 @@ class HandleTable {
     bool operator==(const Handle&) const = default;
   };
   struct Backing {
-    tier::ContentRef content;
+    BackingFile file;
     std::uint32_t id = 0;
     bool operator==(const Backing&) const = default;
   };

@@ -14,16 +14,15 @@ namespace {
 // Of a record that stands for no open: it only says that the node is its inode's incarnation.
 constexpr std::uint64_t kNoRequest = 0;
 
-abi::OpenOut answer_for(FileHandle handle, OpenMode mode, std::uint32_t backing_id) {
+/// `keep_pages`: those of an earlier open are still right; where nothing is written they always are.
+abi::OpenOut answer_for(const HandleTable::Begun& begun, bool keep_pages) {
   abi::OpenOut out{};
-  out.fh = handle;
-  // Content never changes under a node, so pages of an earlier open stay right (KEEP_CACHE), and there is nothing to
-  // flush at close.
-  out.open_flags = abi::open_flag::kNoFlush;
-  if (mode == OpenMode::passthrough) {
+  out.fh = begun.handle;
+  out.open_flags = abi::open_flag::kNoFlush;  // nothing waits to be written at close
+  if (begun.record.mode == OpenMode::passthrough) {
     out.open_flags |= abi::open_flag::kPassthrough;
-    out.backing_id = static_cast<std::int32_t>(backing_id);
-  } else {
+    out.backing_id = static_cast<std::int32_t>(begun.record.backing_id);
+  } else if (keep_pages) {
     out.open_flags |= abi::open_flag::kKeepCache;
   }
   return out;
@@ -62,7 +61,9 @@ std::optional<std::uint64_t> OpenFiles::inherited_features() const {
 void OpenFiles::started(std::uint64_t features, bool resumed) {
   const MutexLock lock{mutex_};
   passthrough_agreed_ = (features & abi::feature::kPassthrough) != 0;
+  resumed_ = resumed;
   if (resumed) return;
+  stale_pages_.clear();
   table_.clear();
   backing_ids_.clear();
   nodes_.clear();
@@ -136,29 +137,46 @@ bool OpenFiles::open(const Request& request, const OpenTarget& target, Reply rep
 void OpenFiles::finish(std::uint64_t unique, const OpenTarget& target, const tier::HotFilePtr& hot, Reply reply) {
   Result<HandleTable::Begun> begun = [&] {
     const MutexLock lock{mutex_};
-    return begin(unique, target, hot);
+    return begin(unique, target.node, body_of(hot), target.still);
   }();
   if (!begun) {
     log::error("opening node {:#x}: {}", target.node.value(), to_string(begun.error()));
     reply.error(ENFILE);
     return;
   }
-  const abi::OpenOut out = answer_for(begun->handle, begun->record.mode, begun->record.backing_id);
+  bool keep_pages = true;
+  if (target.still) {  // the view is one that writes
+    const MutexLock lock{mutex_};
+    keep_pages = begun->record.mode == OpenMode::passthrough || may_keep_pages(target.node);
+  }
+  const abi::OpenOut out = answer_for(*begun, keep_pages);
   opened(out, target.node, reply.value(out) == 0);
 }
 
-Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarget& target,
-                                            const tier::HotFilePtr& hot) {
+OpenFiles::Body OpenFiles::body_of(const tier::HotFilePtr& hot) {
+  return hot ? Body{{hot->content()}, hot->fd()} : Body{};
+}
+
+bool OpenFiles::is_backed_by(const NodeState& state, const BackingFile& file) const {
+  return state.mode == OpenMode::passthrough && backing_ids_.file_of(state.backing_id) == file;
+}
+
+Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, NodeId opened, const Body& body,
+                                            const std::function<bool()>& still) {
   if (const auto earlier = table_.find_request(unique)) {  // resent; already counted by restore()
-    if (earlier->record.node == target.node) return *earlier;
-    // A CREATE whose file did not come to be before the server was killed: this time it is another inode.
+    const auto state = nodes_.find(opened.value());
+    const bool same_file = body.file.staged == 0 || earlier->record.mode != OpenMode::passthrough ||
+                           (state != nodes_.end() && is_backed_by(state->second, body.file));
+    if (earlier->record.node == opened && same_file) return *earlier;
+    // A CREATE whose file did not come to be before the server was killed: this time it is another inode, or the same
+    // with another staged file.
     end(earlier->handle, earlier->record.node);
   }
-  HandleTable::Handle record{.unique = unique, .node = target.node};
-  const auto [node, first] = nodes_.try_emplace(target.node.value());
+  HandleTable::Handle record{.unique = unique, .node = opened};
+  const auto [node, first] = nodes_.try_emplace(opened.value());
   NodeState& state = node->second;
-  if (first && hot && (!target.still || target.still())) {
-    const Result<std::uint32_t> id = backing_ids_.acquire(*hot);
+  if (first && body && (!still || still())) {
+    const Result<std::uint32_t> id = backing_ids_.acquire(body.file, body.fd);
     if (id) {
       state.mode = OpenMode::passthrough;
       state.backing_id = *id;
@@ -180,15 +198,39 @@ Result<HandleTable::Begun> OpenFiles::begin(std::uint64_t unique, const OpenTarg
   return begun;
 }
 
-Result<abi::OpenOut> OpenFiles::open_cached(std::uint64_t unique, NodeId node, bool for_writing) {
+Result<abi::OpenOut> OpenFiles::open_now(std::uint64_t unique, const WritableTarget& target) {
   const MutexLock lock{mutex_};
-  const auto state = nodes_.find(node.value());
-  if (for_writing && state != nodes_.end() && state->second.mode == OpenMode::passthrough &&
-      !table_.find_request(unique))
+  Body body;
+  if (target.staged && passes_through()) body = {{.content = {}, .staged = target.staged->id()}, target.staged->fd()};
+  const auto state = nodes_.find(target.node.value());
+  if (target.for_writing && state != nodes_.end() && is_hot(state->second) && !table_.find_request(unique))
     return fail(Error{Errc::busy, "the file is open through its hot file", ETXTBSY});
-  const auto begun = begin(unique, {.node = node, .content = {}}, nullptr);
+  const auto begun = begin(unique, target.node, body, target.still);
   if (!begun) return fail(begun.error());
-  return answer_for(begun->handle, begun->record.mode, begun->record.backing_id);
+  const bool passed = begun->record.mode == OpenMode::passthrough;
+  if (passed && !is_hot(nodes_.at(target.node.value()))) {
+    right_pages_.erase(target.node.value());
+    stale_pages_.insert(target.node.value());
+  }
+  return answer_for(*begun, passed || may_keep_pages(target.node));
+}
+
+bool OpenFiles::is_hot(const NodeState& state) const {
+  if (state.mode != OpenMode::passthrough) return false;
+  const auto file = backing_ids_.file_of(state.backing_id);
+  return !file || file->staged == 0;
+}
+
+bool OpenFiles::may_keep_pages(NodeId node) {
+  const bool stale = stale_pages_.erase(node.value()) != 0;
+  if (!resumed_) return !stale;
+  return !right_pages_.insert(node.value()).second && !stale;
+}
+
+void OpenFiles::forgotten(NodeId node) {
+  const MutexLock lock{mutex_};
+  stale_pages_.erase(node.value());
+  right_pages_.erase(node.value());
 }
 
 void OpenFiles::opened(const abi::OpenOut& answer, NodeId node, bool taken) {
@@ -215,10 +257,16 @@ bool OpenFiles::end(FileHandle handle, NodeId node) {
   return true;
 }
 
-bool OpenFiles::is_passed_through(NodeId node) const {
+bool OpenFiles::is_open_through_hot_file(NodeId node) const {
   const MutexLock lock{mutex_};
   const auto state = nodes_.find(node.value());
-  return state != nodes_.end() && state->second.mode == OpenMode::passthrough;
+  return state != nodes_.end() && is_hot(state->second);
+}
+
+bool OpenFiles::is_open_through_staged_file(NodeId node) const {
+  const MutexLock lock{mutex_};
+  const auto state = nodes_.find(node.value());
+  return state != nodes_.end() && state->second.mode == OpenMode::passthrough && !is_hot(state->second);
 }
 
 bool OpenFiles::let_go(const cas::ContentId& content) {

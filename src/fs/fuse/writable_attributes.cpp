@@ -71,7 +71,7 @@ void WritableView::getattr(const Request& request, Reply reply) {
   const Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
   abi::AttrOut out{};
-  out.attr_valid = valid(found->ino);
+  set_validity(out, *found);
   out.attr = to_attr(found->inode, found->ino);
   reply.value(out);
 }
@@ -80,7 +80,7 @@ void WritableView::statx(const Request& request, Reply reply) {
   const Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
   abi::StatxOut out{};
-  out.attr_valid = valid(found->ino);
+  set_validity(out, *found);
   out.stat = to_statx(found->inode, found->ino);
   reply.value(out);
 }
@@ -107,46 +107,61 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
     if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
   }
   const Timespec when = now();
-  const auto changed =
-      clone_.records->change(*ino,
-                             [&](Inode& inode) -> Result<void> {
-                               apply(in, when, inode);
-                               return clone_.bodies->set_times(inode, (in.valid & (kMtime | kSize)) != 0);
-                             },
-                             {});
+  auto changed = clone_.records->change(*ino,
+                                        [&](Inode& inode) -> Result<void> {
+                                          apply(in, when, inode);
+                                          return clone_.bodies->set_times(inode, (in.valid & (kMtime | kSize)) != 0);
+                                        },
+                                        {});
   if (!changed) return refuse_change(reply, changed.error());
-  if (((in.valid & (kUid | kGid | kSize)) != 0 || kills_privileges(in)) && changed->inode.has_xattrs)
-    (void)clone_.records->remove_xattr(*ino, kCapabilities, {});
-  getattr(request, std::move(reply));
+  if (((in.valid & (kUid | kGid | kSize)) != 0 || kills_privileges(in)) && changed->inode.has_xattrs) {
+    if (auto dropped = drop_capabilities(*ino); !dropped) return refuse_change(reply, dropped.error());
+  }
+  if (auto known = clone_.bodies->refresh(changed->inode); !known) return refuse(reply, known.error());
+  abi::AttrOut out{};
+  set_validity(out, *changed);
+  out.attr = to_attr(changed->inode, *ino);
+  reply.value(out);
 }
 
-void WritableView::drop_privileges(Ino ino) {
+Result<void> WritableView::drop_privileges(Ino ino) {
   const auto inode = clone_.records->reader().inode(ino);
-  if (!inode || !*inode) return;
+  if (!inode) return fail(inode.error());
+  if (!*inode) return {};
   if (without_privileges((*inode)->mode) != (*inode)->mode) {
-    (void)clone_.records->change(ino,
-                                 [](Inode& record) -> Result<void> {
-                                   record.mode = without_privileges(record.mode);
-                                   return {};
-                                 },
-                                 {});
+    const auto changed = clone_.records->change(ino,
+                                                [](Inode& record) -> Result<void> {
+                                                  record.mode = without_privileges(record.mode);
+                                                  return {};
+                                                },
+                                                {});
+    if (!changed) return fail(changed.error());
   }
-  if ((*inode)->has_xattrs) (void)clone_.records->remove_xattr(ino, kCapabilities, {});
+  return (*inode)->has_xattrs ? drop_capabilities(ino) : Result<void>{};
+}
+
+Result<void> WritableView::drop_capabilities(Ino ino) {
+  const auto removed = clone_.records->remove_xattr(ino, kCapabilities, {});
+  if (!removed && removed.error().sys_errno != ENODATA) return fail(removed.error());
+  return {};
 }
 
 void WritableView::getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) {
-  const Result<Entry> found = find(request.node());
-  if (!found) return refuse(reply, found.error());
+  const Result<Ino> ino = locate(request.node());
+  if (!ino) return refuse(reply, ino.error());
+  const auto inode = clone_.records->reader().inode(*ino);  // not what its staged file says: that is not asked for
+  if (!inode) return refuse(reply, inode.error());
+  if (!*inode) return refuse(reply, stale().value());
   if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal), void();
-  if (const auto told = introspect(*found, name)) {
+  if (const auto told = introspect({*ino, **inode}, name)) {
     answer_xattr(reply, *told, size);
     return;
   }
-  if (!found->inode.has_xattrs) {
+  if (!(*inode)->has_xattrs) {
     reply.error(ENODATA);
     return;
   }
-  const auto value = clone_.records->reader().xattr(found->ino, name);
+  const auto value = clone_.records->reader().xattr(*ino, name);
   if (!value) return refuse(reply, value.error());
   if (!*value) {
     reply.error(ENODATA);

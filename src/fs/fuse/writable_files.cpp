@@ -39,62 +39,70 @@ Result<std::size_t> write_most(const Staging::File& file, ByteSpan data, std::ui
 
 Result<void> WritableView::may_write(NodeId node, Ino ino) {
   if (node != node_of(ino)) return stale();
-  if (!open_files_->is_passed_through(node)) return {};
+  if (!open_files_->is_open_through_hot_file(node)) return {};
   // Copied first: nobody must be able to open the new node through the hot file.
   if (auto file = clone_.bodies->writable(ino); !file) return fail(file.error());
   if (auto renewed = open_files_->renew(node); !renewed) return renewed;
   return stale();
 }
 
-void WritableView::open_made(const Request& request, const abi::CreateIn& in, Reply reply,
-                             const std::function<Result<Entry>(Ino, const Note&)>& make) {
+void WritableView::open_made(const Request& request, const abi::CreateIn& in, Reply reply, const MakeFile& make) {
   if (answered_before(request, reply)) return;
   const Result<Ino> parent = locate(request.node());
   if (!parent) return refuse(reply, parent.error());
+  auto node = node_for(request, S_IFREG | (in.mode & 07777), in.umask);
+  WritableTarget target{.node = {}, .for_writing = true, .staged = nullptr, .still = {}};
+  if (open_files_->passes_through()) {
+    const auto file = clone_.bodies->create();
+    if (!file) return refuse(reply, file.error());
+    target.staged = *file;
+    node.staged = (*file)->id();
+  }
   const AnsweredRequests::Slot slot{*answered_, request};
   abi::CreateOut out{};
   Result<void> opened;
-  const Result<Entry> made = make(*parent, [&](cas::Database::Batch& batch, const Entry& entry) {
-    out.entry = entry_out(entry);
-    const auto handle = open_files_->open_cached(request.id(), node_of(entry.ino), true);
-    if (handle) {
-      out.open = *handle;
-    } else {
-      opened = fail(handle.error());
-    }
-    slot.note(batch, std::as_bytes(std::span{&out, 1}));
-  });
+  const Result<Entry> made = [&] {
+    const SyncOrder::Change in_order{clone_.bodies->order()};
+    return make(*parent, node, [&](cas::Database::Batch& batch, const Entry& entry) {
+      clone_.bodies->bound(entry.inode);
+      target.node = node_of(entry.ino);
+      const auto handle = open_files_->open_now(request.id(), target);
+      Inode timed = entry.inode;  // what the staged file says from now on is not earlier than what we say
+      if (const auto set = clone_.bodies->set_times(timed, true); !set) {
+        opened = fail(set.error());
+      } else if (handle) {
+        out.open = *handle;
+      } else {
+        opened = fail(handle.error());
+      }
+      out.entry = entry_out(entry);
+      slot.note(batch, std::as_bytes(std::span{&out, 1}));
+    });
+  }();
+  if (!made) {
+    open_files_->release(out.open.fh, NodeId{out.entry.nodeid});
+    if (target.staged) clone_.bodies->discard(target.staged->id());
+  }
   if (!made && made.error().sys_errno == EEXIST && (in.flags & O_EXCL) == 0) {
     // Somebody else made it since the kernel looked; the kernel then opens it by way of its own look-up.
     reply.error(ESTALE);
     return;
   }
-  if (!made) {
-    open_files_->release(out.open.fh, NodeId{out.entry.nodeid});
-    return refuse_change(reply, made.error());
-  }
+  if (!made) return refuse_change(reply, made.error());
   if (!opened) return refuse(reply, opened.error());
   open_files_->opened(out.open, node_of(made->ino), reply.value(out) == 0);
 }
 
 void WritableView::create(const Request& request, const abi::CreateIn& in, std::string_view name, Reply reply) {
-  WritableTree::NewNode node;
-  node.mode = S_IFREG | (in.mode & 07777);
-  node.umask = in.umask;
-  node.uid = request.header().uid;
-  node.gid = request.header().gid;
-  open_made(request, in, std::move(reply),
-            [&](Ino parent, const Note& note) { return clone_.records->make(parent, name, node, note); });
+  open_made(request, in, std::move(reply), [&](Ino parent, const WritableTree::NewNode& node, const Note& note) {
+    return clone_.records->make(parent, name, node, note);
+  });
 }
 
 void WritableView::tmpfile(const Request& request, const abi::CreateIn& in, Reply reply) {
-  WritableTree::NewNode node;
-  node.mode = S_IFREG | (in.mode & 07777);
-  node.umask = in.umask;
-  node.uid = request.header().uid;
-  node.gid = request.header().gid;
-  open_made(request, in, std::move(reply),
-            [&](Ino parent, const Note& note) { return clone_.records->make_unnamed(parent, node, note); });
+  open_made(request, in, std::move(reply), [&](Ino parent, const WritableTree::NewNode& node, const Note& note) {
+    return clone_.records->make_unnamed(parent, node, note);
+  });
 }
 
 void WritableView::open(const Request& request, const abi::OpenIn& in, Reply reply) {
@@ -112,7 +120,9 @@ void WritableView::open(const Request& request, const abi::OpenIn& in, Reply rep
 }
 
 void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t flags, bool drop, Reply reply) {
-  if (drop) drop_privileges(ino);
+  if (drop) {
+    if (auto dropped = drop_privileges(ino); !dropped) return refuse(reply, dropped.error());
+  }
   const NodeId node = node_of(ino);
   const auto inode = clone_.records->reader().inode(ino);
   if (!inode) return refuse(reply, inode.error());
@@ -128,7 +138,16 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
     open_files_->open(request, target, std::move(reply));
     return;
   }
-  const auto handle = open_files_->open_cached(request.id(), node, for_writing(flags));
+  const auto file = file_to_open(node, ino, **inode, for_writing(flags));
+  if (!file) return refuse(reply, file.error());
+  WritableTarget target{.node = node, .for_writing = for_writing(flags), .staged = *file, .still = {}};
+  if (target.staged) {
+    target.still = [this, ino, id = target.staged->id()] {
+      const auto now = clone_.records->reader().inode(ino);
+      return now && *now && (*now)->body == Body::staged && (*now)->staged == id;
+    };
+  }
+  const auto handle = open_files_->open_now(request.id(), target);
   if (!handle && handle.error().code == Errc::busy) {  // passed through since it was asked
     const auto may = may_write(node, ino);
     return refuse(reply, may ? handle.error() : may.error());
@@ -139,6 +158,19 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
     return refuse(reply, stale().value());
   }
   open_files_->opened(*handle, node, reply.value(*handle) == 0);
+}
+
+Result<std::shared_ptr<StagedFile>> WritableView::file_to_open(NodeId node, Ino ino, const Inode& inode,
+                                                               bool for_writing) {
+  if (!open_files_->passes_through()) return std::shared_ptr<StagedFile>{};
+  if (inode.body == Body::staged) {
+    auto own = clone_.bodies->own(ino);
+    if (!own || *own || !for_writing) return own;
+  }
+  // The first open for writing copies a small file, because only the first open can choose how it is read and written.
+  if (!for_writing || inode.size > OpenFiles::kEagerFill || open_files_->is_open(node))
+    return std::shared_ptr<StagedFile>{};
+  return clone_.bodies->writable(ino);
 }
 
 void WritableView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
@@ -178,7 +210,9 @@ void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpa
   if (!file) return refuse_change(reply, file.error());
   const auto written = write_most(**file, data, in.offset);
   if (!written) return refuse(reply, written.error());
-  if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) drop_privileges(*ino);
+  if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) {
+    if (auto dropped = drop_privileges(*ino); !dropped) return refuse(reply, dropped.error());
+  }
   reply.value(abi::WriteOut{static_cast<std::uint32_t>(*written), 0});
 }
 
@@ -268,9 +302,13 @@ void WritableView::syncfs(const Request&, Reply reply) {
 }
 
 void WritableView::release(const Request& request, const abi::ReleaseIn& in, Reply reply) {
+  const Result<Ino> ino = locate(request.node());
+  if (ino && open_files_->is_open_through_staged_file(request.node())) {
+    const MutexLock lock{mutex_};
+    maybe_mapped_.insert(*ino);
+  }
   const bool last = open_files_->release(in.fh, request.node());
   reply.done();
-  const Result<Ino> ino = locate(request.node());
   if (!last || !ino) return;
   const auto inode = clone_.records->reader().inode(*ino);
   if (inode && *inode) lost_link({*ino, **inode});

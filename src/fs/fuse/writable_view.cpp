@@ -14,7 +14,13 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-WritableTree::NewNode node_for(const Request& request, std::uint32_t mode, std::uint32_t umask) {
+// What a program writes through a mapping changes the file's time without a word to the kernel's FUSE. So long may a
+// stat(2) miss that; a call that writes it never misses. Long enough for the calls that follow the making of a file.
+constexpr std::uint32_t kMappedValidity = 50'000'000;  // ns
+
+}  // namespace
+
+WritableTree::NewNode WritableView::node_for(const Request& request, std::uint32_t mode, std::uint32_t umask) {
   WritableTree::NewNode node;
   node.mode = mode;
   node.umask = umask;
@@ -22,8 +28,6 @@ WritableTree::NewNode node_for(const Request& request, std::uint32_t mode, std::
   node.gid = request.header().gid;
   return node;
 }
-
-}  // namespace
 
 WritableView::WritableView(const ViewParts& parts, Clone clone, std::shared_ptr<OpenFiles> open_files,
                            std::unique_ptr<AnsweredRequests> answered, bool want_passthrough)
@@ -79,15 +83,37 @@ Result<WritableView::Entry> WritableView::find(NodeId node) const {
   return Entry{*ino, std::move(**inode)};
 }
 
-std::uint64_t WritableView::valid(Ino ino) const {
-  return node_of(ino) == first_node_of(ino) ? kForever : 0;
+template <typename Out>
+void WritableView::set_validity(Out& out, const Entry& entry) const {
+  if (node_of(entry.ino) != first_node_of(entry.ino)) return;  // the kernel knows the inode under several ids
+  if (may_be_written(entry)) {
+    out.attr_valid_nsec = kMappedValidity;
+  } else {
+    out.attr_valid = kForever;
+  }
+}
+template void WritableView::set_validity(abi::AttrOut&, const Entry&) const;
+template void WritableView::set_validity(abi::StatxOut&, const Entry&) const;
+
+bool WritableView::may_be_written(const Entry& entry) const {
+  if (entry.inode.body != Body::staged) return false;
+  if (open_files_->is_open_through_staged_file(node_of(entry.ino))) return true;
+  {
+    const MutexLock lock{mutex_};
+    if (!maybe_mapped_.contains(entry.ino)) return false;
+  }
+  const auto written = clone_.bodies->is_being_written(entry.inode.staged);
+  if (!written || *written) return true;
+  const MutexLock lock{mutex_};
+  maybe_mapped_.erase(entry.ino);
+  return false;
 }
 
 abi::EntryOut WritableView::entry_out(const Entry& entry) const {
   abi::EntryOut out{};
   out.nodeid = node_of(entry.ino).value();
   out.entry_valid = kForever;
-  out.attr_valid = valid(entry.ino);
+  set_validity(out, entry);
   out.attr = to_attr(entry.inode, entry.ino);
   return out;
 }
@@ -267,7 +293,9 @@ bool WritableView::is_dropped(Ino ino) const {
 
 void WritableView::forget(NodeId node) {
   const Result<Ino> ino = locate(node);
-  if (!ino || *ino == kRootIno || node != node_of(*ino)) return;
+  if (!ino || *ino == kRootIno) return;
+  open_files_->forgotten(node);
+  if (node != node_of(*ino)) return;
   {
     // The kernel sends RELEASE first, but another worker may be slower with it. Noted before it is looked at, as
     // `release` ends the handle before it looks here: one of the two sees the other.
@@ -283,6 +311,7 @@ void WritableView::forget_record(Ino ino) {
     const MutexLock lock{mutex_};
     if (forgotten_.erase(ino) == 0) return;
     dropped_.erase(ino);
+    maybe_mapped_.erase(ino);
   }
   // The kernel has no inode of a file without links any more, so nobody can ask for it again. Its bytes are there yet
   // if a killed server removed the name.

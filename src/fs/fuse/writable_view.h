@@ -20,9 +20,11 @@ namespace stellarium::fs::fuse {
 ///
 /// This mount is the only one that writes the clone, and every change comes through it, so the kernel may remember
 /// names and attributes for ever: it forgets by itself what it changes.
-/// Bodies:  what nobody wrote is read as in an image, programs through their hot files. The first write makes a staged
-///          file, and reads and writes of that go through the page cache. A file that is written while it is open
-///          through its hot file becomes another inode for the kernel; who has it open goes on reading the old bytes.
+/// Bodies:  what nobody wrote is read as in an image, programs through their hot files. New files, and small ones that
+///          are opened for writing, are staged files that the kernel reads and writes without us; large ones are
+///          staged by the first write, and go through the page cache until everybody has closed them. A file that is
+///          written while it is open through its hot file becomes another inode for the kernel; who has it open goes
+///          on reading the old bytes.
 /// Answers: a change and its answer are one batch of the database (AnsweredRequests), so that a killed server neither
 ///          loses nor repeats it. Requests that may be executed twice (WRITE, SETATTR) need no record.
 /// Threads: all operations may be called concurrently.
@@ -85,12 +87,15 @@ class WritableView final : public Filesystem {
   using Entry = WritableTree::Entry;
   using Note = WritableTree::Note;
 
+  static WritableTree::NewNode node_for(const Request& request, std::uint32_t mode, std::uint32_t umask);
   Result<Ino> locate(NodeId node) const;  ///< ESTALE for ids of other trees
   Result<Entry> find(NodeId node) const;  ///< … or of no inode; what a staged file knows is filled in
   NodeId first_node_of(Ino ino) const { return ino == kRootIno ? NodeId::root() : NodeId::of(clone_.tree, ino); }
   NodeId node_of(Ino ino) const { return open_files_->current(first_node_of(ino)); }
-  /// How long the kernel may remember attributes of an inode: not if it knows the inode under several ids.
-  std::uint64_t valid(Ino ino) const;
+  /// How long the kernel may remember attributes of an inode.
+  template <typename Out>
+  void set_validity(Out& out, const Entry& entry) const;
+  bool may_be_written(const Entry& entry) const;  ///< behind our back, through a staged file
   abi::EntryOut entry_out(const Entry& entry) const;
   /// Answers a request that was executed already. False: it is to be executed.
   bool answered_before(const Request& request, Reply& reply) const;
@@ -107,10 +112,14 @@ class WritableView final : public Filesystem {
   void forget_record(Ino ino);
   /// A file that is open through its hot file gets another node id: ESTALE, and the kernel asks for it. Also ETXTBSY.
   Result<void> may_write(NodeId node, Ino ino);
-  void drop_privileges(Ino ino);  ///< suid, sgid and file capabilities, of a file that was written
+  /// suid, sgid and file capabilities, of a file that was written.
+  [[nodiscard]] Result<void> drop_privileges(Ino ino);
+  [[nodiscard]] Result<void> drop_capabilities(Ino ino);
   std::optional<std::string> introspect(const Entry& entry, std::string_view name) const;
-  void open_made(const Request& request, const abi::CreateIn& in, Reply reply,
-                 const std::function<Result<Entry>(Ino parent, const Note&)>& make);
+  using MakeFile = std::function<Result<Entry>(Ino parent, const WritableTree::NewNode&, const Note&)>;
+  void open_made(const Request& request, const abi::CreateIn& in, Reply reply, const MakeFile& make);
+  /// The staged file that an open of an existing file is passed through to; null: it is not.
+  Result<std::shared_ptr<StagedFile>> file_to_open(NodeId node, Ino ino, const Inode& inode, bool for_writing);
   void open_existing(const Request& request, Ino ino, std::uint32_t flags, bool drop_privileges, Reply reply);
 
   ViewParts parts_;
@@ -123,6 +132,8 @@ class WritableView final : public Filesystem {
   mutable Mutex mutex_;
   std::unordered_set<Ino> dropped_ GUARDED_BY(mutex_);    // neither linked nor open: whoever opens it is too late
   std::unordered_set<Ino> forgotten_ GUARDED_BY(mutex_);  // FORGET came before the last RELEASE
+  // Were open through their staged files: a mapping may still change them, and then nobody tells the kernel the time.
+  mutable std::unordered_set<Ino> maybe_mapped_ GUARDED_BY(mutex_);
 };
 
 }  // namespace stellarium::fs::fuse

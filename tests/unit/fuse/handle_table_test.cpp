@@ -113,17 +113,20 @@ TEST_F(HandleTableTest, GrowsAsFarAsNeeded) {
 }
 
 TEST_F(HandleTableTest, KeepsBackingIdsAndTheHighestEverSeen) {
-  const HandleTable::Backing first{{cas::hash_of(as_bytes("one")), 70'000}, 4};
-  const HandleTable::Backing second{{cas::hash_of(as_bytes("two")), 80'000}, 9};
+  const HandleTable::Backing first{{{cas::hash_of(as_bytes("one")), 70'000}}, 4};
+  const HandleTable::Backing second{{{cas::hash_of(as_bytes("two")), 80'000}}, 9};
+  const HandleTable::Backing staged{{{}, 0x1234'5678'9abc'def0}, 7};
   {
     HandleTable table = open();
     ASSERT_TRUE(table.add_backing(first));
     const auto slot = table.add_backing(second);
     table.remove_backing(*slot);
+    ASSERT_TRUE(table.add_backing(staged));
   }
   HandleTable table = open();
-  ASSERT_EQ(table.backings().size(), 1u);
+  ASSERT_EQ(table.backings().size(), 2u);
   EXPECT_EQ(table.backings()[0].second, first);
+  EXPECT_EQ(table.backings()[1].second, staged);
   EXPECT_EQ(table.highest_backing_id(), 9u);
 }
 

@@ -24,6 +24,7 @@ class FakePort final : public BackingPort {
     is_open.insert(++last);
     return last;
   }
+  Result<std::uint32_t> open_for_writing(int fd) override { return open(fd); }
   void close(std::uint32_t id) override { is_open.erase(id); }
   std::uint32_t last = 0;
   std::set<std::uint32_t> is_open;
@@ -48,6 +49,13 @@ class OpenFilesTest : public testing::Test {
     request_open(node, content, program, unique_ += 2);
     return sink_->only().as<abi::OpenOut>();
   }
+  static WritableTarget writable(std::uint64_t node, std::shared_ptr<StagedFile> staged = nullptr) {
+    return {.node = NodeId{node}, .for_writing = true, .staged = std::move(staged), .still = {}};
+  }
+  static std::shared_ptr<StagedFile> staged_file(StagedId id) {
+    return std::make_shared<StagedFile>(id, UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)});
+  }
+  abi::OpenOut open_now(const WritableTarget& target) { return files_->open_now(unique_ += 2, target).value(); }
   static bool passes(const abi::OpenOut& out) { return (out.open_flags & abi::open_flag::kPassthrough) != 0; }
   static bool keeps(const abi::OpenOut& out) { return (out.open_flags & abi::open_flag::kKeepCache) != 0; }
 
@@ -174,12 +182,64 @@ TEST_F(OpenFilesTest, ACreateThatIsSentAgainAndMakesAnotherInodeGetsAnotherHandl
     ASSERT_TRUE(table->begin({.unique = 40, .node = NodeId{7}, .mode = OpenMode::cached}));
   }
   restart(/*resumed=*/true);
-  const auto out = files_->open_cached(40, NodeId{8}, true);
+  const auto out = files_->open_now(40, writable(8));
   ASSERT_TRUE(out);
   EXPECT_EQ(files_->counts().handles, 1u);
   EXPECT_FALSE(files_->is_open(NodeId{7}));
   EXPECT_TRUE(files_->is_open(NodeId{8}));
   EXPECT_TRUE(files_->release(out->fh, NodeId{8}));
+}
+
+TEST_F(OpenFilesTest, AStagedFilesIdIsSharedAndGoesWithItsLastHandle) {
+  const auto writer = open_now(writable(7, staged_file(5)));
+  EXPECT_TRUE(passes(writer));
+  EXPECT_TRUE(files_->is_open_through_staged_file(NodeId{7}));
+  EXPECT_FALSE(files_->is_open_through_hot_file(NodeId{7})) << "it may be written";
+  restart(/*resumed=*/true);
+  EXPECT_TRUE(files_->is_open_through_staged_file(NodeId{7}));
+  const auto other = open_now(writable(7));
+  EXPECT_TRUE(passes(other)) << "joins the mode";
+  EXPECT_EQ(other.backing_id, writer.backing_id);
+  files_->release(writer.fh, NodeId{7});
+  EXPECT_EQ(port_.is_open.size(), 1u);
+  files_->release(other.fh, NodeId{7});
+  EXPECT_TRUE(port_.is_open.empty());
+  EXPECT_EQ(files_->counts().backing_ids, 0u);
+}
+
+TEST_F(OpenFilesTest, ACreateThatIsSentAgainIsNeverPassedThroughToTheFileOfTheFirstTry) {
+  const auto first = files_->open_now(40, writable(7, staged_file(5)));  // its record is never written
+  ASSERT_TRUE(first);
+  restart(/*resumed=*/true);
+  const auto second = files_->open_now(40, writable(7, staged_file(6)));
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(passes(*second));
+  EXPECT_NE(second->backing_id, first->backing_id);
+  EXPECT_EQ(files_->counts().handles, 1u);
+  EXPECT_EQ(port_.is_open, (std::set<std::uint32_t>{static_cast<std::uint32_t>(second->backing_id)}));
+}
+
+TEST_F(OpenFilesTest, WhatIsNotStagedAnyMoreWhenTheOpenIsDecidedIsCached) {
+  WritableTarget target = writable(7, staged_file(5));
+  target.still = [] { return false; };
+  EXPECT_FALSE(passes(open_now(target)));
+  EXPECT_TRUE(port_.is_open.empty());
+}
+
+TEST_F(OpenFilesTest, PagesFromBeforeAFileWasWrittenBehindThemAreDropped) {
+  const auto before = open_now(writable(7));
+  EXPECT_TRUE(keeps(before));
+  files_->release(before.fh, NodeId{7});
+  const auto writer = open_now(writable(7, staged_file(5)));
+  files_->release(writer.fh, NodeId{7});
+  EXPECT_FALSE(keeps(open_now(writable(7))));
+  EXPECT_TRUE(keeps(open_now(writable(7)))) << "they were read anew";
+}
+
+TEST_F(OpenFilesTest, AfterATakeoverPagesAreDroppedOnce) {
+  restart(/*resumed=*/true);
+  EXPECT_FALSE(keeps(open_now(writable(7)))) << "who knows what the last server did";
+  EXPECT_TRUE(keeps(open_now(writable(7))));
 }
 
 TEST_F(OpenFilesTest, IdsThatWereMadeButNotRecordedAreClosedByTheNextServer) {
@@ -198,7 +258,7 @@ TEST_F(OpenFilesTest, ARenewedNodeHasAModeOfItsOwnAlsoAfterARestart) {
   const NodeId renewed = NodeId{7}.next();
   EXPECT_EQ(files_->current(NodeId{7}), renewed);
   EXPECT_EQ(files_->current(NodeId{8}), NodeId{8});
-  const auto writer = files_->open_cached(unique_ += 2, renewed, true);
+  const auto writer = files_->open_now(unique_ += 2, writable(renewed.value()));
   ASSERT_TRUE(writer);
   EXPECT_FALSE(passes(*writer));
   restart(/*resumed=*/true);
