@@ -24,6 +24,8 @@ int run(const cli::GcOptions& options, CommandContext& context) {
     auto swept = store.with_room([&] { return store.catalog().sweep(); });
     if (!swept) return io.complain(swept.error());
     records = *swept;
+    auto maps = store.with_room([&] { return store.volumes().sweep(); });
+    if (!maps) return io.complain(maps.error());
   }
   auto report = store.with_room([&] {
     return store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty,
