@@ -160,6 +160,19 @@ class Volume(unittest.TestCase):
         self.store.run("volume", "rm", "copy")
         self.assertGreaterEqual(self.store.json("gc", "--allow-empty")["dead_bytes"], len(data))
 
+    def test_gc_settles_what_was_written(self):
+        self.store.run("volume", "create", "disk", "--size", "64M")
+        data = (b"stellarium" * 7000)[:BLOCK] * 64
+        staged = lambda: sum(file.stat().st_blocks for file in (self.store.dir / "staged").rglob("*") if file.is_file())
+        with self.store.mounted() as mount:
+            with self.opened(mount / "volumes" / "disk.img") as fd:
+                os.pwrite(fd, data, 0)
+                self.assertGreaterEqual(staged() * 512, len(data))
+                self.store.run("gc")
+                self.assertEqual(staged(), 0)
+                self.assertTrue(os.pread(fd, len(data), 0) == data)
+                self.assertEqual(os.fstat(fd).st_blocks * 512, len(data))
+
     def test_import_and_export_of_raw_images(self):
         source = self.store.scratch / "disk.raw"
         with open(source, "wb") as file:
