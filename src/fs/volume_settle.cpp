@@ -141,7 +141,10 @@ Result<void> Volume::freeze(const Progress& progress, const Frozen& then) {
   auto next = then(record_, map_);
   if (!next) return fail(next.error());
   auto map = BlockMap::open(parts_.database, next->map);
-  if (!map) return fail(map.error(), "volume " + name_);
+  if (!map) {
+    broken_ = true;  // the map that this object has may be a clone's, too, and must not change any more
+    return fail(map.error(), "volume " + name_);
+  }
   record_ = std::move(*next);
   map_ = std::move(*map);
   return {};

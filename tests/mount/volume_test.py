@@ -194,6 +194,25 @@ class Volume(unittest.TestCase):
         self.assertEqual(sum(one["length"] for one in ranges), source.stat().st_size)
         self.store.run("fsck", "--deep")
 
+    def test_damage_is_named_and_never_read(self):
+        source = self.store.scratch / "disk.raw"
+        source.write_bytes(random.Random(5).randbytes(4 << 20))
+        self.store.run("volume", "import", source, "disk")
+        self.store.stop()
+        segment = max((self.store.dir / "segments").iterdir(), key=lambda file: file.stat().st_size)
+        with open(segment, "r+b") as file:
+            file.seek(segment.stat().st_size // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 1]))
+        done = self.store.run("fsck", "--deep", expect=4)
+        self.assertIn(b"volume disk", done.stdout + done.stderr)
+        self.store.refuses("volume", "export", "disk", self.store.scratch / "out.raw")
+        self.assertEqual(os.listdir(self.store.scratch), ["disk.raw"])
+        with self.store.mounted() as mount:
+            with self.assertRaises(OSError):
+                (mount / "volumes" / "disk.img").read_bytes()
+
     def test_bad_requests_get_one_line(self):
         self.store.run("volume", "create", "disk", "--size", "1M")
         for words in (("create", "disk", "--size", "1M"), ("create", "../x", "--size", "1M"), ("create", "x", "--size", "0"),
