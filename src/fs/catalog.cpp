@@ -10,6 +10,7 @@
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
 #include "fs/names_journal.h"
+#include "fs/volumes.h"
 
 namespace stellarium::fs {
 namespace {
@@ -347,7 +348,7 @@ Result<void> StoreCatalog::visit_live(const std::function<void(const cas::Conten
       if (inode.body == Body::content) found({inode.content, inode.size});
     }
   }
-  return {};
+  return visit_volume_contents(database_, found);
 }
 
 }  // namespace

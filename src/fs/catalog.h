@@ -88,7 +88,8 @@ class Catalog {
 
   /// Removes the records of layers that have neither a name nor a pin; returns how many layers that were.
   [[nodiscard]] virtual Result<std::uint64_t> sweep() = 0;
-  /// Every content that a named, pinned or unpublished layer needs, and the layer objects: the roots of gc.
+  /// Every content that a named, pinned or unpublished layer needs, the layer objects, and the blocks of volumes: the
+  /// roots of gc.
   virtual cas::ContentStore::LiveContents live_contents() const = 0;
 };
 

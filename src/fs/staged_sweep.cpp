@@ -5,6 +5,7 @@
 
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
+#include "fs/volumes.h"
 
 namespace stellarium::fs {
 namespace {
@@ -63,6 +64,9 @@ Result<std::size_t> sweep_staged(cas::Database& database, Staging& staging, cons
     if (!walked) return fail(walked.error());
     if (!*walked) return std::size_t{0};
   }
+  const auto of_volumes = staged_by_volumes(database);
+  if (!of_volumes) return fail(of_volumes.error());
+  for (const StagedId id : *of_volumes) leftovers.keep(id);
   const std::vector<StagedId> unnamed = leftovers.unnamed();
   if (unnamed.empty()) return std::size_t{0};
   // That nobody names them must survive a power cut before they may go.

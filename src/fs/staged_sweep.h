@@ -8,8 +8,8 @@
 
 namespace stellarium::fs {
 
-/// Removes the staged files of earlier runs that no inode record names, in writable layers or in frozen ones: what a
-/// crash left that came between a file and its record, or between a record's end and the file's.
+/// Removes the staged files of earlier runs that no record names, of an inode in writable layers or frozen ones, or of
+/// a volume: what a crash left that came between a file and its record, or between a record's end and the file's.
 ///
 /// Once after the store was opened; clones may be in use. Nothing is removed unless every record could be read, and
 /// not before the records are durable.

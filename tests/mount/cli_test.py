@@ -120,11 +120,12 @@ class Commands(unittest.TestCase):
         self.assertEqual(call("ghost", where, "-o", options).returncode, 32)
         self.assertEqual(call("first:1", where, "-f", "-o", options).returncode, 0)
         self.assertEqual(os.listdir(where), [])
-        for image, shown in (("first:1", where), ("none", where / "images" / "first" / "1")):
+        # The whole store has volumes, which can be written.
+        for image, shown, flags in (("first:1", where, "ro"), ("none", where / "images" / "first" / "1", "rw")):
             done = call(image, where, "-o", options)
             self.assertEqual((done.returncode, done.stderr), (0, b""))
             self.assertEqual((shown / "hello").read_text(), "hello\n")
-            self.assertIn(f"{image} {where} fuse.stellarium ro,nodev", Path("/proc/self/mounts").read_text())
+            self.assertIn(f"{image} {where} fuse.stellarium {flags},nodev", Path("/proc/self/mounts").read_text())
             subprocess.run(["umount", where], check=True)
 
 

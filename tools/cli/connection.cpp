@@ -204,8 +204,8 @@ std::vector<std::string> words_for(const Invocation& invocation, std::vector<std
   return words;
 }
 
-int run_remotely(const Invocation& invocation, const std::filesystem::path& store) {
-  auto connection = Connection::open(store, Start::if_store);
+int run_remotely(const Invocation& invocation, const std::filesystem::path& store, bool create) {
+  auto connection = Connection::open(store, create ? Start::create_store : Start::if_store);
   if (!connection) return complain(connection.error());
   const bool progress = !invocation.global.quiet && ProgressDisplay::wanted(invocation.global.progress);
   if (auto sent = connection->request(invocation.words, progress); !sent) return complain(sent.error());

@@ -56,8 +56,8 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
 /// The words that make the server see the same flags as this command.
 std::vector<std::string> words_for(const Invocation& invocation, std::vector<std::string> arguments);
 
-/// Runs a command that is all the server's.
-int run_remotely(const Invocation& invocation, const std::filesystem::path& store);
+/// Runs a command that is all the server's. `create`: makes the store if there is none.
+int run_remotely(const Invocation& invocation, const std::filesystem::path& store, bool create = false);
 
 /// "stellarium: …" on stderr; returns 1.
 int complain(const Error& error);

@@ -28,6 +28,7 @@ void Definitions::define(CLI::App& app) {
   define_globals(app);
   define_images(app);
   define_clones(app);
+  define_volumes(app);
   define_looking(app);
   define_mounts(app);
   define_store(app);
@@ -110,6 +111,29 @@ void Definitions::define_clones(CLI::App& app) {
   n.add_flag("-b,--boot", nspawn.boot, "start the image's init as process 1");
   n.add_flag("--keep", nspawn.keep, "keep the clone that was made for this run, and say its name");
   n.add_option("-M,--machine", nspawn.machine, "name of the container; the clone's if left out")->type_name("NAME");
+}
+
+void Definitions::define_volumes(CLI::App& app) {
+  const std::map<std::string, VolumeOptions::Action> actions{
+      {"create", VolumeOptions::Action::create},  {"clone", VolumeOptions::Action::clone},
+      {"resize", VolumeOptions::Action::resize},  {"import", VolumeOptions::Action::import},
+      {"export", VolumeOptions::Action::export_}, {"map", VolumeOptions::Action::map},
+      {"rm", VolumeOptions::Action::rm},          {"list", VolumeOptions::Action::list}};
+  CLI::App& v = command(app, "Volumes", "volume", "Make, clone, grow, import, export and list disk images");
+  v.add_option("ACTION", volume.action,
+               "create NAME --size SIZE; clone FROM NAME; resize NAME SIZE (only larger); import FILE NAME (raw or "
+               "qcow2); export NAME FILE (raw; '-' for standard output); map NAME (which ranges have data); rm NAME; "
+               "list")
+      ->required()
+      ->type_name("create|clone|resize|import|export|map|rm|list")
+      ->transform(CLI::CheckedTransformer(actions).description(""));
+  v.add_option("WORDS", volume.words, "names, files and sizes, as the action wants them")->expected(0, 2);
+  v.add_option("--size", volume.size, "of a new volume, in bytes or with K, M, G or T behind it (powers of 1,024)")
+      ->type_name("SIZE");
+  v.add_option("--format", volume.format, "of the file to import, if it is not what it looks like")
+      ->type_name("raw|qcow2")
+      ->check(CLI::IsMember({"raw", "qcow2"}).description(""));
+  v.footer("In a mount of the whole store, volumes are the files volumes/NAME.img, which can be written.");
 }
 
 void Definitions::define_looking(CLI::App& app) {
@@ -240,6 +264,7 @@ CommandOptions Definitions::chosen(std::string_view name) const {
                                                            {"commit", commit},
                                                            {"clones", ClonesOptions{}},
                                                            {"nspawn", nspawn},
+                                                           {"volume", volume},
                                                            {"images", ImagesOptions{}},
                                                            {"info", info},
                                                            {"ls", ls},

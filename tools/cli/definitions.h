@@ -23,6 +23,7 @@ struct Definitions {
   RollbackOptions rollback;
   CommitOptions commit;
   NspawnOptions nspawn;
+  VolumeOptions volume;
   InfoOptions info;
   LsOptions ls;
   CatOptions cat;
@@ -46,6 +47,7 @@ struct Definitions {
   void define_globals(CLI::App& app);
   void define_images(CLI::App& app);
   void define_clones(CLI::App& app);
+  void define_volumes(CLI::App& app);
   void define_looking(CLI::App& app);
   void define_mounts(CLI::App& app);
   void define_store(CLI::App& app);

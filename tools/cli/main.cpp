@@ -32,6 +32,7 @@ int run(CommandLine& command_line, const std::vector<std::string>& words) {
   if (std::holds_alternative<ExportOptions>(invocation.command)) return run_export(invocation, store);
   if (std::holds_alternative<MountOptions>(invocation.command)) return run_mount(invocation, store);
   if (std::holds_alternative<NspawnOptions>(invocation.command)) return run_nspawn(invocation, store);
+  if (std::holds_alternative<VolumeOptions>(invocation.command)) return run_volume(invocation, store);
   if (std::holds_alternative<UmountOptions>(invocation.command)) return run_umount(invocation);
   if (std::holds_alternative<DaemonOptions>(invocation.command)) return run_daemon(invocation, store);
   if (std::holds_alternative<DoctorOptions>(invocation.command)) return run_doctor(invocation, store);

@@ -57,6 +57,16 @@ struct NspawnOptions {
   std::string machine;
 };
 
+// Volumes.
+struct VolumeOptions {
+  enum class Action : std::uint8_t { create, clone, resize, import, export_, map, rm, list } action = Action::list;
+  std::vector<std::string> words;  ///< names, files and sizes, as the action wants them (why_wrong)
+  std::string size;                ///< of create
+  std::string format;              ///< of import: raw or qcow2; empty: what the file looks like
+};
+/// What is wrong with the words for the action, for a person; empty if nothing is.
+std::string why_wrong(const VolumeOptions& options);
+
 // Looking.
 struct ImagesOptions {};
 struct InfoOptions {
@@ -121,8 +131,9 @@ struct CompletionOptions {
 
 using CommandOptions =
     std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, CloneOptions, SnapshotOptions, RollbackOptions,
-                 CommitOptions, ClonesOptions, NspawnOptions, ImagesOptions, InfoOptions, LsOptions, CatOptions,
-                 StatOptions, DiffOptions, HistoryOptions, MountOptions, UmountOptions, GcOptions, FsckOptions,
-                 ScrubOptions, StatsOptions, TierOptions, TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
+                 CommitOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions, InfoOptions, LsOptions,
+                 CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions, UmountOptions, GcOptions,
+                 FsckOptions, ScrubOptions, StatsOptions, TierOptions, TopOptions, DoctorOptions, DaemonOptions,
+                 CompletionOptions>;
 
 }  // namespace stellarium::cli

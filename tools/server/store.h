@@ -11,6 +11,7 @@
 #include "fs/clones.h"
 #include "fs/fuse/fuse_server.h"
 #include "fs/staging.h"
+#include "fs/volumes.h"
 #include "tier/tier.h"
 #include "tools/server/ballast.h"
 
@@ -37,6 +38,7 @@ class Store {
   fs::Catalog& catalog() { return *catalog_; }
   fs::Clones clones() { return fs::Clones{*database_, *catalog_}; }
   fs::Staging& staging() { return *staging_; }
+  fs::Volumes& volumes() { return *volumes_; }
   tier::Tier& tier() { return *tier_; }
   fs::fuse::FuseServer& fuse() { return *fuse_; }
   Ballast& ballast() { return *ballast_; }
@@ -71,6 +73,7 @@ class Store {
   std::unique_ptr<fs::Catalog> catalog_;
   std::unique_ptr<fs::Staging> staging_;
   std::unique_ptr<tier::Tier> tier_;
+  std::unique_ptr<fs::Volumes> volumes_;
   std::unique_ptr<fs::fuse::FuseServer> fuse_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <charconv>
+#include <string_view>
 
 #include <array>
 #include <cmath>
@@ -72,6 +74,26 @@ std::string format_mode(std::uint32_t mode) {
   mark(S_ISGID, 6, 's', 'S');
   mark(S_ISVTX, 9, 't', 'T');
   return out;
+}
+
+std::optional<std::uint64_t> parse_bytes(const std::string& text) {
+  std::uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [behind, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{}) return std::nullopt;
+  std::string_view unit{behind, static_cast<std::size_t>(end - behind)};
+  if (unit.empty()) return value;
+  constexpr std::string_view kUnits = "KMGT";
+  const std::size_t power = kUnits.find(unit.front());
+  if (power != std::string_view::npos) {
+    unit.remove_prefix(1);
+    if (unit != "" && unit != "B" && unit != "iB") return std::nullopt;
+  } else if (unit != "B") {
+    return std::nullopt;
+  }
+  const unsigned shift = power == std::string_view::npos ? 0 : 10 * (static_cast<unsigned>(power) + 1);
+  if (shift != 0 && value > (~std::uint64_t{0} >> shift)) return std::nullopt;
+  return value << shift;
 }
 
 }  // namespace stellarium::text

@@ -150,7 +150,7 @@ Result<std::unique_ptr<Filesystem>> Server::make_view(const MountSpec& mount,
   const bool passthrough = passthrough_ && spec.passthrough;
   if (spec.kind == ViewSpec::Kind::store) {
     return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog),
-                                       open_files, passthrough);
+                                       open_files, passthrough, backing_.volumes);
   }
   if (spec.tree == 0 || spec.tree > NodeId::kMaxTree) {
     return fail(Errc::invalid_argument, "tree number " + std::to_string(spec.tree) + " does not fit into a node id");

@@ -12,6 +12,7 @@
 #include "cas/database.h"
 #include "fs/catalog.h"
 #include "fs/staging.h"
+#include "fs/volumes.h"
 #include "tier/tier.h"
 
 namespace stellarium::fs::fuse {
@@ -20,7 +21,7 @@ namespace stellarium::fs::fuse {
 struct ViewSpec {
   enum class Kind : std::uint8_t {
     image,  ///< a sealed layer
-    store,  ///< all images
+    store,  ///< all images, and the volumes
     clone,  ///< a writable layer and those below
   } kind = Kind::image;
   ImageName image = {};  ///< kind image: what was asked for, for people
@@ -51,6 +52,7 @@ class FuseServer {
     tier::Tier& tier;
     Staging* staging = nullptr;           ///< of what clones write; without it no clone can be mounted
     std::filesystem::path host_dir = {};  ///< on the file system whose space clones use
+    Volumes* volumes = nullptr;           ///< without it the whole store shows none
   };
   static Result<std::unique_ptr<FuseServer>> create(const Backing& backing, const Options& options);
   virtual ~FuseServer() = default;  ///< stops the workers; the mounts stay, unanswered, for the next server

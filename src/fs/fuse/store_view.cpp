@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/dirent_writer.h"
+#include "fs/fuse/session.h"
 #include "fs/records.h"
 
 namespace stellarium::fs::fuse {
@@ -17,6 +18,7 @@ namespace {
 
 constexpr TreeId kListingTree = 0;
 constexpr Ino kImagesIno = 2;
+constexpr Ino kVolumesIno = 3;
 constexpr Ino kNameBit = Ino{1} << 39;  // set in the numbers of NAME directories
 constexpr std::uint64_t kBehindDot = 1;
 constexpr std::uint64_t kBehindDotDot = 2;
@@ -44,15 +46,30 @@ Inode listing_inode(const Timespec& changed) {
 }  // namespace
 
 StoreView::StoreView(const ViewParts& parts, std::shared_ptr<StoreTrees> trees, std::shared_ptr<OpenFiles> open_files,
-                     bool want_passthrough)
+                     bool want_passthrough, Volumes* volumes)
     : parts_{parts},
       trees_{trees},
-      inside_{parts, std::move(trees), std::move(open_files), std::nullopt, want_passthrough} {}
+      inside_{parts, std::move(trees), open_files, std::nullopt, want_passthrough},
+      volumes_{volumes == nullptr ? nullptr : std::make_unique<VolumeFiles>(*volumes, open_files)} {}
 
 std::uint64_t StoreView::features() const {
   // Directories are opened one by one, because the listing ones must not be cached; NFS handles would not find them.
-  const std::uint64_t unwanted = abi::feature::kNoOpendirSupport | abi::feature::kExportSupport;
-  return (inside_.features() & ~unwanted) | abi::feature::kNoExportSupport;
+  std::uint64_t unwanted = abi::feature::kNoOpendirSupport | abi::feature::kExportSupport;
+  if (volumes_) unwanted |= abi::feature::kNoOpenSupport;  // opens of volumes are counted
+  const std::uint64_t writing = volumes_ ? abi::feature::kBigWrites | abi::feature::kHandleKillprivV2 : 0;
+  return (inside_.features() & ~unwanted) | abi::feature::kNoExportSupport | writing;
+}
+
+std::uint32_t StoreView::max_write() const {
+  return volumes_ ? kMaxWrite : inside_.max_write();
+}
+
+Result<void> StoreView::list_volumes(const std::function<void(Child)>& add) const {
+  const auto volumes = volumes_->list();
+  if (!volumes) return fail(volumes.error());
+  for (const Volumes::Listed& volume : *volumes)
+    add({volume.name + std::string{VolumeFiles::kSuffix}, 0, {}, volume.record.created, volume.name});
+  return {};
 }
 
 Result<StoreView::Directory> StoreView::directory(NodeId node) const {
@@ -69,9 +86,15 @@ Result<StoreView::Directory> StoreView::directory(NodeId node) const {
     }
     found.changed = std::max(found.changed, child.changed);
   };
+  if (volumes_ && node.ino() == kVolumesIno && node.incarnation() == 0) {
+    found.parent = kRootIno;
+    if (auto listed = list_volumes(add); !listed) return fail(listed.error());
+    return found;
+  }
   const bool is_name = (node.ino() & kNameBit) != 0;
   found.parent = is_name ? kImagesIno : kRootIno;
   if (node.ino() == kRootIno) add({"images", kImagesIno, {}, {}});
+  if (node.ino() == kRootIno && volumes_) add({"volumes", kVolumesIno, {}, {}});
   for (const Image& image : *images) {
     if (is_name && ino_of_name(image.name.name) != node.ino()) continue;
     if (node.ino() == kRootIno) add({"images", kImagesIno, {}, image.created});
@@ -84,6 +107,7 @@ Result<StoreView::Directory> StoreView::directory(NodeId node) const {
 }
 
 Result<abi::EntryOut> StoreView::entry(const Child& child) const {
+  if (!child.volume.empty()) return volumes_->entry(child.volume);
   abi::EntryOut out{};
   if (child.ino != 0) {
     out.nodeid = NodeId::of(kListingTree, child.ino).value();
@@ -121,6 +145,7 @@ void StoreView::lookup(const Request& request, std::string_view name, Reply repl
 }
 
 void StoreView::getattr(const Request& request, Reply reply) {
+  if (is_volume(request)) return volumes_->getattr(request, std::move(reply));
   if (!is_listing(request)) return inside_.getattr(request, std::move(reply));
   const Result<Directory> found = directory(request.node());
   if (!found) {
@@ -133,6 +158,7 @@ void StoreView::getattr(const Request& request, Reply reply) {
 }
 
 void StoreView::statx(const Request& request, Reply reply) {
+  if (is_volume(request)) return volumes_->statx(request, std::move(reply));
   if (!is_listing(request)) return inside_.statx(request, std::move(reply));
   const Result<Directory> found = directory(request.node());
   if (!found) {
@@ -164,7 +190,8 @@ void StoreView::readdir(const Request& request, const abi::ReadIn& in, bool plus
   for (auto child = found->children.upper_bound(in.offset); room && child != found->children.end(); ++child) {
     const Result<abi::EntryOut> shown = entry(child->second);
     if (!shown) continue;  // removed just now
-    room = out.add(child->second.name, shown->nodeid, DT_DIR, child->first, *shown);
+    const bool is_file = !child->second.volume.empty();
+    room = out.add(child->second.name, shown->nodeid, is_file ? DT_REG : DT_DIR, child->first, *shown);
   }
   reply.bytes(out.written());
 }
@@ -175,21 +202,25 @@ void StoreView::readlink(const Request& request, Reply reply) {
 }
 
 void StoreView::open(const Request& request, const abi::OpenIn& in, Reply reply) {
+  if (is_volume(request)) return volumes_->open(request, in, std::move(reply));
   if (!is_listing(request)) return inside_.open(request, in, std::move(reply));
   reply.error(EISDIR);
 }
 
 void StoreView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
+  if (is_volume(request)) return volumes_->read(request, in, std::move(reply));
   if (!is_listing(request)) return inside_.read(request, in, std::move(reply));
   reply.error(EISDIR);
 }
 
 void StoreView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {
+  if (is_volume(request)) return volumes_->lseek(request, in, std::move(reply));
   if (!is_listing(request)) return inside_.lseek(request, in, std::move(reply));
   reply.error(EINVAL);
 }
 
 void StoreView::release(const Request& request, const abi::ReleaseIn& in, Reply reply) {
+  if (is_volume(request)) return volumes_->release(request, in, std::move(reply));
   inside_.release(request, in, std::move(reply));
 }
 
@@ -219,6 +250,36 @@ void StoreView::statfs(const Request& request, Reply reply) {
     }
   }
   reply.value(out);
+}
+
+void StoreView::setattr(const Request& request, const abi::SetattrIn& in, Reply reply) {
+  if (is_volume(request)) return volumes_->setattr(request, in, std::move(reply));
+  reply.error(EROFS);
+}
+
+void StoreView::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
+  if (is_volume(request)) return volumes_->write(request, in, data, std::move(reply));
+  reply.error(EROFS);
+}
+
+void StoreView::fallocate(const Request& request, const abi::FallocateIn& in, Reply reply) {
+  if (is_volume(request)) return volumes_->fallocate(request, in, std::move(reply));
+  reply.error(EROFS);
+}
+
+void StoreView::copy_file_range(const Request&, const abi::CopyFileRangeIn& in, bool, Reply reply) {
+  // The kernel then reads and writes.
+  reply.error(volumes_ && VolumeFiles::is_volume(NodeId{in.node_out}) ? EOPNOTSUPP : EROFS);
+}
+
+void StoreView::fsync(const Request& request, const abi::FsyncIn&, Reply reply) {
+  if (is_volume(request)) return volumes_->fsync(request, std::move(reply));
+  reply.done();  // not ENOSYS, which the kernel would remember for volumes, too
+}
+
+void StoreView::syncfs(const Request&, Reply reply) {
+  if (volumes_) return volumes_->syncfs(std::move(reply));
+  reply.done();
 }
 
 }  // namespace stellarium::fs::fuse

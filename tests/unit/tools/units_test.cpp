@@ -30,5 +30,19 @@ TEST(FormatMode, ShowsTypeAndSpecialBitsAsLsDoes) {
   EXPECT_EQ(format_mode(S_IFLNK | 0777), "lrwxrwxrwx");
 }
 
+TEST(ParseBytes, TakesWhatPeopleWrite) {
+  EXPECT_EQ(parse_bytes("512"), 512u);
+  EXPECT_EQ(parse_bytes("512B"), 512u);
+  EXPECT_EQ(parse_bytes("1K"), 1024u);
+  EXPECT_EQ(parse_bytes("10G"), 10ull << 30);
+  EXPECT_EQ(parse_bytes("10GiB"), 10ull << 30);
+  EXPECT_EQ(parse_bytes("16777215TB"), 16777215ull << 40);
+}
+
+TEST(ParseBytes, RefusesEverythingElse) {
+  for (const char* text : {"", "G", "-1", "1.5G", "1 G", "1g", "1GG", "1Gi", "1X", "16777216T", "99999999999999999999"})
+    EXPECT_EQ(parse_bytes(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace stellarium::text

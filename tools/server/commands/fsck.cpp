@@ -21,8 +21,8 @@ struct LostFile {
   std::string image, path;
 };
 
-/// Which files of which images need chunks that cannot be delivered. Contents that many files share are looked into
-/// once.
+/// Which files of which images, and which blocks of which volumes, need chunks that cannot be delivered. Contents that
+/// many files share are looked into once.
 class DamageMap {
  public:
   /// `complete`: `damaged` holds every damaged chunk; else each chunk is also looked up, because the index could not be
@@ -51,12 +51,34 @@ class DamageMap {
       };
       if (auto walked = walk(reader, "/", fs::kRootIno, visit, unreadable); !walked) return fail(walked.error());
     }
+    if (auto added = add_volumes(lost); !added) return fail(added.error());
     return lost;
   }
   /// What was wrong with records of names and inodes: one line each, after files().
   const std::vector<std::string>& damaged_records() const { return records_; }
 
  private:
+  Result<void> add_volumes(std::vector<LostFile>& lost) {
+    const auto volumes = context_.store.volumes().list();
+    if (!volumes) return fail(volumes.error());
+    for (const auto& [name, record] : *volumes) {
+      constexpr std::uint64_t kWindow = 16384;  // blocks that are listed at once
+      const auto map = fs::BlockMap::open(context_.store.database(), record.map);
+      if (!map) records_.push_back("volume " + name + ": " + to_string(map.error()));
+      for (std::uint64_t block = 0; map && block * fs::kVolumeBlock < record.size; block += kWindow) {
+        const auto blocks = map->list(block, block + kWindow);
+        if (!blocks) {
+          records_.push_back("volume " + name + ": " + to_string(blocks.error()));
+          break;
+        }
+        for (const auto& [at, extent] : *blocks) {
+          if (is_lost(extent.id))
+            lost.push_back({"volume " + name, "64 KiB at byte " + std::to_string(at * fs::kVolumeBlock)});
+        }
+      }
+    }
+    return {};
+  }
   bool is_lost(const cas::ChunkId& chunk) {
     if (damaged_.contains(chunk)) return true;
     if (complete_) return false;

@@ -14,6 +14,21 @@ cas::ContentStore::Progress shown(CommandIo& io, const char* phase, bool bytes) 
   };
 }
 
+/// What was written to volumes takes its full size until it is settled. One that cannot be settled, for want of space
+/// too, keeps nothing else from being freed.
+void settle_volumes(CommandContext& context) {
+  const auto volumes = context.store.volumes().list();
+  if (!volumes) return;  // the sweep says why
+  for (const auto& [name, record] : *volumes) {
+    if (record.staged == 0) continue;
+    const auto volume = context.store.volumes().open(name);
+    const auto settled = volume ? (*volume)->settle(shown(context.io, "settle", true)) : fail(volume.error());
+    if (!settled && settled.error().code != Errc::cancelled)
+      context.io.err("stellarium: note: what was written to volume " + name +
+                     " stays as it is: " + text::escape(to_string(settled.error())) + "\n");
+  }
+}
+
 }  // namespace
 
 int run(const cli::GcOptions& options, CommandContext& context) {
@@ -21,9 +36,12 @@ int run(const cli::GcOptions& options, CommandContext& context) {
   CommandIo& io = context.io;
   std::uint64_t records = 0;
   if (!options.dry_run) {
+    settle_volumes(context);
     auto swept = store.with_room([&] { return store.catalog().sweep(); });
     if (!swept) return io.complain(swept.error());
     records = *swept;
+    auto maps = store.with_room([&] { return store.volumes().sweep(); });
+    if (!maps) return io.complain(maps.error());
   }
   auto report = store.with_room([&] {
     return store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty,

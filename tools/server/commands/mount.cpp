@@ -41,7 +41,7 @@ int run(const cli::MountOptions& options, CommandContext& context) {
   auto wanted = wanted_view(options, context);
   if (!wanted) return context.io.complain(wanted.error());
   wanted->view.passthrough = !options.no_passthrough;
-  auto device = context.io.receive_device(wanted->view.kind == ViewSpec::Kind::clone);
+  auto device = context.io.receive_device(wanted->view.kind != ViewSpec::Kind::image);
   if (!device) return context.io.complain(device.error());
   if (auto mounted = context.mounts.add(std::move(wanted->view), options.words.back(), std::move(*device)); !mounted)
     return context.io.complain(mounted.error());

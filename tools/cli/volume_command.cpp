@@ -1,0 +1,249 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/io.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/connection.h"
+#include "tools/cli/progress_display.h"
+#include "tools/cli/stream.h"
+
+// `stellarium volume import` and `export`: this process reads and writes the user's files; between it and the server go
+// the raw bytes of the disk. Other formats than raw are turned into it by qemu-img, as a child of this process.
+namespace stellarium::cli {
+namespace {
+
+constexpr std::size_t kBuffer = 1u << 20;
+constexpr std::size_t kHolePlace = 64u << 10;  // so many zeros become a hole
+
+struct Image {
+  UniqueFd fd;
+  std::uint64_t size = 0;
+};
+
+Result<Image> open_image(const std::string& name) {
+  Image image;
+  image.fd = UniqueFd{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (!image.fd) return fail_errno(name);
+  struct stat status {};
+  if (::fstat(image.fd.get(), &status) != 0) return fail_errno(name);
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+    return fail(Errc::invalid_argument, name + " is neither a file nor a block device");
+  const off_t end = ::lseek(image.fd.get(), 0, SEEK_END);
+  if (end < 0 || ::lseek(image.fd.get(), 0, SEEK_SET) < 0) return fail_errno(name);
+  image.size = static_cast<std::uint64_t>(end);
+  if (image.size == 0) return fail(Errc::invalid_argument, name + " is empty");
+  return image;
+}
+
+/// "raw" or "qcow2", by the first bytes. What would make qemu-img read other files than this one is refused: an image
+/// from somebody else could name any file of this user's.
+Result<std::string> format_of(const Image& image, const std::string& name) {
+  std::array<std::byte, 104> head{};
+  const auto read = system_io().read_at(image.fd.get(), head, 0);
+  if (!read) return fail(read.error(), name);
+  const std::string_view text = as_text(ByteSpan{head}.first(*read));
+  if (text.starts_with("KDMV") || text.starts_with("vhdxfile") || text.starts_with("conectix"))
+    return fail(Errc::not_supported,
+                name + " is neither raw nor qcow2: convert it with 'qemu-img convert' first, or pass --format raw");
+  if (!text.starts_with("QFI\xfb")) return std::string{"raw"};
+  constexpr std::size_t kVersion = 4, kBacking = 8, kFeatures = 72;
+  constexpr std::uint64_t kExternalData = 1u << 2;
+  const auto version = load_be<std::uint32_t>(head.data() + kVersion);
+  if (load_be<std::uint64_t>(head.data() + kBacking) != 0)
+    return fail(Errc::not_supported, name + " has a backing file: make it whole with 'qemu-img convert' first");
+  if (version >= 3 && (load_be<std::uint64_t>(head.data() + kFeatures) & kExternalData) != 0)
+    return fail(Errc::not_supported,
+                name + " keeps its data in another file: make it whole with 'qemu-img convert' first");
+  return std::string{"qcow2"};
+}
+
+/// A folder for one file, which goes with it.
+class ScratchFolder {
+ public:
+  static Result<ScratchFolder> make() {
+    const char* place = std::getenv("TMPDIR");
+    std::string name = std::string{place != nullptr && *place != '\0' ? place : "/var/tmp"} + "/stellarium-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) return fail_errno("making a folder in " + name.substr(0, name.rfind('/')));
+    return ScratchFolder{name};
+  }
+  ScratchFolder(ScratchFolder&& other) noexcept : name_{std::exchange(other.name_, {})} {}
+  ScratchFolder& operator=(ScratchFolder&&) = delete;
+  ~ScratchFolder() {
+    if (name_.empty()) return;
+    ::unlink(file().c_str());
+    ::rmdir(name_.c_str());
+  }
+  std::string file() const { return name_ + "/disk.raw"; }
+
+ private:
+  explicit ScratchFolder(std::string name) : name_{std::move(name)} {}
+  std::string name_;
+};
+
+Result<void> run_qemu_img(const std::string& format, const std::string& from, const std::string& to) {
+  // As a path, whatever it looks like: qemu would take "x:y" for a protocol and "json:" for more.
+  const std::string source = from.starts_with('/') ? from : "./" + from;
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("starting qemu-img");
+  if (child == 0) {
+    ::execlp("qemu-img", "qemu-img", "convert", "-f", format.c_str(), "-O", "raw", "--", source.c_str(), to.c_str(),
+             static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return fail_errno("waiting for qemu-img");
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    return fail(Errc::not_supported,
+                "qemu-img is not installed (package qemu-utils), which reads images of format " + format);
+  return fail(Errc::io, "qemu-img could not read " + from);
+}
+
+int import_image(const Invocation& invocation, const VolumeOptions& options, const std::filesystem::path& store) {
+  const std::string& name = options.words[0];
+  auto image = open_image(name);
+  if (!image) return complain(image.error());
+  auto format =
+      options.format.empty() || options.format != "raw" ? format_of(*image, name) : Result<std::string>{"raw"};
+  if (!format) return complain(format.error());
+  if (!options.format.empty() && options.format != *format)
+    return complain(Error{Errc::invalid_argument, name + " is not of format " + options.format, 0});
+  auto connection = Connection::open(store, Start::create_store);
+  if (!connection) return complain(connection.error());
+  std::optional<ScratchFolder> scratch;
+  if (*format != "raw") {
+    auto folder = ScratchFolder::make();
+    if (!folder) return complain(folder.error());
+    scratch.emplace(std::move(*folder));
+    if (auto converted = run_qemu_img(*format, name, scratch->file()); !converted) return complain(converted.error());
+    image = open_image(scratch->file());
+    if (!image) return complain(image.error());
+  }
+  auto pipe = make_pipe();
+  if (!pipe) return complain(pipe.error());
+  const int reader = pipe->read_end.get();
+  const bool progress = !invocation.global.quiet && ProgressDisplay::wanted(invocation.global.progress);
+  std::error_code ignored;
+  const std::string shown = std::filesystem::absolute(name, ignored).lexically_normal().string();
+  if (auto sent =
+          connection->request(words_for(invocation, {"--", "import", shown, options.words[1]}), progress, {&reader, 1});
+      !sent)
+    return complain(sent.error());
+  pipe->read_end.reset();
+  Error failure;
+  std::atomic<bool> failed = false;
+  std::thread writer{[&, out = std::move(pipe->write_end)]() mutable {
+    const auto written = relay(image->fd.get(), out.get(), name);
+    if (written) connection->end_stream();
+    if (!written && written.error().code != Errc::cancelled) {
+      failure = written.error();
+      failed = true;
+      connection->cancel();
+    }
+    out.reset();
+  }};
+  Handlers handlers;
+  handlers.progress = [&](protocol::Progress& display) { display.total = image->size; };
+  handlers.hide_complaints = [&] { return failed.load(); };
+  const int code = follow(*connection, invocation.global, handlers);
+  writer.join();
+  return failed ? complain(failure) : code;
+}
+
+/// Writes what comes, but leaves zeros out; `-` writes everything.
+Result<void> write_sparse(int from, int to, const std::string& name) {
+  std::vector<std::byte> buffer(kBuffer);
+  std::uint64_t size = 0;
+  for (bool end = false; !end;) {
+    std::size_t filled = 0;
+    while (filled < buffer.size()) {
+      const ssize_t got = ::read(from, buffer.data() + filled, buffer.size() - filled);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return fail_errno("reading the server's stream");
+      if (got == 0) {
+        end = true;
+        break;
+      }
+      filled += static_cast<std::size_t>(got);
+    }
+    for (std::size_t at = 0; at < filled; at += kHolePlace) {
+      const ByteSpan part = ByteSpan{buffer}.subspan(at, std::min(kHolePlace, filled - at));
+      if (std::ranges::all_of(part, [](std::byte byte) { return byte == std::byte{0}; })) continue;
+      if (auto written = system_io().write_at(to, part, size + at); !written) return fail(written.error(), name);
+    }
+    size += filled;
+  }
+  if (::ftruncate(to, static_cast<off_t>(size)) != 0) return fail_errno(name);
+  return {};
+}
+
+int export_image(const Invocation& invocation, const VolumeOptions& options, const std::filesystem::path& store) {
+  const std::string& name = options.words[1];
+  const bool to_stdout = name == "-";
+  struct stat status {};
+  if (!to_stdout && ::stat(name.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+    return complain(Error{Errc::invalid_argument, name + " is no file: name one, or '-' for standard output", 0});
+  auto connection = Connection::open(store, Start::if_store);
+  if (!connection) return complain(connection.error());
+  const std::string partial = name + ".partial-" + std::to_string(::getpid());
+  UniqueFd target{to_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                            : ::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+  if (!target) return complain(fail_errno(name).value());
+  auto pipe = make_pipe();
+  if (!pipe) return complain(pipe.error());
+  const int writer = pipe->write_end.get();
+  const bool progress = !invocation.global.quiet && ProgressDisplay::wanted(invocation.global.progress);
+  const auto finish = [&]() -> int {
+    if (auto sent =
+            connection->request(words_for(invocation, {"--", "export", options.words[0], "-"}), progress, {&writer, 1});
+        !sent)
+      return complain(sent.error());
+    pipe->write_end.reset();
+    Result<void> written;
+    std::thread reader{[&] {
+      written = to_stdout ? relay(pipe->read_end.get(), target.get(), name)
+                          : write_sparse(pipe->read_end.get(), target.get(), name);
+      pipe->read_end.reset();  // a server that still writes is told so
+    }};
+    const int code = follow(*connection, invocation.global, {});
+    reader.join();
+    if (!written && written.error().sys_errno != 0) return complain(written.error());
+    if (code != 0) return code;
+    if (!written) return 1;  // our reader went away, as `head` does
+    if (!to_stdout && ::rename(partial.c_str(), name.c_str()) != 0) return complain(fail_errno(name).value());
+    return 0;
+  };
+  const int code = finish();
+  if (code != 0 && !to_stdout) ::unlink(partial.c_str());
+  return code;
+}
+
+}  // namespace
+
+int run_volume(const Invocation& invocation, const std::filesystem::path& store) {
+  const auto& options = std::get<VolumeOptions>(invocation.command);
+  if (const std::string wrong = why_wrong(options); !wrong.empty()) {
+    complain(Error{Errc::invalid_argument, wrong, 0});
+    return 2;
+  }
+  if (options.action == VolumeOptions::Action::import) return import_image(invocation, options, store);
+  if (options.action == VolumeOptions::Action::export_) return export_image(invocation, options, store);
+  return run_remotely(invocation, store, options.action == VolumeOptions::Action::create);
+}
+
+}  // namespace stellarium::cli

@@ -1,0 +1,199 @@
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "tools/server/commands.h"
+#include "tools/server/json.h"
+#include "tools/server/stream.h"
+#include "tools/text/units.h"
+
+// volume: block images. The user's files are the command process's; here are names, blocks and the pipe between.
+namespace stellarium::server {
+namespace {
+
+using Action = cli::VolumeOptions::Action;
+using Clock = std::chrono::steady_clock;
+
+fs::Volume::Progress shown(CommandIo& io, const char* phase) {
+  return [&io, phase](std::uint64_t done, std::uint64_t total) {
+    io.progress({.phase = phase, .done = done, .total = total});
+    return !io.cancelled();
+  };
+}
+
+Result<std::uint64_t> size_of(const std::string& given) {
+  const auto size = text::parse_bytes(given);
+  if (size && *size > 0 && *size <= fs::kMaxVolumeSize) return *size;
+  return fail(Errc::invalid_argument,
+              "'" + given + "' is no size of a volume: write 1 byte to 256 TiB, as 512M or 10G");
+}
+
+Result<void> create(const cli::VolumeOptions& options, CommandContext& context) {
+  const auto size = size_of(options.size);
+  if (!size) return fail(size.error());
+  return context.store.volumes().create(options.words[0], *size, {});
+}
+
+Result<void> resize(const cli::VolumeOptions& options, CommandContext& context) {
+  const auto size = size_of(options.words[1]);
+  if (!size) return fail(size.error());
+  const auto volume = context.store.volumes().open(options.words[0]);
+  if (!volume) return fail(volume.error());
+  return (*volume)->grow(*size);
+}
+
+Result<void> import(const cli::VolumeOptions& options, CommandContext& context) {
+  auto stream = StreamInput::create(context.io);
+  if (!stream) return fail(stream.error());
+  context.store.ballast().restore();  // what is taken back now, the import cannot use up
+  const auto began = Clock::now();
+  const std::string& name = options.words[1];
+  const auto imported = context.store.volumes().import(name, *stream, options.words[0], shown(context.io, "import"));
+  if (!imported) return fail(imported.error(), "import of " + options.words[0]);
+  const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  if (context.global.json) {
+    context.io.out(dump(Json{{"schema", 1},
+                             {"volume", name},
+                             {"size", imported->size},
+                             {"mapped_bytes", imported->mapped},
+                             {"bytes_new", imported->totals.bytes_new},
+                             {"bytes_stored", imported->totals.bytes_stored},
+                             {"seconds", seconds}}));
+  } else if (!context.global.quiet) {
+    context.io.err(fmt::format("{}: {}, of which {} are no zeros, {} new, {} stored, {}\n", name,
+                               text::format_bytes(imported->size), text::format_bytes(imported->mapped),
+                               text::format_bytes(imported->totals.bytes_new),
+                               text::format_bytes(imported->totals.bytes_stored), text::format_duration(seconds)));
+  }
+  return {};
+}
+
+/// The volume as it is at one moment, however much is written while it is sent.
+Result<void> send(const std::string& name, CommandContext& context) {
+  auto stream = StreamOutput::create(context.io);
+  if (!stream) return fail(stream.error());
+  const auto volume = context.store.volumes().open(name);
+  if (!volume) return fail(volume.error());
+  const auto session = context.store.contents().begin_session();
+  const auto manifest = (*volume)->manifest(*session, shown(context.io, "settle"));
+  if (!manifest) return fail(manifest.error());
+  const std::vector<std::byte> zeros(fs::kVolumeBlock);
+  std::vector<std::byte> buffer(fs::kVolumeBlock);
+  const auto progress = shown(context.io, "export");
+  auto block = manifest->blocks.begin();
+  for (std::uint64_t at = 0; at < manifest->size; at += fs::kVolumeBlock) {
+    const std::uint64_t length = fs::volume_block_length(manifest->size, at);
+    ByteSpan bytes = ByteSpan{zeros}.first(length);
+    if (block != manifest->blocks.end() && block->offset == at) {
+      const auto read = context.store.tier().read({block->id, length}, 0, MutableByteSpan{buffer}.first(length));
+      if (!read) return fail(read.error());
+      if (*read != length) return fail(Errc::corrupt, "a block of volume " + name + " is too short");
+      bytes = ByteSpan{buffer}.first(length);
+      ++block;
+    }
+    if (auto written = stream->write(bytes); !written) return written;
+    if (!progress(at, manifest->size)) return fail(Errc::cancelled, "cancelled");
+  }
+  return {};
+}
+
+/// Ranges of data and of zeros, in the manner of `qemu-img map`.
+Result<void> map(const std::string& name, CommandContext& context) {
+  const auto volume = context.store.volumes().open(name);
+  if (!volume) return fail(volume.error());
+  const auto session = context.store.contents().begin_session();
+  const auto manifest = (*volume)->manifest(*session, shown(context.io, "settle"));
+  if (!manifest) return fail(manifest.error());
+  std::optional<JsonListing> listing;
+  if (context.global.json) listing.emplace(context.io, "ranges");
+  const auto show = [&](std::uint64_t start, std::uint64_t end, bool data) {
+    if (start == end) return;
+    if (listing) {
+      listing->add({{"start", start}, {"length", end - start}, {"data", data}});
+    } else {
+      context.io.out(fmt::format("{:>16} {:>16} {}\n", start, end - start, data ? "data" : "zero"));
+    }
+  };
+  std::uint64_t at = 0;
+  for (auto block = manifest->blocks.begin(); block != manifest->blocks.end();) {
+    const std::uint64_t start = block->offset;
+    std::uint64_t end = start;
+    for (; block != manifest->blocks.end() && block->offset == end; ++block)
+      end += fs::volume_block_length(manifest->size, end);
+    show(at, start, false);
+    show(start, end, true);
+    at = end;
+  }
+  show(at, manifest->size, false);
+  if (listing) listing->finish();
+  return {};
+}
+
+/// The RELEASE of a file that was just closed may still be on its way.
+Result<void> remove(const std::string& name, CommandContext& context) {
+  constexpr auto kPause = std::chrono::milliseconds{20};
+  constexpr int kTries = 25;
+  auto removed = context.store.with_room([&] { return context.store.volumes().remove(name); });
+  for (int i = 0; i < kTries && !removed && removed.error().code == Errc::busy && context.io.wait(kPause); ++i)
+    removed = context.store.volumes().remove(name);
+  return removed;
+}
+
+Result<void> list(CommandContext& context) {
+  const auto volumes = context.store.volumes().list();
+  if (!volumes) return fail(volumes.error());
+  Json listed{{"schema", 1}, {"volumes", Json::array()}};
+  for (const auto& [name, record] : *volumes) {
+    if (context.global.json) {
+      listed["volumes"].push_back({{"name", name},
+                                   {"size", record.size},
+                                   {"mapped_bytes", record.mapped},
+                                   {"origin", text::escape(record.origin)},
+                                   {"created", text::format_time(record.created.seconds)}});
+    } else if (context.global.quiet) {
+      context.io.out(name + "\n");
+    } else {
+      context.io.out(fmt::format("{:<24} {:>10} {:>10} {} {}\n", name, text::format_bytes(record.size),
+                                 text::format_bytes(record.mapped), text::format_time(record.created.seconds),
+                                 text::escape(record.origin)));
+    }
+  }
+  if (context.global.json) context.io.out(dump(listed));
+  return {};
+}
+
+Result<void> run_action(const cli::VolumeOptions& options, CommandContext& context) {
+  fs::Volumes& volumes = context.store.volumes();
+  switch (options.action) {
+    case Action::create:
+      return create(options, context);
+    case Action::clone:
+      return volumes.clone(options.words[0], options.words[1], shown(context.io, "settle"));
+    case Action::resize:
+      return resize(options, context);
+    case Action::import:
+      return import(options, context);
+    case Action::export_:
+      return send(options.words[0], context);
+    case Action::map:
+      return map(options.words[0], context);
+    case Action::rm:
+      return remove(options.words[0], context);
+    case Action::list:
+      return list(context);
+  }
+  return fail(Errc::invalid_argument, "no such action");
+}
+
+}  // namespace
+
+int run(const cli::VolumeOptions& options, CommandContext& context) {
+  if (const auto wrong = cli::why_wrong(options); !wrong.empty()) {
+    context.io.complain(Error{Errc::invalid_argument, wrong, 0});
+    return 2;
+  }
+  if (auto done = run_action(options, context); !done) return context.io.complain(done.error());
+  return 0;
+}
+
+}  // namespace stellarium::server
