@@ -4,8 +4,8 @@
 
 namespace stellarium {
 
-/// Memory of a fixed size that nobody set to zero: where all of it is overwritten at once, the zeros are a pass for nothing.
-/// Movable, not copyable.
+/// Memory of a fixed size that nobody set to zero: where all of it is overwritten at once, the zeros are a pass for
+/// nothing. Movable, not copyable.
 class RawBytes {
  public:
   RawBytes() = default;

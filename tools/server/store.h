@@ -10,6 +10,8 @@
 #include "fs/catalog.h"
 #include "fs/clones.h"
 #include "fs/fuse/fuse_server.h"
+#include "fs/open_clones.h"
+#include "fs/settle.h"
 #include "fs/staging.h"
 #include "tier/tier.h"
 #include "tools/server/ballast.h"
@@ -37,6 +39,7 @@ class Store {
   fs::Catalog& catalog() { return *catalog_; }
   fs::Clones clones() { return fs::Clones{*database_, *catalog_}; }
   fs::Staging& staging() { return *staging_; }
+  fs::Settler& settler() { return *settler_; }
   tier::Tier& tier() { return *tier_; }
   fs::fuse::FuseServer& fuse() { return *fuse_; }
   Ballast& ballast() { return *ballast_; }
@@ -71,6 +74,8 @@ class Store {
   std::unique_ptr<fs::Catalog> catalog_;
   std::unique_ptr<fs::Staging> staging_;
   std::unique_ptr<tier::Tier> tier_;
+  std::unique_ptr<fs::OpenClones> open_clones_;
+  std::unique_ptr<fs::Settler> settler_;
   std::unique_ptr<fs::fuse::FuseServer> fuse_;
 };
 

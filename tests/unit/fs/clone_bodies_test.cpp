@@ -31,9 +31,9 @@ class CloneBodiesTest : public testing::Test {
   Inode inode(Ino ino) const { return *must(tree_->reader().inode(ino)); }
   std::string content(Ino ino) {
     Inode found = inode(ino);
-    must(bodies_->refresh(found));
+    must(bodies_->refresh(ino, found));
     std::string bytes(static_cast<std::size_t>(found.size), '\0');
-    bytes.resize(must(bodies_->read(found, 0, std::as_writable_bytes(std::span{bytes}))));
+    bytes.resize(must(bodies_->read(ino, found, 0, std::as_writable_bytes(std::span{bytes}))));
     return bytes;
   }
   void write(Ino ino, std::string_view bytes, off_t offset) {
@@ -73,7 +73,7 @@ TEST_F(CloneBodiesTest, WhatIsCutOffIsNotCopied) {
 TEST_F(CloneBodiesTest, TheFileKnowsItsSizeBetterThanTheRecord) {
   write(kEmpty, "twelve bytes", 0);
   Inode found = inode(kEmpty);
-  must(bodies_->refresh(found));
+  must(bodies_->refresh(kHello, found));
   EXPECT_EQ(found.size, 12u);
 }
 
