@@ -21,6 +21,7 @@ namespace {
 constexpr std::size_t kGroupFiles = 1000;
 constexpr std::uint64_t kGroupBytes = 64u << 20;
 constexpr std::size_t kBetweenQuestions = 4096;  // records of a scan for each `go_on`
+constexpr std::size_t kPiecesBetweenLooks = 64;  // 16 MiB
 constexpr int kMaxFailures = 3;                  // one after another: then it is the store, not the files
 /// A change within the same tick of the host's clock leaves the file's times as they are, so what is read must be older
 /// than that.
@@ -48,6 +49,18 @@ struct Candidate {
 
 }  // namespace
 
+/// While it lives, no other run does.
+class Settler::Turn {
+ public:
+  explicit Turn(Settler& settler) : settler_{settler} { settler_.begin(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() { settler_.end(); }
+
+ private:
+  Settler& settler_;
+};
+
 /// One call of `settle`.
 class Settler::Run {
  public:
@@ -66,6 +79,7 @@ class Settler::Run {
  private:
   Result<std::vector<Candidate>> candidates(const std::vector<LayerId>& chain, Ino& next);
   Result<bool> belongs_below(const std::vector<LayerId>& chain, Ino ino, StagedId staged) const;
+  Result<bool> is_open(LayerId layer, Ino ino);
   Result<void> drop_open(LayerId layer, std::vector<Candidate>& found);
   Result<void> read(LayerId layer, const Candidate& candidate);
   Result<void> read_open(LayerId layer, const Candidate& candidate, int fd);
@@ -120,6 +134,16 @@ Result<bool> Settler::Run::belongs_below(const std::vector<LayerId>& chain, Ino 
   const auto below = LayerReader{parts_.database, {chain.begin() + 1, chain.end()}}.inode(ino);
   if (!below) return fail(below.error());
   return *below && (*below)->body == Body::staged && (*below)->staged == staged;
+}
+
+Result<bool> Settler::Run::is_open(LayerId layer, Ino ino) {
+  bool found = false;
+  auto asked = parts_.clones.with({layer}, [&](std::span<const OpenClones::Clone> open) -> Result<void> {
+    found = std::ranges::any_of(open, [&](const OpenClones::Clone& clone) { return clone.is_open(ino); });
+    return {};
+  });
+  if (!asked) return fail(asked.error());
+  return found;
 }
 
 Result<void> Settler::Run::drop_open(LayerId layer, std::vector<Candidate>& found) {
@@ -186,7 +210,14 @@ Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, 
   }
   if (!session_) session_ = parts_.contents.begin_session();
   const auto size = static_cast<std::uint64_t>(seen->st_size);
-  auto body = read_staged(fd, size, candidate.mode, *session_, buffer_, [this] { return going_on(); });
+  std::size_t pieces = 0;
+  const auto go_on = [&] {
+    if (++pieces % kPiecesBetweenLooks != 0) return going_on();
+    const auto open = is_open(layer, candidate.ino);  // who writes a large file need not wait to be found out
+    report_.busy += open && *open ? 1 : 0;
+    return open && !*open && going_on();
+  };
+  auto body = read_staged(fd, size, candidate.mode, *session_, buffer_, go_on);
   if (!body) return fail(body.error());
   failures_ = 0;
   bytes_ += body->allocated;
@@ -249,7 +280,7 @@ bool Settler::somebody_waits() const {
 
 Result<Settler::Report> Settler::settle(const std::vector<LayerId>& layers, std::chrono::milliseconds quiet,
                                         const GoOn& go_on) {
-  begin();
+  const Turn turn{*this};
   Run run{parts_, quiet, go_on};
   // The lower ones first: what a layer above only borrows is settled with them. Higher ones have higher numbers.
   std::vector<LayerId> ordered = layers;
@@ -260,7 +291,6 @@ Result<Settler::Report> Settler::settle(const std::vector<LayerId>& layers, std:
     if (!done || run.stopped()) break;
   }
   Result<void> flushed = run.flush();
-  end();
   if (!done) return fail(done.error());
   if (!flushed) return fail(flushed.error());
   return run.report();

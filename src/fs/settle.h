@@ -58,6 +58,7 @@ class Settler {
 
  private:
   class Run;
+  class Turn;
   void begin() EXCLUDES(mutex_);
   void end() EXCLUDES(mutex_);
 

@@ -22,6 +22,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kQuiet = std::chrono::seconds{30};
 constexpr auto kLongestRest = std::chrono::milliseconds{50};
+constexpr auto kShortestPause = std::chrono::seconds{1};  // between two runs
+constexpr auto kLongestPause = std::chrono::minutes{10};
 constexpr int kRestBetweenRuns = 20;       // times as long as the run: looking for files to settle costs 5 % at most
 constexpr std::uint64_t kStagedShare = 4;  // staged files may take a quarter of what they and free space are together
 constexpr std::uint64_t kFreeShare = 20;   // and a twentieth of the file system should be free
@@ -36,11 +38,14 @@ void lower_priority() {
     log::warn("settling runs at normal priority: {}", std::strerror(errno));
 }
 
-bool is_space_short(const std::filesystem::path& dir, std::uint64_t staged_bytes) {
+struct Space {
+  std::uint64_t total = 0, free = 0;
+};
+
+Space space_of(const std::filesystem::path& dir) {
   struct statvfs host {};
-  if (::statvfs(dir.c_str(), &host) != 0) return false;
-  const std::uint64_t free = host.f_bavail * host.f_frsize, total = host.f_blocks * host.f_frsize;
-  return free < total / kFreeShare || staged_bytes > (staged_bytes + free) / kStagedShare;
+  if (::statvfs(dir.c_str(), &host) != 0) return {};
+  return {host.f_blocks * host.f_frsize, host.f_bavail * host.f_frsize};
 }
 
 }  // namespace
@@ -55,6 +60,10 @@ BackgroundSettling::Quiet BackgroundSettling::quiet_from_environment() {
   if (error == std::errc{} && end == text.data() + text.size()) return std::chrono::seconds{seconds};
   log::warn("STELLARIUM_SETTLE_AFTER is neither seconds nor 'never': {}", text);
   return kQuiet;
+}
+
+bool BackgroundSettling::is_space_short(std::uint64_t total, std::uint64_t free, std::uint64_t staged) {
+  return free < total / kFreeShare || staged > (staged + free) / kStagedShare;
 }
 
 BackgroundSettling::BackgroundSettling(Store& store, Quiet quiet) : store_{store} {
@@ -79,23 +88,25 @@ bool BackgroundSettling::wait(std::chrono::nanoseconds time) {
 
 void BackgroundSettling::work(std::chrono::milliseconds quiet) {
   lower_priority();
-  const std::chrono::nanoseconds shortest = std::max<std::chrono::milliseconds>(quiet / 2, std::chrono::seconds{1});
+  const std::chrono::nanoseconds shortest = std::max<std::chrono::milliseconds>(quiet / 2, kShortestPause);
   std::chrono::nanoseconds pause = shortest;
   while (wait(pause) && !store_.database().stopped()) {
+    pause = shortest;
     const auto began = Clock::now();
-    settle(quiet);
-    pause = std::max(shortest, std::min<std::chrono::nanoseconds>((Clock::now() - began) * kRestBetweenRuns,
-                                                                  std::chrono::minutes{10}));
+    const auto staged = store_.staging().usage();
+    if (!staged) log::warn("settling: {}", to_string(staged.error()));
+    if (!staged || staged->files == 0) continue;
+    const Space space = space_of(store_.dir());
+    const bool is_short = is_space_short(space.total, space.free, staged->bytes);
+    settle(quiet, is_short);
+    const std::chrono::nanoseconds rest = (Clock::now() - began) * kRestBetweenRuns;
+    pause = is_short ? kShortestPause : std::max(shortest, std::min<std::chrono::nanoseconds>(rest, kLongestPause));
   }
 }
 
-void BackgroundSettling::settle(std::chrono::milliseconds quiet) {
-  const auto usage = store_.staging().usage();
-  if (!usage) return log::warn("settling: {}", to_string(usage.error()));
-  if (usage->files == 0) return;
+void BackgroundSettling::settle(std::chrono::milliseconds quiet, bool is_short) {
   const auto layers = fs::written_layers(store_.database());
   if (!layers) return log::warn("settling: {}", to_string(layers.error()));
-  const bool is_short = is_space_short(store_.dir(), usage->bytes);
   auto rested = Clock::now();
   const auto go_on = [&](const fs::Settler::Report&) {
     const auto worked = Clock::now() - rested;

@@ -21,6 +21,9 @@ class BackgroundSettling {
   /// STELLARIUM_SETTLE_AFTER, seconds or "never"; 30 seconds without it.
   static Quiet quiet_from_environment();
 
+  /// Whether settling is what the host's file system needs now. All in bytes; `staged`: what staged files take.
+  static bool is_space_short(std::uint64_t total, std::uint64_t free, std::uint64_t staged);
+
   /// Borrows the store, whose mounts an earlier server left are taken over by now.
   BackgroundSettling(Store& store, Quiet quiet);
   ~BackgroundSettling();  ///< waits until what is being settled just now is
@@ -29,7 +32,7 @@ class BackgroundSettling {
 
  private:
   void work(std::chrono::milliseconds quiet) EXCLUDES(mutex_);
-  void settle(std::chrono::milliseconds quiet);
+  void settle(std::chrono::milliseconds quiet, bool is_short);
   bool wait(std::chrono::nanoseconds time) EXCLUDES(mutex_);  ///< false: it is to end
 
   Store& store_;
