@@ -181,6 +181,17 @@ Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
   return note_written(**file);
 }
 
+Result<void> CloneBodies::unshare(Ino ino) {
+  const auto located = tree_.reader().locate(ino);
+  if (!located) return fail(located.error());
+  if (!*located || (*located)->inode.body != Body::staged) return {};
+  const auto owned = (*located)->layer == tree_.reader().layer() ? owns(ino, (*located)->inode.staged) : false;
+  if (!owned) return fail(owned.error());
+  if (*owned) return {};
+  if (auto file = writable(ino); !file) return fail(file.error());
+  return {};
+}
+
 Result<void> CloneBodies::set_times(Inode& inode, bool written) {
   if (inode.body != Body::staged || !written) return {};
   const auto file = staging_.find(inode.staged);

@@ -52,6 +52,8 @@ class CloneBodies {
   [[nodiscard]] static Result<void> note_written(const Staging::File& file);
   /// Sets the size. Nothing is copied that is cut off.
   [[nodiscard]] Result<void> truncate(Ino ino, std::uint64_t size);
+  /// A staged file that belongs to a snapshot is copied, because its time of writing is about to change.
+  [[nodiscard]] Result<void> unshare(Ino ino);
   /// A staged file takes over the record's time of writing, if `written`, or gives it its own.
   [[nodiscard]] Result<void> set_times(Inode& inode, bool written);
   /// Calls `work` while nobody can begin to write the staged file or has it in hand; false if somebody does just now.

@@ -106,6 +106,9 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
     // It may have been passed through meanwhile, but not any more now. The kernel then comes back with the new id.
     if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
   }
+  if ((in.valid & kMtime) != 0) {
+    if (auto own = clone_.bodies->unshare(*ino); !own) return refuse(reply, own.error());
+  }
   const Timespec when = now();
   const auto changed =
       clone_.records->change(*ino,

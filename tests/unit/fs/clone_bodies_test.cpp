@@ -109,6 +109,19 @@ TEST_F(CloneBodiesTest, ARecordThatNamesAFrozenFileDoesNotOwnIt) {
   EXPECT_NE(inode(kHello).staged, frozen);
 }
 
+TEST_F(CloneBodiesTest, AFrozenFileIsCopiedBeforeItsTimesChange) {
+  write(kHello, "j", 0);
+  const StagedId own = inode(kHello).staged;
+  must(bodies_->unshare(kHello));
+  EXPECT_EQ(inode(kHello).staged, own) << "it is the clone's already";
+  freeze();
+  must(bodies_->unshare(kHello));
+  EXPECT_NE(inode(kHello).staged, own);
+  EXPECT_EQ(content(kHello), "jello");
+  must(bodies_->unshare(kEmpty));
+  EXPECT_NE(inode(kEmpty).body, Body::staged);
+}
+
 TEST_F(CloneBodiesTest, ADroppedFileGoesWithTheNextSync) {
   write(kHello, "j", 0);
   const Inode dropped = inode(kHello);
