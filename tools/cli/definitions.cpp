@@ -102,7 +102,7 @@ void Definitions::define_clones(CLI::App& app) {
 
   CLI::App& t =
       command(app, kGroup, "settle", "Bring what clones wrote into the store, where equal bytes are kept once");
-  t.add_option("CLONE", settle.clones, "clone, as NAME, mounted or not; all clones if left out")->expected(0, 1000);
+  t.add_option("CLONE", settle.clones, "clone, as NAME, mounted or not; all clones if left out");
   t.footer(
       "The daemon does so by itself with files that nobody has open and nobody has changed for 30 seconds; this does "
       "not wait for that. Files that are in use are left as they are and counted as busy.");
