@@ -186,6 +186,10 @@ Result<void> Settler::Run::read(LayerId layer, const Candidate& candidate) {
   auto done = fd ? read_open(layer, candidate, fd->get()) : fail(fd.error());
   if (done) return {};
   if (done.error().code == Errc::cancelled) return {};
+  if (done.error().code == Errc::busy) {
+    ++report_.busy;
+    return {};
+  }
   ++report_.failed;
   log::warn("inode {} of layer {} stays a staged file: {}", candidate.ino, layer, to_string(done.error()));
   if (done.error().code == Errc::out_of_space || ++failures_ == kMaxFailures) return done;

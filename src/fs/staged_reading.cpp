@@ -86,7 +86,7 @@ class StagedReading {
     const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, end - at));
     const Result<std::size_t> read = system_io().read_at(fd_, MutableByteSpan{buffer_}.first(wanted), at);
     if (!read) return fail(read.error());
-    if (*read != wanted) return fail(Errc::io, "it became shorter while it was read");
+    if (*read != wanted) return fail(Errc::busy, "it became shorter while it was read");
     return wanted;
   }
 

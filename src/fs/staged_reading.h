@@ -23,8 +23,8 @@ struct SettledBody {
 /// Reads a whole file through a session, holes as zeros that are not read. What is new is durable after the session's
 /// commit.
 ///
-/// `go_on` is asked every 256 KiB. Errors: cancelled if it says no; io (also if the file is shorter than `size`, bytes,
-/// by now); those of the session. Threads: the session's. Memory: `buffer`, which grows to 256 KiB.
+/// `go_on` is asked every 256 KiB. Errors: cancelled if it says no; busy if the file is shorter than `size`, bytes, by
+/// now; io; those of the session. Threads: the session's. Memory: `buffer`, which grows to 256 KiB.
 Result<SettledBody> read_staged(int fd, std::uint64_t size, std::uint32_t mode, cas::WriteSession& session,
                                 std::vector<std::byte>& buffer, const std::function<bool()>& go_on);
 

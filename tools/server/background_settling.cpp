@@ -24,7 +24,7 @@ constexpr auto kQuiet = std::chrono::seconds{30};
 constexpr auto kLongestRest = std::chrono::milliseconds{50};
 constexpr auto kShortestPause = std::chrono::seconds{1};  // between two runs
 constexpr auto kLongestPause = std::chrono::minutes{10};
-constexpr int kRestBetweenRuns = 20;       // times as long as the run: looking for files to settle costs 5 % at most
+constexpr int kRestBetweenRuns = 20;       // times as long as a run that found nothing: looking costs 5 % at most
 constexpr std::uint64_t kStagedShare = 4;  // staged files may take a quarter of what they and free space are together
 constexpr std::uint64_t kFreeShare = 20;   // and a twentieth of the file system should be free
 
@@ -98,15 +98,18 @@ void BackgroundSettling::work(std::chrono::milliseconds quiet) {
     if (!staged || staged->files == 0) continue;
     const Space space = space_of(store_.dir());
     const bool is_short = is_space_short(space.total, space.free, staged->bytes);
-    settle(quiet, is_short);
+    if (settle(quiet, is_short)) continue;  // what came meanwhile is not kept waiting for the time that this took
     const std::chrono::nanoseconds rest = (Clock::now() - began) * kRestBetweenRuns;
     pause = is_short ? kShortestPause : std::max(shortest, std::min<std::chrono::nanoseconds>(rest, kLongestPause));
   }
 }
 
-void BackgroundSettling::settle(std::chrono::milliseconds quiet, bool is_short) {
+bool BackgroundSettling::settle(std::chrono::milliseconds quiet, bool is_short) {
   const auto layers = fs::written_layers(store_.database());
-  if (!layers) return log::warn("settling: {}", to_string(layers.error()));
+  if (!layers) {
+    log::warn("settling: {}", to_string(layers.error()));
+    return false;
+  }
   auto rested = Clock::now();
   const auto go_on = [&](const fs::Settler::Report&) {
     const auto worked = Clock::now() - rested;
@@ -115,9 +118,13 @@ void BackgroundSettling::settle(std::chrono::milliseconds quiet, bool is_short) 
     return more && !store_.settler().somebody_waits();
   };
   const auto done = store_.settler().settle(*layers, is_short ? std::chrono::milliseconds{0} : quiet, go_on);
-  if (!done) return log::warn("settling: {}", to_string(done.error()));
-  if (done->files != 0)
-    log::info("settled {} files of {} bytes, {} of them new", done->files, done->bytes, done->bytes_new);
+  if (!done) {
+    log::warn("settling: {}", to_string(done.error()));
+    return false;
+  }
+  if (done->files == 0) return false;
+  log::info("settled {} files of {} bytes, {} of them new", done->files, done->bytes, done->bytes_new);
+  return true;
 }
 
 }  // namespace stellarium::server

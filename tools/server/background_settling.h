@@ -32,8 +32,8 @@ class BackgroundSettling {
 
  private:
   void work(std::chrono::milliseconds quiet) EXCLUDES(mutex_);
-  void settle(std::chrono::milliseconds quiet, bool is_short);
-  bool wait(std::chrono::nanoseconds time) EXCLUDES(mutex_);  ///< false: it is to end
+  bool settle(std::chrono::milliseconds quiet, bool is_short);  ///< whether anything was settled
+  bool wait(std::chrono::nanoseconds time) EXCLUDES(mutex_);    ///< false: it is to end
 
   Store& store_;
   Mutex mutex_;
