@@ -75,6 +75,10 @@ class StoreCatalog final : public Catalog {
   Result<NewLayer> begin_layer() override EXCLUDES(mutex_);
   Result<NewLayer> add_layer(const PutLayer& put) override EXCLUDES(mutex_);
   Result<void> change_clones(const ChangeClones& change) override EXCLUDES(mutex_);
+  Result<void> while_layers_stay(const std::function<Result<void>()>& work) override EXCLUDES(mutex_) {
+    const MutexLock lock{mutex_};
+    return work();
+  }
   Result<void> publish(const Image& image) override EXCLUDES(mutex_);
   Result<Image> find(const ImageName& name) const override;
   Result<std::vector<Image>> list() const override { return read_images(database_); }

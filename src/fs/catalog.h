@@ -69,6 +69,8 @@ class Catalog {
   /// The same for changes that need no new layer.
   using ChangeClones = std::function<Result<void>(cas::Database::Batch&)>;
   [[nodiscard]] virtual Result<void> change_clones(const ChangeClones& change) = 0;
+  /// Calls `work` while no layer is made, frozen, rolled back or swept away. `work` calls nothing of the catalog.
+  [[nodiscard]] virtual Result<void> while_layers_stay(const std::function<Result<void>()>& work) = 0;
   /// Makes the layer visible under `image.name`. A taken name moves to the new layer (the old one stays until gc).
   /// Durable on return.
   [[nodiscard]] virtual Result<void> publish(const Image& image) = 0;

@@ -68,11 +68,31 @@ CloneBodies::~CloneBodies() {
   cleaner_.join();
 }
 
-Result<void> CloneBodies::refresh(Inode& inode) const {
-  return refresh_staged(staging_, inode);
+Result<void> CloneBodies::refresh(Ino ino, Inode& inode) const {
+  for (;;) {
+    auto known = refresh_staged(staging_, inode);
+    if (known || !moved_on(ino, inode, known.error())) return known;
+    auto now = tree_.reader().inode(ino);
+    if (!now) return fail(now.error());
+    if (!*now) return known;
+    inode = std::move(**now);
+  }
 }
 
-Result<std::size_t> CloneBodies::read(const Inode& inode, std::uint64_t offset, MutableByteSpan out) {
+bool CloneBodies::moved_on(Ino ino, const Inode& seen, const Error& error) const {
+  if (error.code != Errc::not_found || seen.body != Body::staged) return false;
+  const auto now = tree_.reader().inode(ino);
+  return now && *now && ((*now)->body != Body::staged || (*now)->staged != seen.staged);
+}
+
+bool CloneBodies::while_unused(Ino ino, StagedId id, const std::function<void()>& work) {
+  const std::unique_lock lock{copying_[ino % copying_.size()], std::try_to_lock};
+  if (!lock || staging_.users(id) != 0) return false;
+  work();
+  return true;
+}
+
+Result<std::size_t> CloneBodies::read(Ino ino, Inode& inode, std::uint64_t offset, MutableByteSpan out) {
   switch (inode.body) {
     case Body::none:
       return std::size_t{0};
@@ -84,12 +104,16 @@ Result<std::size_t> CloneBodies::read(const Inode& inode, std::uint64_t offset, 
       break;
   }
   const auto file = staging_.find(inode.staged);
+  if (!file && moved_on(ino, inode, file.error())) {
+    if (auto known = refresh(ino, inode); !known) return fail(known.error());
+    return read(ino, inode, offset, out);
+  }
   if (!file) return fail(file.error());
   return system_io().read_at((*file)->fd(), out, offset);
 }
 
 Result<std::shared_ptr<Staging::File>> CloneBodies::writable(Ino ino, std::uint64_t keep) {
-  const MutexLock lock{copying_[ino % copying_.size()]};
+  const std::lock_guard lock{copying_[ino % copying_.size()]};
   const auto located = tree_.reader().locate(ino);
   if (!located) return fail(located.error());
   if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
@@ -130,7 +154,7 @@ Result<bool> CloneBodies::owns(Ino ino, StagedId id) const {
 }
 
 Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode, std::uint64_t keep) {
-  if (auto known = refresh(inode); !known) return fail(known.error());
+  if (auto known = refresh(ino, inode); !known) return fail(known.error());
 
   auto file = staging_.create();
   if (!file) return file;
@@ -140,7 +164,7 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode
     return fail(error);
   };
   if (size != 0) {
-    const auto source = [&](std::uint64_t offset, MutableByteSpan out) { return read(inode, offset, out); };
+    const auto source = [&](std::uint64_t offset, MutableByteSpan out) { return read(ino, inode, offset, out); };
     if (auto copied = staging_.copy_into(**file, size, source); !copied) return give_up(copied.error());
   }
   // The time of writing goes along: what follows may be a chmod(2) by way of a write that changes nothing.
@@ -175,6 +199,17 @@ Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
   if (!file) return fail(file.error());
   if (::ftruncate((*file)->fd(), static_cast<off_t>(size)) != 0) return fail_errno("truncating a staged file");
   return note_written(**file);
+}
+
+Result<void> CloneBodies::unshare(Ino ino) {
+  const auto located = tree_.reader().locate(ino);
+  if (!located) return fail(located.error());
+  if (!*located || (*located)->inode.body != Body::staged) return {};
+  const auto owned = (*located)->layer == tree_.reader().layer() ? owns(ino, (*located)->inode.staged) : false;
+  if (!owned) return fail(owned.error());
+  if (*owned) return {};
+  if (auto file = writable(ino); !file) return fail(file.error());
+  return {};
 }
 
 Result<void> CloneBodies::set_times(Inode& inode, bool written) {
@@ -224,7 +259,9 @@ Result<void> CloneBodies::sync(Ino ino) {
   if (*inode && (*inode)->body == Body::staged) {
     // A file without a name is nobody's after a crash: its bytes may be on their way out already.
     const auto durable = staging_.make_durable((*inode)->staged);
-    if (!durable && ((*inode)->nlink != 0 || durable.error().code != Errc::not_found)) return durable;
+    if (!durable && !moved_on(ino, **inode, durable.error()) &&
+        ((*inode)->nlink != 0 || durable.error().code != Errc::not_found))
+      return durable;
   }
   return sync();
 }

@@ -3,7 +3,9 @@
 
 #include <array>
 #include <condition_variable>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -31,8 +33,12 @@ class CloneBodies {
   CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database);
   ~CloneBodies();  ///< removes what may be removed
 
-  /// Sets what a staged file knows better than its record: size, allocated bytes, times.
-  [[nodiscard]] Result<void> refresh(Inode& inode) const;
+  /// Sets what a staged file knows better than the record of `ino` that was read: size, allocated bytes, times. If the
+  /// file was settled since, the record is read again.
+  [[nodiscard]] Result<void> refresh(Ino ino, Inode& inode) const;
+  /// Whether a staged file was not found only because the record of `ino` names another body by now, as after settling:
+  /// whoever went by the record `seen` has to look again.
+  bool moved_on(Ino ino, const Inode& seen, const Error& error) const;
   /// An empty file for the bytes of an inode that is about to be made.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> create() { return staging_.create(); }
   /// … that was not made.
@@ -43,8 +49,9 @@ class CloneBodies {
   [[nodiscard]] Result<bool> is_being_written(StagedId id) { return staging_.is_being_written(id); }
   /// The file to read a staged body from.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> find(StagedId id) { return staging_.find(id); }
-  /// Bytes of a regular file's body, wherever they are, cut at its end. `inode` was refreshed.
-  [[nodiscard]] Result<std::size_t> read(const Inode& inode, std::uint64_t offset, MutableByteSpan out);
+  /// Bytes of a regular file's body, wherever they are, cut at its end. `inode` was refreshed, and is read again if the
+  /// file was settled since.
+  [[nodiscard]] Result<std::size_t> read(Ino ino, Inode& inode, std::uint64_t offset, MutableByteSpan out);
   /// The file to write the regular file's bytes to; its content is copied there if it is not staged in the writable
   /// layer yet, up to `keep` bytes. Errors: ESTALE, EINVAL (no regular file), and those of reading and copying.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> writable(Ino ino, std::uint64_t keep = UINT64_MAX);
@@ -53,8 +60,14 @@ class CloneBodies {
   [[nodiscard]] static Result<void> note_written(const Staging::File& file);
   /// Sets the size. Nothing is copied that is cut off.
   [[nodiscard]] Result<void> truncate(Ino ino, std::uint64_t size);
+  /// A staged file that belongs to a snapshot is copied, because its time of writing is about to change.
+  [[nodiscard]] Result<void> unshare(Ino ino);
   /// A staged file takes over the record's time of writing, if `written`, or gives it its own.
   [[nodiscard]] Result<void> set_times(Inode& inode, bool written);
+  /// Calls `work` while nobody can begin to write the staged file or has it in hand; false if somebody does just now.
+  /// Open handles are the caller's to look at, in `work`: who opens the file for writing has it in hand until the
+  /// handle is known.
+  bool while_unused(Ino ino, StagedId id, const std::function<void()>& work);
   /// A record that is about to be written names the body: its bytes must be on disk before that record. Where that
   /// counts (a file takes another one's name), `order` is held from before this until the record is written.
   void bound(const Inode& inode);
@@ -80,7 +93,8 @@ class CloneBodies {
   Staging& staging_;
   tier::Tier& tier_;
   cas::Database& database_;
-  std::array<Mutex, 64> copying_;  // by inode number: one copy-up of a file at a time; held over the copying
+  // By inode number: one copy-up of a file at a time; held over the copying. Settling tries and does not wait.
+  std::array<std::mutex, 64> copying_;
 
   Mutex mutex_;
   std::condition_variable changed_;

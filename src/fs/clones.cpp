@@ -125,6 +125,19 @@ Result<std::vector<LayerId>> clone_layers(const cas::Database& database) {
   return layers;
 }
 
+Result<std::vector<LayerId>> written_layers(const cas::Database& database, const std::optional<std::string>& name) {
+  std::set<LayerId> written;
+  const std::string prefix = name ? clone_key(*name) : std::string{};
+  auto read = each_record(database, prefix, [&](std::string_view, const NameRecord& record) -> Result<void> {
+    const auto chain = layer_chain(database, record.layer);
+    if (!chain) return fail(chain.error());
+    written.insert(chain->begin(), std::prev(chain->end()));  // the last one is the image
+    return {};
+  });
+  if (!read) return fail(read.error());
+  return std::vector<LayerId>{written.begin(), written.end()};
+}
+
 Result<std::vector<StagedId>> staged_by_clone(const cas::Database& database, const std::string& name) {
   std::set<LayerId> own, frozen;
   auto sorted = each_record(database, clone_key(name), [&](std::string_view, const NameRecord& record) -> Result<void> {

@@ -65,6 +65,10 @@ class Clones {
 Result<std::vector<LayerId>> layer_chain(const cas::Database& database, LayerId top);
 /// The uppermost layer of every clone and snapshot.
 Result<std::vector<LayerId>> clone_layers(const cas::Database& database);
+/// The layers of a clone and its snapshots that are no image's, ascending; of all clones if there is no name. Some of
+/// the one may be other clones', too.
+Result<std::vector<LayerId>> written_layers(const cas::Database& database,
+                                            const std::optional<std::string>& name = std::nullopt);
 /// The staged files that no record needs any more once the clone and its snapshots are gone. Cost: one walk over what
 /// they changed.
 Result<std::vector<StagedId>> staged_by_clone(const cas::Database& database, const std::string& name);

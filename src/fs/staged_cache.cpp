@@ -74,6 +74,12 @@ bool StagedCache::close_idle(StagedId id) {
   return true;
 }
 
+std::size_t StagedCache::users(StagedId id) const {
+  const MutexLock lock{mutex_};
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? 0 : found->second->users;
+}
+
 StagedCache::Counts StagedCache::counts() const {
   const MutexLock lock{mutex_};
   return {by_id_.size(), idle_.size()};

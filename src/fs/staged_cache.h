@@ -43,6 +43,9 @@ class StagedCache : public std::enable_shared_from_this<StagedCache> {
   /// Closes the file. False if somebody uses it.
   bool close_idle(StagedId id);
 
+  /// Handles of the file that were given out and not let go yet.
+  std::size_t users(StagedId id) const;
+
   struct Counts {
     std::size_t open = 0, idle = 0;  ///< `open` includes the idle ones, not forgotten ones that are still in use
   };

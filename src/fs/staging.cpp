@@ -170,6 +170,17 @@ Result<std::shared_ptr<Staging::File>> Staging::find(StagedId id) {
   return fail(Errc::corrupt, "staged file " + file_name(id) + " is no regular file");
 }
 
+Result<UniqueFd> Staging::open_to_read(StagedId id) {
+  const Result<int> folder = folder_of(id, false);
+  if (!folder) return fail(folder.error(), "staged file " + file_name(id));
+  return io_.open(*folder, file_name(id), O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+}
+
+bool Staging::has_failed(StagedId id) {
+  const MutexLock lock{mutex_};
+  return failed_.contains(id);
+}
+
 Result<struct stat> Staging::status(StagedId id) {
   if (const auto open = cache_->find(id)) return io_.status(open->fd());
   const Result<int> folder = folder_of(id, false);
@@ -367,6 +378,20 @@ Result<std::vector<StagedId>> Staging::list() {
     if (auto listed = list_folder(opened->get(), folder, ids); !listed) return fail(listed.error());
   }
   return ids;
+}
+
+Result<Staging::Usage> Staging::usage() {
+  const auto ids = list();
+  if (!ids) return fail(ids.error());
+  Usage usage;
+  for (const StagedId id : *ids) {
+    const Result<struct stat> st = status(id);
+    if (!st && is_gone(st.error())) continue;
+    if (!st) return fail(st.error());
+    ++usage.files;
+    usage.bytes += static_cast<std::uint64_t>(st->st_blocks) * 512;
+  }
+  return usage;
 }
 
 Result<void> Staging::sync_earlier() {

@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "fs/staged_cache.h"
+#include "fs/staged_leases.h"
 #include "fs/sync_order.h"
 
 namespace stellarium::fs {
@@ -47,6 +48,12 @@ class Staging {
   /// Whether anybody has the file open for writing, we included, or mapped for writing, also after he closed it. Who
   /// opens it meanwhile waits for microseconds.
   Result<bool> is_being_written(StagedId id);
+  /// A descriptor of its own, for one reading from beginning to end: the open files that others use stay as they are.
+  Result<UniqueFd> open_to_read(StagedId id);
+  /// How many have the file from `create` or `find` just now.
+  std::size_t users(StagedId id) const { return cache_->users(id); }
+  /// Whether an fdatasync of the file failed: what can be read of it is perhaps not what was written.
+  bool has_failed(StagedId id);
   /// Users that have the file open go on; the space is free when the last of them lets go. No error if it is gone.
   Result<void> remove(StagedId id);
 
@@ -62,9 +69,15 @@ class Staging {
   Result<void> sync_earlier();
   /// What keeps files from being noted, and their batches from being written, between the two.
   SyncOrder& order() { return order_; }
+  /// What keeps files that were settled from being removed under those who still go by the records of before.
+  StagedLeases& leases() { return leases_; }
 
   /// Every file that is there, in no order. Foreign names are logged and left alone.
   Result<std::vector<StagedId>> list();
+  struct Usage {
+    std::uint64_t files = 0, bytes = 0;  ///< bytes on the host's file system
+  };
+  Result<Usage> usage();  ///< of all of them; 3 µs each
   /// … and was there when this was opened, for the sweep after a start; once. Files that are made meanwhile may have no
   /// record yet.
   Result<std::vector<StagedId>> take_earlier();
@@ -102,6 +115,7 @@ class Staging {
 
   Io& io_;
   SyncOrder order_;
+  StagedLeases leases_{[this](StagedId id) { return remove(id); }};
   const std::shared_ptr<StagedCache> cache_ = std::make_shared<StagedCache>(kMaxIdle);
   Mutex mutex_;
   std::array<Folder, kFolders + 1> folders_ GUARDED_BY(mutex_);

@@ -187,6 +187,11 @@ Result<WritableTree::Entry> WritableTree::rmdir(Ino parent, std::string_view nam
   return write(change, **node, note);
 }
 
+Result<void> WritableTree::exclusively(const std::function<Result<void>()>& work) {
+  const MutexLock lock{mutex_};
+  return work();
+}
+
 Result<void> WritableTree::forget(Ino ino) {
   const MutexLock lock{mutex_};
   const Result<std::optional<LayerReader::Located>> located = reader_.locate(ino);

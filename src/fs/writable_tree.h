@@ -78,6 +78,10 @@ class WritableTree {
   Result<Entry> set_xattr(Ino ino, std::string_view name, std::string_view value, int flags, const Note& note);
   Result<Entry> remove_xattr(Ino ino, std::string_view name, const Note& note);  ///< ENODATA
 
+  /// Calls `work` while nothing changes, which may write records of this tree itself; it calls nothing of the tree but
+  /// `reader`.
+  Result<void> exclusively(const std::function<Result<void>()>& work);
+
   /// Drops the record of an inode without links, with its attributes; of an inode of a lower layer it keeps the word
   /// that it is gone. Nothing happens if it has links or its record is not in the writable layer.
   Result<void> forget(Ino ino);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The power is cut at random writes while programs write in a clone.
+"""The power is cut at random writes while programs write in a clone, and what they wrote is settled.
 
 Wanted, for every cut: the store opens, `fsck` is clean, the clone mounts; what was synced is there, whole and under its name; a
 file that was renamed over another shows the old bytes or all of the new ones, though nobody synced it; changes of names
@@ -53,11 +53,12 @@ class StoreOn(Store):
 class Load:
     """What programs do in the clone, and from which place in the record on it must be there."""
 
-    def __init__(self, mount: Path, disk: power_disk.RecordingDisk):
-        self.mount, self.disk = mount, disk
+    def __init__(self, store: Store, mount: Path, disk: power_disk.RecordingDisk):
+        self.store, self.mount, self.disk = store, mount, disk
         self.synced: dict[str, int] = {}  # file → position
         self.failed: list[BaseException] = []
         self.rounds: dict[str, int] = {}
+        self.settled = 0
         self.ending = False
 
     def prepare(self) -> None:
@@ -94,6 +95,9 @@ class Load:
         os.rename(self.mount / "chain" / str(number), self.mount / "chain" / str(number + 1))
         time.sleep(0.002)
 
+    def settle(self, _number: int) -> None:
+        self.settled += self.store.json("settle")["files"]
+
     def run(self) -> None:
         def repeat(work):
             try:
@@ -105,7 +109,7 @@ class Load:
             except BaseException as error:
                 self.failed.append(error)
 
-        threads = [threading.Thread(target=repeat, args=(work,)) for work in (self.write_synced, self.rename_over, self.change_names)]
+        threads = [threading.Thread(target=repeat, args=(work,)) for work in (self.write_synced, self.rename_over, self.change_names, self.settle)]
         for thread in threads:
             thread.start()
         time.sleep(SECONDS)
@@ -129,13 +133,13 @@ def record(work: Path, preload: bool) -> tuple[power_disk.RecordingDisk, Load, i
         store.run("import", image, "base")
         store.run("clone", "base", "web")
         with store.mounted("web") as mount:
-            load = Load(mount, disk)
+            load = Load(store, mount, disk)
             load.prepare()
             began = disk.position()
             load.run()
             ended = disk.position()
         store.stop()
-    print(f"{load.rounds}, {(ended - began) >> 20} MiB recorded", file=sys.stderr)
+    print(f"{load.rounds}, {load.settled} files settled, {(ended - began) >> 20} MiB recorded", file=sys.stderr)
     load.ended = ended
     return disk, load, began
 
@@ -171,7 +175,7 @@ def look(mount: Path, image: Path, expected: list[str]) -> str:
 def examine(folder: Path, work: Path, expected: list[str]) -> str:
     with StoreOn(folder, work) as store:
         try:
-            checked = store.run("fsck", expect=None)
+            checked = store.run("fsck", "--deep", expect=None)
             if checked.returncode != 0:
                 return f"fsck: exit {checked.returncode}: {checked.stdout[-500:]!r} {checked.stderr[-500:]!r}"
             with store.mounted("web") as mount:

@@ -13,6 +13,7 @@ class FakeCatalog final : public fs::Catalog {
   Result<NewLayer> begin_layer() override { return fail(Errc::not_supported, "fake"); }
   Result<NewLayer> add_layer(const PutLayer&) override { return fail(Errc::not_supported, "fake"); }
   Result<void> change_clones(const ChangeClones&) override { return fail(Errc::not_supported, "fake"); }
+  Result<void> while_layers_stay(const std::function<Result<void>()>& work) override { return work(); }
   Result<void> publish(const fs::Image& image) override {
     const std::lock_guard lock{mutex_};
     std::erase_if(images_, [&image](const fs::Image& other) { return other.name == image.name; });

@@ -101,6 +101,13 @@ void Definitions::define_clones(CLI::App& app) {
   m.add_option("NAME", commit.name, "name of the image, as NAME[:TAG]; a taken name moves to the new image")
       ->required();
 
+  CLI::App& t =
+      command(app, kGroup, "settle", "Bring what clones wrote into the store, where equal bytes are kept once");
+  t.add_option("CLONE", settle.clones, "clone, as NAME, mounted or not; all clones if left out");
+  t.footer(
+      "The daemon does so by itself with files that nobody has open and nobody has changed for 30 seconds; this does "
+      "not wait for that. Files that are in use are left as they are and counted as busy.");
+
   command(app, kGroup, "clones", "List the clones and their snapshots");
 
   CLI::App& n = command(app, kGroup, "nspawn", "Run a container from a clone, in one step");
@@ -262,6 +269,7 @@ CommandOptions Definitions::chosen(std::string_view name) const {
                                                            {"snapshot", snapshot},
                                                            {"rollback", rollback},
                                                            {"commit", commit},
+                                                           {"settle", settle},
                                                            {"clones", ClonesOptions{}},
                                                            {"nspawn", nspawn},
                                                            {"volume", volume},

@@ -49,6 +49,9 @@ struct RollbackOptions {
 struct CommitOptions {
   std::string clone, name;
 };
+struct SettleOptions {
+  std::vector<std::string> clones;  ///< empty: all
+};
 struct ClonesOptions {};
 struct NspawnOptions {
   std::string ref;
@@ -131,9 +134,9 @@ struct CompletionOptions {
 
 using CommandOptions =
     std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, CloneOptions, SnapshotOptions, RollbackOptions,
-                 CommitOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions, InfoOptions, LsOptions,
-                 CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions, UmountOptions, GcOptions,
-                 FsckOptions, ScrubOptions, StatsOptions, TierOptions, TopOptions, DoctorOptions, DaemonOptions,
-                 CompletionOptions>;
+                 CommitOptions, SettleOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions, InfoOptions,
+                 LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions, UmountOptions,
+                 GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions, TopOptions, DoctorOptions,
+                 DaemonOptions, CompletionOptions>;
 
 }  // namespace stellarium::cli

@@ -54,11 +54,13 @@ Result<OpenTree> open_tree(Store& store, const std::string& ref) {
     auto layers = layers_now();
     if (!layers) return fail(layers.error());
     std::vector<std::shared_ptr<fs::Catalog::LayerPin>> pins;
+    auto lease = store.staging().leases().take();
     for (const fs::LayerId layer : *layers) pins.push_back(store.catalog().pin(layer));
     // It may have changed, and layers been swept, before they were pinned.
     const auto again = layers_now();
     if (!again) return fail(again.error());
-    if (*again == *layers) return OpenTree{std::move(pins), {store.database(), std::move(*layers)}, 0};
+    if (*again == *layers)
+      return OpenTree{std::move(pins), {store.database(), std::move(*layers)}, 0, std::move(lease)};
   }
 }
 

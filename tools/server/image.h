@@ -22,7 +22,8 @@ struct OpenImage {
 struct OpenTree {
   std::vector<std::shared_ptr<fs::Catalog::LayerPin>> pins;  // one a layer
   fs::LayerReader reader;
-  std::uint64_t bytes = 0;  // of an image's contents; 0: not known
+  std::uint64_t bytes = 0;                 // of an image's contents; 0: not known
+  std::shared_ptr<const void> lease = {};  // staged files that its records name stay
 };
 Result<OpenTree> open_tree(Store& store, const std::string& ref);
 /// "NAME@SNAPSHOT" taken apart; nothing without an '@'.

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "tools/keeper/process.h"
 #include "tools/protocol/build_info.h"
+#include "tools/server/background_settling.h"
 #include "tools/server/commands.h"
 #include "tools/server/repair.h"
 #include "tools/server/server.h"
@@ -61,6 +62,7 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
     server::Mounts mounts{store, link, janitor};
     mounts.resume(std::move(inheritance.records));
     janitor.begin();
+    const server::BackgroundSettling settling{store, server::BackgroundSettling::quiet_from_environment()};
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
       server::CommandContext context{store, mounts, janitor, control, invocation.global, io};
       return server::run_any(invocation.command, context);

@@ -77,7 +77,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io&
 }
 
 Result<void> Store::open_parts(Io& io) {
-  fuse_.reset(), volumes_.reset(), tier_.reset(), staging_.reset(), catalog_.reset(), contents_.reset(),
+  fuse_.reset(), settler_.reset(), open_clones_.reset(), volumes_.reset(), tier_.reset(), staging_.reset(),
+      catalog_.reset(), contents_.reset(),
       database_.reset();  // of an attempt without room
   if (auto present = refuse_lost_database(dir_); !present) return fail(present.error());
   auto database = cas::Database::open(dir_ / "db", all_families(), {});
@@ -96,8 +97,11 @@ Result<void> Store::open_parts(Io& io) {
   if (!tier) return fail(tier.error(), "the hot files of " + dir_.string());
   tier_ = std::move(*tier);
   volumes_ = std::make_unique<fs::Volumes>(fs::Volume::Parts{*database_, *contents_, *tier_, *staging_});
+  open_clones_ = std::make_unique<fs::OpenClones>();
+  settler_ =
+      std::make_unique<fs::Settler>(fs::Settler::Parts{*database_, *contents_, *catalog_, *staging_, *open_clones_});
   auto fuse = fs::fuse::FuseServer::create(
-      {*database_, *catalog_, *contents_, *tier_, staging_.get(), dir_, volumes_.get()}, {});
+      {*database_, *catalog_, *contents_, *tier_, staging_.get(), open_clones_.get(), dir_, volumes_.get()}, {});
   if (!fuse) return fail(fuse.error(), "serving the mounts of " + dir_.string());
   fuse_ = std::move(*fuse);
   return {};

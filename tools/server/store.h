@@ -10,6 +10,8 @@
 #include "fs/catalog.h"
 #include "fs/clones.h"
 #include "fs/fuse/fuse_server.h"
+#include "fs/open_clones.h"
+#include "fs/settle.h"
 #include "fs/staging.h"
 #include "fs/volumes.h"
 #include "tier/tier.h"
@@ -39,6 +41,7 @@ class Store {
   fs::Clones clones() { return fs::Clones{*database_, *catalog_}; }
   fs::Staging& staging() { return *staging_; }
   fs::Volumes& volumes() { return *volumes_; }
+  fs::Settler& settler() { return *settler_; }
   tier::Tier& tier() { return *tier_; }
   fs::fuse::FuseServer& fuse() { return *fuse_; }
   Ballast& ballast() { return *ballast_; }
@@ -74,6 +77,8 @@ class Store {
   std::unique_ptr<fs::Staging> staging_;
   std::unique_ptr<tier::Tier> tier_;
   std::unique_ptr<fs::Volumes> volumes_;
+  std::unique_ptr<fs::OpenClones> open_clones_;
+  std::unique_ptr<fs::Settler> settler_;
   std::unique_ptr<fs::fuse::FuseServer> fuse_;
 };
 

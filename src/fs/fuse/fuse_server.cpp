@@ -136,8 +136,14 @@ Result<std::unique_ptr<Filesystem>> Server::make_writable(const MountSpec& mount
   if (!layers) return fail(layers.error());
   auto records = WritableTree::open(backing_.database, std::move(*layers));
   if (!records) return fail(records.error());
-  WritableView::Clone clone{mount.view.tree, std::move(*records), nullptr, backing_.host_dir};
+  WritableView::Clone clone{mount.view.tree, std::move(*records), nullptr, backing_.host_dir, nullptr};
   clone.bodies = std::make_shared<CloneBodies>(*clone.records, *backing_.staging, backing_.tier, backing_.database);
+  if (backing_.clones != nullptr) {
+    clone.known = backing_.clones->add({clone.records, clone.bodies, [open_files, tree = clone.tree](Ino ino) {
+                                          return open_files->is_open_at_all(ino == kRootIno ? NodeId::root()
+                                                                                            : NodeId::of(tree, ino));
+                                        }});
+  }
   return std::make_unique<WritableView>(parts, std::move(clone), open_files,
                                         std::make_unique<AnsweredRequests>(backing_.database, mount.id),
                                         passthrough_ && mount.view.passthrough);

@@ -11,6 +11,7 @@
 #include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
+#include "fs/open_clones.h"
 #include "fs/staging.h"
 #include "fs/volumes.h"
 #include "tier/tier.h"
@@ -51,6 +52,7 @@ class FuseServer {
     cas::ContentStore& contents;  ///< recipes only: where the holes of sparse files are
     tier::Tier& tier;
     Staging* staging = nullptr;           ///< of what clones write; without it no clone can be mounted
+    OpenClones* clones = nullptr;         ///< told of mounted clones; may be missing
     std::filesystem::path host_dir = {};  ///< on the file system whose space clones use
     Volumes* volumes = nullptr;           ///< without it the whole store shows none
   };

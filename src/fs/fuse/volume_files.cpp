@@ -101,7 +101,9 @@ void VolumeFiles::open(const Request& request, const abi::OpenIn& in, Reply repl
     const MutexLock lock{mutex_};
     open_.emplace(node.value(), *volume);
   }
-  auto handle = open_files_->open_cached(request.id(), node, (in.flags & O_ACCMODE) != O_RDONLY);
+  const bool for_writing = (in.flags & O_ACCMODE) != O_RDONLY;
+  auto handle =
+      open_files_->open_now(request.id(), {.node = node, .for_writing = for_writing, .staged = nullptr, .still = {}});
   if (!handle) {
     if (!open_files_->is_open(node)) {
       const MutexLock lock{mutex_};

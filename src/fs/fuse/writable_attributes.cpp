@@ -106,6 +106,9 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
     // It may have been passed through meanwhile, but not any more now. The kernel then comes back with the new id.
     if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
   }
+  if ((in.valid & kMtime) != 0) {
+    if (auto own = clone_.bodies->unshare(*ino); !own) return refuse(reply, own.error());
+  }
   const Timespec when = now();
   auto changed = clone_.records->change(*ino,
                                         [&](Inode& inode) -> Result<void> {
@@ -117,7 +120,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   if (((in.valid & (kUid | kGid | kSize)) != 0 || kills_privileges(in)) && changed->inode.has_xattrs) {
     if (auto dropped = drop_capabilities(*ino); !dropped) return refuse_change(reply, dropped.error());
   }
-  if (auto known = clone_.bodies->refresh(changed->inode); !known) return refuse(reply, known.error());
+  if (auto known = clone_.bodies->refresh(*ino, changed->inode); !known) return refuse(reply, known.error());
   abi::AttrOut out{};
   set_validity(out, *changed);
   out.attr = to_attr(changed->inode, *ino);

@@ -187,6 +187,7 @@ void WritableView::read(const Request& request, const abi::ReadIn& in, Reply rep
       return;
     case Body::staged: {
       const auto file = clone_.bodies->find(inode.staged);
+      if (!file && clone_.bodies->moved_on(*ino, inode, file.error())) return read(request, in, std::move(reply));
       if (!file) return refuse(reply, file.error());
       const MutableByteSpan out = reply.scratch(in.size);
       const Result<std::size_t> read = system_io().read_at((*file)->fd(), out, in.offset);
@@ -226,6 +227,7 @@ void WritableView::lseek(const Request& request, const abi::LseekIn& in, Reply r
   std::uint64_t at = data ? in.offset : inode.size;
   if (inode.body == Body::staged) {
     const auto file = clone_.bodies->find(inode.staged);
+    if (!file && clone_.bodies->moved_on(found->ino, inode, file.error())) return lseek(request, in, std::move(reply));
     if (!file) return refuse(reply, file.error());
     const off_t to = ::lseek((*file)->fd(), static_cast<off_t>(in.offset), static_cast<int>(in.whence));
     if (to < 0) return reply.error(errno), void();
@@ -256,7 +258,7 @@ void WritableView::fallocate(const Request& request, const abi::FallocateIn& in,
 }
 
 void WritableView::copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) {
-  const Result<Entry> source = find(request.node());
+  Result<Entry> source = find(request.node());
   if (!source) return refuse(reply, source.error());
   const Result<Ino> target = locate(NodeId{in.node_out});
   if (!target) return refuse(reply, target.error());
@@ -269,7 +271,7 @@ void WritableView::copy_file_range(const Request& request, const abi::CopyFileRa
   std::uint64_t done = 0;
   while (done < length) {
     const auto part = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), length - done)));
-    const auto read = clone_.bodies->read(source->inode, in.offset_in + done, part);
+    const auto read = clone_.bodies->read(source->ino, source->inode, in.offset_in + done, part);
     if (!read) return refuse(reply, read.error());
     if (*read == 0) break;
     const auto written = write_most(**file, part.first(*read), in.offset_out + done);

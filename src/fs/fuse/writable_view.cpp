@@ -79,7 +79,7 @@ Result<WritableView::Entry> WritableView::find(NodeId node) const {
   Result<std::optional<Inode>> inode = clone_.records->reader().inode(*ino);
   if (!inode) return fail(inode.error());
   if (!*inode) return stale();
-  if (auto known = clone_.bodies->refresh(**inode); !known) return fail(known.error());
+  if (auto known = clone_.bodies->refresh(*ino, **inode); !known) return fail(known.error());
   return Entry{*ino, std::move(**inode)};
 }
 
@@ -135,7 +135,7 @@ void WritableView::make(const Request& request, Reply reply,
   const Result<Entry> made = change(*parent, [&](cas::Database::Batch& batch, const Entry& entry) {
     clone_.bodies->bound(entry.inode);
     Entry shown = entry;
-    if (auto known = clone_.bodies->refresh(shown.inode); !known) log::error("{}", to_string(known.error()));
+    if (auto known = clone_.bodies->refresh(shown.ino, shown.inode); !known) log::error("{}", to_string(known.error()));
     out = entry_out(shown);
     slot.note(batch, std::as_bytes(std::span{&out, 1}));
   });
@@ -190,7 +190,7 @@ void WritableView::lookup(const Request& request, std::string_view name, Reply r
     reply.error(ENOENT);
     return;
   }
-  if (auto known = clone_.bodies->refresh(**inode); !known) return refuse(reply, known.error());
+  if (auto known = clone_.bodies->refresh(child, **inode); !known) return refuse(reply, known.error());
   reply.value(entry_out({child, std::move(**inode)}));
 }
 
@@ -210,7 +210,7 @@ void WritableView::readdir(const Request& request, const abi::ReadIn& in, bool p
   ListingRules rules{.shown_ino = [](Ino ino) { return ino; }, .entry = {}, .may_change = true};
   if (plus) {
     rules.entry = [this](Ino ino, Inode& inode) -> Result<abi::EntryOut> {
-      if (auto known = clone_.bodies->refresh(inode); !known) return fail(known.error());
+      if (auto known = clone_.bodies->refresh(ino, inode); !known) return fail(known.error());
       return entry_out({ino, inode});
     };
   }

@@ -34,7 +34,8 @@ class WritableView final : public Filesystem {
     TreeId tree = 0;
     std::shared_ptr<WritableTree> records;
     std::shared_ptr<CloneBodies> bodies;
-    std::filesystem::path host;  ///< a folder of the file system that holds staged files, for statfs
+    std::filesystem::path host;              ///< a folder of the file system that holds staged files, for statfs
+    std::shared_ptr<const void> known = {};  ///< that it is mounted, to OpenClones
   };
   WritableView(const ViewParts& parts, Clone clone, std::shared_ptr<OpenFiles> open_files,
                std::unique_ptr<AnsweredRequests> answered, bool want_passthrough);

@@ -31,9 +31,9 @@ class CloneBodiesTest : public testing::Test {
   Inode inode(Ino ino) const { return *must(tree_->reader().inode(ino)); }
   std::string content(Ino ino) {
     Inode found = inode(ino);
-    must(bodies_->refresh(found));
+    must(bodies_->refresh(ino, found));
     std::string bytes(static_cast<std::size_t>(found.size), '\0');
-    bytes.resize(must(bodies_->read(found, 0, std::as_writable_bytes(std::span{bytes}))));
+    bytes.resize(must(bodies_->read(ino, found, 0, std::as_writable_bytes(std::span{bytes}))));
     return bytes;
   }
   void write(Ino ino, std::string_view bytes, off_t offset) {
@@ -73,7 +73,7 @@ TEST_F(CloneBodiesTest, WhatIsCutOffIsNotCopied) {
 TEST_F(CloneBodiesTest, TheFileKnowsItsSizeBetterThanTheRecord) {
   write(kEmpty, "twelve bytes", 0);
   Inode found = inode(kEmpty);
-  must(bodies_->refresh(found));
+  must(bodies_->refresh(kHello, found));
   EXPECT_EQ(found.size, 12u);
 }
 
@@ -107,6 +107,19 @@ TEST_F(CloneBodiesTest, ARecordThatNamesAFrozenFileDoesNotOwnIt) {
   EXPECT_TRUE(staging_->find(frozen)) << "the snapshot lost its bytes";
   write(kHello, "c", 0);
   EXPECT_NE(inode(kHello).staged, frozen);
+}
+
+TEST_F(CloneBodiesTest, AFrozenFileIsCopiedBeforeItsTimesChange) {
+  write(kHello, "j", 0);
+  const StagedId own = inode(kHello).staged;
+  must(bodies_->unshare(kHello));
+  EXPECT_EQ(inode(kHello).staged, own) << "it is the clone's already";
+  freeze();
+  must(bodies_->unshare(kHello));
+  EXPECT_NE(inode(kHello).staged, own);
+  EXPECT_EQ(content(kHello), "jello");
+  must(bodies_->unshare(kEmpty));
+  EXPECT_NE(inode(kEmpty).body, Body::staged);
 }
 
 TEST_F(CloneBodiesTest, ADroppedFileGoesWithTheNextSync) {

@@ -57,6 +57,8 @@ int run(const cli::StatsOptions&, CommandContext& context) {
   const auto mounts = store.fuse().stats();
   const auto ballast = store.ballast().stats();
   const ProcessFacts process = facts_of_this_process();
+  const auto staged = store.staging().usage();
+  if (!staged) return context.io.complain(staged.error());
   if (context.global.json) {
     Json out{{"schema", 1}};
     out["contents"] = {{"segments", contents.segments},
@@ -82,6 +84,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                    {"evictions", tier.evictions},
                    {"fill_failures", tier.fill_failures},
                    {"integrity", tier.integrity}};
+    out["staged"] = {{"files", staged->files}, {"bytes", staged->bytes}};
     out["ballast"] = {{"bytes", ballast.size}, {"held_bytes", ballast.held}};
     out["process"] = {{"memory_bytes", process.memory_bytes},
                       {"peak_memory_bytes", process.peak_memory_bytes},
@@ -106,6 +109,8 @@ int run(const cli::StatsOptions&, CommandContext& context) {
       tier.integrity);
   out += fmt::format("frames     {} of {} in memory; {} hits, {} misses\n", text::format_bytes(tier.frame_bytes),
                      text::format_bytes(tier.frame_budget), tier.frame_hits, tier.frame_misses);
+  out += fmt::format("staged     {} files of {} that clones wrote and that are not settled\n", staged->files,
+                     text::format_bytes(staged->bytes));
   out += fmt::format("ballast    {} of {} held for a full disk, not counted above\n", text::format_bytes(ballast.held),
                      text::format_bytes(ballast.size));
   out += fmt::format("process    {} memory (peak {}), {} of {} descriptors, up {}\n",

@@ -1,0 +1,31 @@
+#pragma once
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+#include "cas/content_store.h"
+#include "fs/types.h"
+
+namespace stellarium::fs {
+
+/// The bytes of a file where they are to stay: what a record says of them instead of naming a staged file.
+struct SettledBody {
+  Body body = Body::none;
+  std::string inline_bytes = {};
+  cas::ContentId content = {};
+  std::uint64_t size = 0, allocated = 0;
+  bool elf = false;
+};
+
+/// Reads a whole file through a session, holes as zeros that are not read. What is new is durable after the session's
+/// commit.
+///
+/// `go_on` is asked every 256 KiB. Errors: cancelled if it says no; busy if the file is shorter than `size`, bytes, by
+/// now; io; those of the session. Threads: the session's. Memory: `buffer`, which grows to 256 KiB.
+Result<SettledBody> read_staged(int fd, std::uint64_t size, std::uint32_t mode, cas::WriteSession& session,
+                                std::vector<std::byte>& buffer, const std::function<bool()>& go_on);
+
+}  // namespace stellarium::fs
