@@ -168,7 +168,7 @@ TEST_F(HandleTableTest, LooksAsItsFormatPageSays) {
   {
     HandleTable table = open();
     table.set_features(5);
-    ASSERT_TRUE(table.add_backing({{cas::hash_of(as_bytes("content")), 70'000}, 3}));
+    ASSERT_TRUE(table.add_backing({{{cas::hash_of(as_bytes("content")), 70'000}}, 3}));
     table.confirm(table.begin(handle(100))->handle);
     ASSERT_TRUE(table.begin({.unique = 102, .node = NodeId{8}}));
   }

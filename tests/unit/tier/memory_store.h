@@ -70,7 +70,7 @@ class MemoryStore final : public cas::ContentStore {
     const auto found = chunks_.find(id);
     if (found == chunks_.end() || failing) return fail(Errc::not_found, "chunk " + id.hex() + ": not in this store");
     const Frame& kept = *found->second;
-    auto frame = std::make_shared<cas::DecodedFrame>(kept.entries, RawBytes{kept.bytes.size()});
+    auto frame = std::make_shared<cas::DecodedFrame>(cas::DecodedFrame{kept.entries, RawBytes{kept.bytes.size()}});
     std::memcpy(frame->bytes.data(), kept.bytes.data(), kept.bytes.size());
     if (flip_bits) frame->bytes[frame->find(id)->offset] ^= std::byte{1};
     return frame;
