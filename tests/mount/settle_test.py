@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Settling: what a clone wrote becomes contents of the store, and nobody who uses the clone notices."""
+import ctypes
 import mmap
 import os
 import random
@@ -111,6 +112,34 @@ class Settle(unittest.TestCase):
             trees.drop_caches()
             self.assertEqual((mount / "log").read_bytes(), b"onetwo")
             self.assertEqual((mount / "mapped").read_bytes()[5:9], b"five")
+
+    def test_a_mapping_that_outlives_its_handle_keeps_its_file(self):
+        libc = ctypes.CDLL(None, use_errno=True)  # Python's own mapping keeps a handle
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+        libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        with self.store.mounted("web") as mount:
+            path = mount / "mapped"
+            path.write_bytes(bytes(trees.MIB))
+            written = path.stat().st_mtime_ns
+            file = os.open(path, os.O_RDWR)
+            address = libc.mmap(None, trees.MIB, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, file, 0)
+            self.assertNotIn(address, (None, ctypes.c_void_p(-1).value))
+            os.close(file)
+            time.sleep(0.1)
+            ctypes.memmove(address, b"first", 5)
+            time.sleep(0.1)
+            self.assertGreater(path.stat().st_mtime_ns, written)
+            for step, text in enumerate((b"second", b"third!")):
+                report = self.store.json("settle")
+                self.assertEqual((report["files"], report["busy"]), (0, 1))
+                ctypes.memmove(address + 10 * step + 10, text, 6)  # the page is writable: no time changes
+                if step == 0:
+                    os.kill(self.store.server(), signal.SIGKILL)
+            self.assertEqual(libc.munmap(address, trees.MIB), 0)
+            self.assertEqual(self.settle()["files"], 1)
+            trees.drop_caches()
+            self.assertEqual(path.read_bytes()[:30], b"first".ljust(10, b"\0") + b"second".ljust(10, b"\0") + b"third!".ljust(10, b"\0"))
 
     def test_readers_and_writers_go_on_while_it_settles(self):
         """Every file always holds its number and its version, over and over; writers replace, overwrite and truncate them."""

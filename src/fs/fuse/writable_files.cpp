@@ -66,14 +66,12 @@ void WritableView::open_made(const Request& request, const abi::CreateIn& in, Re
     return make(*parent, node, [&](cas::Database::Batch& batch, const Entry& entry) {
       clone_.bodies->bound(entry.inode);
       target.node = node_of(entry.ino);
-      const auto handle = open_files_->open_now(request.id(), target);
       Inode timed = entry.inode;  // what the staged file says from now on is not earlier than what we say
-      if (const auto set = clone_.bodies->set_times(timed, true); !set) {
-        opened = fail(set.error());
-      } else if (handle) {
-        out.open = *handle;
-      } else {
-        opened = fail(handle.error());
+      opened = clone_.bodies->set_times(timed, true);
+      if (opened) {
+        const auto handle = open_files_->open_now(request.id(), target);
+        if (handle) out.open = *handle;
+        if (!handle) opened = fail(handle.error());
       }
       out.entry = entry_out(entry);
       slot.note(batch, std::as_bytes(std::span{&out, 1}));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
@@ -414,6 +415,23 @@ TEST_F(StagingTest, AFailureOfAFileThatWasRemovedMeanwhileIsForgotten) {
   };
   EXPECT_TRUE(staging->sync_noted());
   EXPECT_TRUE(io.reached());
+}
+
+TEST_F(StagingTest, KnowsWhoMayBeWritingAFile) {
+  const auto staging = open(io_);
+  FilePtr file = create(*staging);
+  const StagedId id = file->id();
+  EXPECT_TRUE(staging->is_being_written(id).value()) << "we have it in hand";
+  ASSERT_EQ(::ftruncate(file->fd(), 4096), 0);
+  void* const mapped = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd(), 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  file.reset();
+  EXPECT_TRUE(staging->is_being_written(id).value()) << "a mapping needs no descriptor";
+  ASSERT_EQ(::munmap(mapped, 4096), 0);
+  EXPECT_FALSE(staging->is_being_written(id).value());
+  EXPECT_TRUE(staging->find(id)) << "and nobody is kept from it";
+  ASSERT_TRUE(staging->remove(id));
+  EXPECT_EQ(staging->is_being_written(id).error().code, Errc::not_found);
 }
 
 TEST_F(StagingTest, ThreadsShareFiles) {
