@@ -217,7 +217,7 @@ class Volume(unittest.TestCase):
         self.store.run("volume", "create", "disk", "--size", "1M")
         for words in (("create", "disk", "--size", "1M"), ("create", "../x", "--size", "1M"), ("create", "x", "--size", "0"),
                       ("create", "x", "--size", "1000000T"), ("clone", "none", "x"), ("clone", "disk", "disk"), ("rm", "none"),
-                      ("map", "none"), ("export", "none", self.store.scratch / "x"), ("export", "disk", "/dev/null"),
+                      ("map", "none"), ("export", "none", self.store.scratch / "x"), ("export", "disk", self.store.scratch),
                       ("import", "/none", "x"), ("import", "/dev/null", "x"), ("resize", "disk", "x"), ("resize", "none", "1G")):
             self.store.refuses("volume", *words)
         self.assertEqual(os.listdir(self.store.scratch), [])

@@ -18,6 +18,7 @@
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/progress_display.h"
+#include "tools/cli/received_file.h"
 #include "tools/cli/stream.h"
 
 // `stellarium volume import` and `export`: this process reads and writes the user's files; between it and the server go
@@ -165,7 +166,7 @@ int import_image(const Invocation& invocation, const VolumeOptions& options, con
   return failed ? complain(failure) : code;
 }
 
-/// Writes what comes, but leaves zeros out; `-` writes everything.
+/// Writes what comes into an empty file, but leaves zeros out.
 Result<void> write_sparse(int from, int to, const std::string& name) {
   std::vector<std::byte> buffer(kBuffer);
   std::uint64_t size = 0;
@@ -194,43 +195,16 @@ Result<void> write_sparse(int from, int to, const std::string& name) {
 
 int export_image(const Invocation& invocation, const VolumeOptions& options, const std::filesystem::path& store) {
   const std::string& name = options.words[1];
-  const bool to_stdout = name == "-";
-  struct stat status {};
-  if (!to_stdout && ::stat(name.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
-    return complain(Error{Errc::invalid_argument, name + " is no file: name one, or '-' for standard output", 0});
   auto connection = Connection::open(store, Start::if_store);
   if (!connection) return complain(connection.error());
-  const std::string partial = name + ".partial-" + std::to_string(::getpid());
-  UniqueFd target{to_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                            : ::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
-  if (!target) return complain(fail_errno(name).value());
-  auto pipe = make_pipe();
-  if (!pipe) return complain(pipe.error());
-  const int writer = pipe->write_end.get();
-  const bool progress = !invocation.global.quiet && ProgressDisplay::wanted(invocation.global.progress);
-  const auto finish = [&]() -> int {
-    if (auto sent =
-            connection->request(words_for(invocation, {"--", "export", options.words[0], "-"}), progress, {&writer, 1});
-        !sent)
-      return complain(sent.error());
-    pipe->write_end.reset();
-    Result<void> written;
-    std::thread reader{[&] {
-      written = to_stdout ? relay(pipe->read_end.get(), target.get(), name)
-                          : write_sparse(pipe->read_end.get(), target.get(), name);
-      pipe->read_end.reset();  // a server that still writes is told so
-    }};
-    const int code = follow(*connection, invocation.global, {});
-    reader.join();
-    if (!written && written.error().sys_errno != 0) return complain(written.error());
-    if (code != 0) return code;
-    if (!written) return 1;  // our reader went away, as `head` does
-    if (!to_stdout && ::rename(partial.c_str(), name.c_str()) != 0) return complain(fail_errno(name).value());
-    return 0;
-  };
-  const int code = finish();
-  if (code != 0 && !to_stdout) ::unlink(partial.c_str());
-  return code;
+  auto target = ReceivedFile::open(name, "the image of a disk");
+  if (!target) return complain(target.error());
+  const int code = receive(*connection, invocation, {"--", "export", options.words[0], "-"}, [&](int from) {
+    return target->is_plain() ? write_sparse(from, target->fd(), name) : relay(from, target->fd(), name);
+  });
+  if (code != 0) return code;
+  if (auto finished = target->finish(); !finished) return complain(finished.error());
+  return 0;
 }
 
 }  // namespace
