@@ -63,6 +63,10 @@ class SystemIo final : public Io {
     return {};
   }
 
+  void begin_writing(int fd, std::uint64_t offset, std::uint64_t size) override {
+    // Without the flags that wait, which would take away the error that a later sync has to see.
+    (void)::sync_file_range(fd, static_cast<off64_t>(offset), static_cast<off64_t>(size), SYNC_FILE_RANGE_WRITE);
+  }
   Result<void> sync_data(int fd) override { return checked(::fdatasync(fd), "fdatasync"); }
   Result<void> sync(int fd) override { return checked(::fsync(fd), "fsync"); }
   Result<void> truncate(int fd, std::uint64_t size) override {

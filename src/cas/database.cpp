@@ -39,7 +39,7 @@ class RocksDatabase final : public Database {
   Result<std::unique_ptr<TableBuilder>> build_table(const Family& family, const std::filesystem::path& file) override {
     return SstTableBuilder::create(engine_->settings(), family, file);
   }
-  Result<void> ingest(const Family& family, std::vector<std::filesystem::path> files) override;
+  Result<void> ingest(std::span<const Tables> tables) override;
   Result<void> erase_range(const Family& family, std::string_view lower, std::string_view upper) override;
   Result<void> flush() override;
   Result<void> compact() override;
@@ -141,19 +141,21 @@ Result<void> RocksDatabase::sync() {
   }
 }
 
-Result<void> RocksDatabase::ingest(const Family& family, std::vector<std::filesystem::path> files) {
+Result<void> RocksDatabase::ingest(std::span<const Tables> tables) {
   if (auto ok = writable(); !ok) return ok;
-  if (files.empty()) return {};
-  rocksdb::IngestExternalFileOptions options;
-  options.move_files = true;
-  options.write_global_seqno = false;  // leaves the file as it was written
-  options.snapshot_consistency = false;
-  std::vector<std::string> names;
-  for (const auto& file : files) names.push_back(file.string());
-  if (const rocksdb::Status status = db().IngestExternalFile(engine_->handle(family), names, options); !status.ok()) {
-    const std::string doing = std::string{"taking tables into family "} + family.name;
-    return status.IsIOError() ? stop(status, doing) : fail_status(status, doing);
+  std::vector<rocksdb::IngestExternalFileArg> families;
+  for (const auto& [family, files] : tables) {
+    if (files.empty()) continue;
+    rocksdb::IngestExternalFileArg& one = families.emplace_back();
+    one.column_family = engine_->handle(*family);
+    for (const auto& file : files) one.external_files.push_back(file.string());
+    one.options.move_files = true;
+    one.options.write_global_seqno = false;  // leaves the file as it was written
+    one.options.snapshot_consistency = false;
   }
+  if (families.empty()) return {};
+  if (const rocksdb::Status status = db().IngestExternalFiles(families); !status.ok())
+    return status.IsIOError() ? stop(status, "taking in tables") : fail_status(status, "taking in tables");
   return {};
 }
 

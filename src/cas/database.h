@@ -94,8 +94,13 @@ class Database {
 
   [[nodiscard]] virtual Result<std::unique_ptr<TableBuilder>> build_table(const Family& family,
                                                                           const std::filesystem::path& file) = 0;
-  /// Moves finished tables into `family`. Their keys must not overlap one another or anything present.
-  [[nodiscard]] virtual Result<void> ingest(const Family& family, std::vector<std::filesystem::path> files) = 0;
+  struct Tables {
+    const Family* family;
+    std::vector<std::filesystem::path> files;
+  };
+  /// Moves finished tables into their families, all or none. In a family their keys must not overlap one another or
+  /// anything present.
+  [[nodiscard]] virtual Result<void> ingest(std::span<const Tables> tables) = 0;
   /// Removes every key of [lower, upper): point deletes below 1,024 keys, one range delete and a flush above.
   [[nodiscard]] virtual Result<void> erase_range(const Family& family, std::string_view lower,
                                                  std::string_view upper) = 0;

@@ -94,6 +94,10 @@ rocksdb::ColumnFamilyOptions EngineSettings::family(const Family& family) const 
   // What is asked for during a first import is mostly not there, and the newest tables are in memory.
   options.memtable_prefix_bloom_size_ratio = 0.05;
   options.memtable_whole_key_filtering = family.prefix_size == 0;
+  if (family.prefix_size == 0) {
+    // Hashes, written in order: the search for each one's place begins at the one before with the same first byte.
+    options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(1));
+  }
   options.compression = rocksdb::kZSTD;
   options.compression_opts.level = 3;
   options.bottommost_compression = rocksdb::kZSTD;

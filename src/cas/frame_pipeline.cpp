@@ -1,5 +1,6 @@
 #include "cas/frame_pipeline.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -145,6 +146,8 @@ Result<void> FramePipeline::publish(bool finished) {
   record.containers += delta_.containers;
   record.chunks += delta_.chunks;
   record.raw_bytes += delta_.raw_bytes;
+  // In order, each record's place is near the one before (database_options.cpp): half the time.
+  std::ranges::sort(appended_, {}, &ChunkIndex::Entry::id);
   Database::Batch batch;
   SegmentTable::stage(batch, writer_->number(), record);
   if (moved_.empty()) {

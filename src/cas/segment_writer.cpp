@@ -15,6 +15,7 @@ namespace {
 
 constexpr mode_t kMode = 0600;
 constexpr std::uint64_t kBlock = 4096;  // file systems give back whole blocks only
+constexpr std::uint64_t kWriteBehind = 2u << 20;
 
 Error in_segment(Error error, std::uint32_t number) {
   return fail(std::move(error), "segment " + segment_name(number)).value();
@@ -49,6 +50,7 @@ Result<SegmentWriter> SegmentWriter::resume(Io& io, int dir, std::uint32_t numbe
   SegmentWriter writer{io, dir, *std::move(file), number};
   if (auto cut = io.truncate(writer.fd(), durable_size); !cut) return fail(in_segment(std::move(cut).error(), number));
   writer.size_ = writer.durable_size_ = durable_size;
+  writer.begun_ = durable_size / kBlock * kBlock;
   writer.entries_ = std::move(walk->entries);
   return writer;
 }
@@ -71,6 +73,10 @@ Result<std::uint32_t> SegmentWriter::append(ByteSpan container) {
   if (auto written = noting_failure(io_->write_at(file_.get(), container, offset)); !written)
     return fail(std::move(written).error());
   size_ += container.size();
+  if (const std::uint64_t whole_blocks = size_ / kBlock * kBlock; whole_blocks - begun_ >= kWriteBehind) {
+    io_->begin_writing(file_.get(), begun_, whole_blocks - begun_);
+    begun_ = whole_blocks;
+  }
   entries_.push_back(describe(*header, offset));
   return offset;
 }

@@ -57,6 +57,7 @@ class SegmentWriter {
   std::uint32_t number_;
   std::uint64_t size_ = 0;
   std::uint64_t durable_size_ = 0;
+  std::uint64_t begun_ = 0;  // bytes that the system was asked to write already; whole blocks
   bool name_durable_ = false;
   bool failed_ = false;
   bool finished_ = false;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "fs/layer_object.h"
@@ -33,8 +34,8 @@ Result<Xattrs> checked(const Xattrs& xattrs) {
   return sorted;
 }
 
-/// Puts entries into the tables on another thread, a batch at a time: compressing tables is most of the work of a
-/// layer.
+/// Puts entries into the tables a batch at a time, on another thread and, at the end, on this one, too: compressing
+/// tables is most of the work of a layer.
 class TableFeed {
  public:
   explicit TableFeed(LayerTables& tables) : tables_{tables} {}
@@ -43,36 +44,45 @@ class TableFeed {
     bytes_ += sizeof entry + entry.name.size() + entry.inode.inline_bytes.size();
     for (const auto& [name, value] : entry.xattrs) bytes_ += name.size() + value.size();
     gathered_.push_back(std::move(entry));
-    return bytes_ < kBatchBytes ? Result<void>{} : hand_over();
+    return bytes_ < kBatchBytes ? Result<void>{} : hand_over(/*last=*/false);
   }
-  /// Everything added is in the tables.
+  /// Everything added is in the tables, and they are whole.
   Result<void> finish() {
-    if (auto handed = hand_over(); !handed) return handed;
-    writing_.finish();
-    return written_;
+    if (auto handed = hand_over(/*last=*/true); !handed) return handed;
+    return wait();
   }
 
  private:
   static constexpr std::size_t kBatchBytes = 512u << 10;
 
-  Result<void> hand_over() {
-    writing_.finish();
-    if (!written_) return written_;
+  Result<void> hand_over(bool last) {
+    if (auto written = wait(); !written) return written;
     std::swap(gathered_, being_written_);
     gathered_.clear();
     bytes_ = 0;
-    writing_.start(1, [this](std::size_t) {
-      for (const LayerEntry& entry : being_written_) {
-        if (written_ = tables_.add(entry); !written_) return;
-      }
+    writing_.start(LayerTables::kParts, [this, last](std::size_t part) {
+      written_[part] = write(static_cast<LayerTables::Part>(part), last);
     });
+    return {};
+  }
+  Result<void> write(LayerTables::Part part, bool last) {
+    for (const LayerEntry& entry : being_written_) {
+      if (auto added = tables_.add(part, entry); !added) return added;
+    }
+    return last ? tables_.finish(part) : Result<void>{};
+  }
+  Result<void> wait() {
+    writing_.finish();
+    for (const Result<void>& part : written_) {
+      if (!part) return part;
+    }
     return {};
   }
 
   LayerTables& tables_;
   std::vector<LayerEntry> gathered_, being_written_;
-  std::size_t bytes_ = 0;  // of gathered_
-  Result<void> written_;   // of being_written_
+  std::size_t bytes_ = 0;                                  // of gathered_
+  std::array<Result<void>, LayerTables::kParts> written_;  // of being_written_
   SharedLoop writing_;
 };
 

@@ -17,33 +17,43 @@ LayerTables::LayerTables(cas::Database& database, LayerId layer, std::filesystem
     : database_{database},
       layer_{layer},
       scratch_{std::move(scratch)},
-      dirents_{&kDirentFamily, nullptr, {}},
-      inode_records_{&kInodeFamily, nullptr, {}},
-      xattrs_{&kXattrFamily, nullptr, {}} {}
+      families_{{{&kDirentFamily, nullptr, {}}, {&kInodeFamily, nullptr, {}}, {&kXattrFamily, nullptr, {}}}} {}
 
 LayerTables::~LayerTables() {
-  for (Family* family : {&dirents_, &inode_records_, &xattrs_}) {
-    family->open.reset();
+  for (Family& family : families_) {
+    family.open.reset();
     std::error_code ignored;  // whoever opens the store next removes them
-    for (const std::filesystem::path& file : family->files) std::filesystem::remove(file, ignored);
+    for (const std::filesystem::path& file : family.files) std::filesystem::remove(file, ignored);
   }
 }
 
-Result<void> LayerTables::add(const LayerEntry& entry) {
-  if (entry.cookie != 0) {
+Result<void> LayerTables::add(Part part, const LayerEntry& entry) {
+  if (part == Part::dirents) {
+    if (entry.cookie == 0) return {};
     const DirentValue value{.ino = entry.ino, .type = dirent_type(entry.inode.mode)};
-    const std::string key = dirent_key(layer_, entry.parent, entry.cookie, entry.name);
-    if (Result<void> put_it = put(dirents_, key, encode_dirent(value)); !put_it) return put_it;
+    return put(family(part), dirent_key(layer_, entry.parent, entry.cookie, entry.name), encode_dirent(value));
   }
   if (!entry.first) return {};
-  ++inodes_;
-  bytes_ += entry.inode.size;
-  if (Result<void> put_it = put(inode_records_, inode_key(layer_, entry.ino), encode_inode(entry.inode)); !put_it)
-    return put_it;
+  if (part == Part::inodes) {
+    ++inodes_;
+    bytes_ += entry.inode.size;
+    return put(family(part), inode_key(layer_, entry.ino), encode_inode(entry.inode));
+  }
   for (const auto& [name, value] : entry.xattrs) {
-    if (Result<void> put_it = put(xattrs_, xattr_key(layer_, entry.ino, name), value); !put_it) return put_it;
+    if (Result<void> put_it = put(family(part), xattr_key(layer_, entry.ino, name), value); !put_it) return put_it;
   }
   return {};
+}
+
+Result<void> LayerTables::add(const LayerEntry& entry) {
+  for (const Part part : {Part::dirents, Part::inodes, Part::xattrs}) {
+    if (Result<void> added = add(part, entry); !added) return added;
+  }
+  return {};
+}
+
+Result<void> LayerTables::finish(Part part) {
+  return close(family(part));
 }
 
 Result<void> LayerTables::put(Family& family, const std::string& key, std::string_view value) {
@@ -70,12 +80,13 @@ Result<void> LayerTables::close(Family& family) {
 }
 
 Result<void> LayerTables::ingest() {
-  for (Family* family : {&dirents_, &inode_records_, &xattrs_}) {
-    if (Result<void> closed = close(*family); !closed) return closed;
-    if (family->files.empty()) continue;
-    if (Result<void> taken = database_.ingest(*family->family, family->files); !taken) return taken;
-    family->files.clear();
+  std::vector<cas::Database::Tables> tables;
+  for (Family& family : families_) {
+    if (Result<void> closed = close(family); !closed) return closed;
+    tables.push_back({family.family, family.files});
   }
+  if (Result<void> taken = database_.ingest(tables); !taken) return taken;
+  for (Family& family : families_) family.files.clear();
   return {};
 }
 

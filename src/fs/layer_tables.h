@@ -1,4 +1,6 @@
 #pragma once
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -17,7 +19,7 @@ namespace stellarium::fs {
 ///
 /// Memory:  the table writers' own (a filter and an index for up to 250,000 records of each family).
 /// Crashes: leaves *.sst files in `scratch` at most, which whoever opens the store removes.
-/// Threads: one at a time.
+/// Threads: one at a time; but one for each part may add to it.
 class LayerTables {
  public:
   LayerTables(cas::Database& database, LayerId layer, std::filesystem::path scratch);
@@ -25,7 +27,14 @@ class LayerTables {
   LayerTables& operator=(const LayerTables&) = delete;
   ~LayerTables();  ///< removes what was not ingested
 
+  /// What an entry has for one family. Every entry is to be added to each.
+  enum class Part : std::uint8_t { dirents, inodes, xattrs };
+  static constexpr std::size_t kParts = 3;
+
+  Result<void> add(Part part, const LayerEntry& entry);
   Result<void> add(const LayerEntry& entry);
+  /// No more entries for this part: what of `ingest` takes long.
+  Result<void> finish(Part part);
   Result<void> ingest();
   std::uint64_t inodes() const { return inodes_; }
   std::uint64_t bytes() const { return bytes_; }  ///< of contents, each inode counted once
@@ -37,13 +46,14 @@ class LayerTables {
     std::vector<std::filesystem::path> files;
   };
   Result<void> put(Family& family, const std::string& key, std::string_view value);
-  Result<void> close(Family& family);
+  static Result<void> close(Family& family);
+  Family& family(Part part) { return families_[static_cast<std::size_t>(part)]; }
 
   cas::Database& database_;
   LayerId layer_;
   std::filesystem::path scratch_;
-  Family dirents_, inode_records_, xattrs_;
-  std::uint64_t inodes_ = 0, bytes_ = 0;
+  std::array<Family, kParts> families_;
+  std::uint64_t inodes_ = 0, bytes_ = 0;  // of part inodes
 };
 
 }  // namespace stellarium::fs

@@ -45,8 +45,8 @@ Inode listing_inode(const Timespec& changed) {
 
 }  // namespace
 
-StoreView::StoreView(const ViewParts& parts, std::shared_ptr<StoreTrees> trees, std::shared_ptr<OpenFiles> open_files,
-                     bool want_passthrough, Volumes* volumes)
+StoreView::StoreView(const ViewParts& parts, std::shared_ptr<StoreTrees> trees,
+                     const std::shared_ptr<OpenFiles>& open_files, bool want_passthrough, Volumes* volumes)
     : parts_{parts},
       trees_{trees},
       inside_{parts, std::move(trees), open_files, std::nullopt, want_passthrough},

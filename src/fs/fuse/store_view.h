@@ -20,7 +20,7 @@ namespace stellarium::fs::fuse {
 /// Threads: all operations may be called concurrently.
 class StoreView final : public Filesystem {
  public:
-  StoreView(const ViewParts& parts, std::shared_ptr<StoreTrees> trees, std::shared_ptr<OpenFiles> open_files,
+  StoreView(const ViewParts& parts, std::shared_ptr<StoreTrees> trees, const std::shared_ptr<OpenFiles>& open_files,
             bool want_passthrough, Volumes* volumes = nullptr);
 
   std::uint64_t features() const override;

@@ -123,7 +123,7 @@ TEST(Database, IngestMovesATableIn) {
     ASSERT_TRUE((*table)->finish());
     EXPECT_EQ((*table)->entries(), 1000u);
   }
-  ASSERT_TRUE(database->ingest(kPrefixed, {file}));
+  ASSERT_TRUE(database->ingest(std::vector<Database::Tables>{{&kPrefixed, {file}}}));
   EXPECT_FALSE(std::filesystem::exists(file));
   EXPECT_EQ(keys(*database, kPrefixed, numbered(9, 0), numbered(10, 0)).size(), 1000u);
 }
