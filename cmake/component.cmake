@@ -11,6 +11,7 @@ function(stellarium_component name)
   target_include_directories(${library} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${library} PUBLIC ${arg_PUBLIC} PRIVATE stellarium_flags ${arg_PRIVATE})
   stellarium_precompile(${library})
+  set_target_properties(${library} PROPERTIES UNITY_BUILD ${STELLARIUM_UNITY} UNITY_BUILD_BATCH_SIZE 10)
 
   if(arg_TESTS)
     list(TRANSFORM arg_TESTS PREPEND ${PROJECT_SOURCE_DIR}/tests/unit/${name}/)

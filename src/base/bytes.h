@@ -16,6 +16,12 @@ namespace stellarium {
 using ByteSpan = std::span<const std::byte>;
 using MutableByteSpan = std::span<std::byte>;
 
+inline bool all_zero(ByteSpan bytes) {
+  // Each byte equals the next: as fast as memory, and without a second buffer.
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
 template <std::unsigned_integral T>
 T byte_swapped(T value) {
   if constexpr (sizeof(T) == 1) return value;

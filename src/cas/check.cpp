@@ -37,15 +37,11 @@ class Checker {
   std::vector<std::byte> buffer_;
 };
 
-std::string name_of(std::uint32_t number) {
-  return "segment " + segment_name(number);
-}
-
 Result<ContentStore::CheckReport> Checker::run() {
   const auto unknown = parts_.segments->unknown_files();
   if (!unknown) return fail(unknown.error());
   for (const std::uint32_t number : *unknown)
-    damage(name_of(number) +
+    damage(segment_text(number) +
            ": the database does not know this file; it is older than the file, or was lost: run rebuild");
 
   const auto segments = parts_.segments->table().all();
@@ -67,7 +63,7 @@ Result<void> Checker::check_segment(std::uint32_t number, const SegmentRecord& r
   const auto reader = parts_.segments->reader(number);
   if (!reader) {
     if (reader.error().code == Errc::io) return fail(reader.error());
-    damage(name_of(number) + ": " + reader.error().context);
+    damage(segment_text(number) + ": " + reader.error().context);
     return {};
   }
   auto walk = (*reader)->walk(record.durable_size);
@@ -77,11 +73,11 @@ Result<void> Checker::check_segment(std::uint32_t number, const SegmentRecord& r
     const auto footer = (*reader)->footer();
     if (!footer && footer.error().code == Errc::io) return fail(footer.error());
     if (!footer)
-      damage(name_of(number) + ": " + footer.error().context);
+      damage(segment_text(number) + ": " + footer.error().context);
     else if (walk->damage)
       walk->entries = *footer;  // goes on behind the damage
     else if (!std::ranges::equal(*footer, walk->entries, {}, &SegmentEntry::offset, &SegmentEntry::offset))
-      damage(name_of(number) + ": the footer lists other containers than there are");
+      damage(segment_text(number) + ": the footer lists other containers than there are");
   }
   for (const SegmentEntry& container : walk->entries)
     if (auto ok = check_container(**reader, container); !ok) return ok;
@@ -111,8 +107,9 @@ Result<void> Checker::check_container(const SegmentReader& reader, const Segment
   if (!view && view.error().code == Errc::io) return fail(view.error());
   const auto frame = view ? decode_frame(*view, parts_.decompressor) : Result<DecodedFrame>{fail(view.error())};
   if (!frame)
-    damage(name_of(reader.number()) + " at byte " + std::to_string(container.offset) + ": " + frame.error().context,
-           std::move(here));
+    damage(
+        segment_text(reader.number()) + " at byte " + std::to_string(container.offset) + ": " + frame.error().context,
+        std::move(here));
   return {};
 }
 
@@ -150,7 +147,8 @@ Result<void> Checker::find_undeliverable() {
   }
   for (auto& [number, chunks] : missing) {
     if (chunks.empty()) continue;
-    std::string what = name_of(number) + ": " + std::to_string(chunks.size()) + " chunks are not where the index says";
+    std::string what =
+        segment_text(number) + ": " + std::to_string(chunks.size()) + " chunks are not where the index says";
     damage(std::move(what), std::move(chunks));
   }
   return {};

@@ -12,7 +12,7 @@ Result<std::shared_ptr<const DecodedFrame>> read_frame(StoreParts& parts, const 
   const auto view = (*reader)->read(at.container, buffer);
   if (!view) return fail(view.error());
   auto frame = decode_frame(*view, parts.decompressor);
-  const auto where = [&] { return "segment " + segment_name(at.segment) + " at byte " + std::to_string(at.container); };
+  const auto where = [&] { return segment_text(at.segment) + " at byte " + std::to_string(at.container); };
   if (!frame) return fail(std::move(frame).error(), where());
   const DecodedFrame::Entry* const entry = frame->find(id);
   if (entry == nullptr || entry->offset != at.raw_offset || entry->size != at.size)

@@ -13,16 +13,12 @@ namespace {
 
 constexpr std::string_view kHeaderMagic = "STLRSEGM";
 constexpr std::string_view kTrailerMagic = "STLRSEGF";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kSegmentVersion = 1;
 constexpr std::size_t kChecksummed = 32;  // bytes of header and trailer before their checksum
 static_assert(kChecksummed + Hash::kSize == kSegmentHeaderSize && kSegmentHeaderSize == kSegmentTrailerSize);
 
 constexpr std::string_view kNameSuffix = ".seg";
 constexpr std::size_t kNameDigits = 8;
-
-tl::unexpected<Error> corrupt(std::string what) {
-  return fail(Errc::corrupt, std::move(what));
-}
 
 std::vector<std::byte> to_vector(std::string_view bytes) {
   const ByteSpan span = as_bytes(bytes);
@@ -35,6 +31,10 @@ std::string segment_name(std::uint32_t number) {
   std::string digits = std::to_string(number);
   if (digits.size() < kNameDigits) digits.insert(0, kNameDigits - digits.size(), '0');
   return digits += kNameSuffix;
+}
+
+std::string segment_text(std::uint32_t number) {
+  return "segment " + segment_name(number);
 }
 
 std::optional<std::uint32_t> segment_number(std::string_view name) {
@@ -55,7 +55,7 @@ SegmentEntry describe(const FrameHeader& header, std::uint32_t offset) {
 
 std::vector<std::byte> encode_segment_header(std::uint32_t number, const StoreId& store) {
   std::string bytes{kHeaderMagic};
-  put_le(bytes, kVersion);
+  put_le(bytes, kSegmentVersion);
   put_le(bytes, number);
   put_bytes(bytes, store);
   assert(bytes.size() == kChecksummed);
@@ -70,12 +70,16 @@ Result<void> check_segment_header(ByteSpan bytes, std::uint32_t number, const St
   const auto found_number = reader.le<std::uint32_t>();
   const ByteSpan found_store = reader.take(store.size());
   const ByteSpan checksum = reader.take(Hash::kSize);
-  if (!reader.ok()) return corrupt(expected_found("bytes of the header", kSegmentHeaderSize, bytes.size()));
-  if (magic != kHeaderMagic) return corrupt("header: wrong magic");
-  if (version != kVersion) return fail(Errc::version, "header: " + expected_found("version", kVersion, version));
-  if (Hash::from_bytes(checksum) != hash_of(bytes.first(kChecksummed))) return corrupt("header: wrong checksum");
-  if (found_number != number) return corrupt("header: " + expected_found("segment number", number, found_number));
-  if (!std::ranges::equal(found_store, store)) return corrupt("header: the segment belongs to another store");
+  if (!reader.ok()) return fail(Errc::corrupt, expected_found("bytes of the header", kSegmentHeaderSize, bytes.size()));
+  if (magic != kHeaderMagic) return fail(Errc::corrupt, "header: wrong magic");
+  if (version != kSegmentVersion)
+    return fail(Errc::version, "header: " + expected_found("version", kSegmentVersion, version));
+  if (Hash::from_bytes(checksum) != hash_of(bytes.first(kChecksummed)))
+    return fail(Errc::corrupt, "header: wrong checksum");
+  if (found_number != number)
+    return fail(Errc::corrupt, "header: " + expected_found("segment number", number, found_number));
+  if (!std::ranges::equal(found_store, store))
+    return fail(Errc::corrupt, "header: the segment belongs to another store");
   return {};
 }
 
@@ -94,7 +98,7 @@ std::vector<std::byte> encode_segment_footer(std::span<const SegmentEntry> entri
     put_le(bytes, static_cast<std::uint8_t>(entry.codec));
   }
   bytes += kTrailerMagic;
-  put_le(bytes, kVersion);
+  put_le(bytes, kSegmentVersion);
   put_le(bytes, static_cast<std::uint32_t>(entries.size()));
   put_le(bytes, end);
   put_le(bytes, std::uint64_t{0});
@@ -112,15 +116,17 @@ Result<SegmentTrailer> parse_segment_trailer(ByteSpan bytes, std::uint64_t file_
   const auto count = reader.le<std::uint32_t>();
   const SegmentTrailer trailer{.footer_offset = reader.le<std::uint64_t>(), .count = count};
   const auto reserved = reader.le<std::uint64_t>();
-  if (version != kVersion) return fail(Errc::version, "footer: " + expected_found("version", kVersion, version));
-  if (reserved != 0) return corrupt("footer: reserved bytes are not zero");
+  if (version != kSegmentVersion)
+    return fail(Errc::version, "footer: " + expected_found("version", kSegmentVersion, version));
+  if (reserved != 0) return fail(Errc::corrupt, "footer: reserved bytes are not zero");
   // The smallest container is a header: that bounds what a reader allocates for the list.
   const std::uint64_t least_size =
       kSegmentHeaderSize + std::uint64_t{trailer.count} * kFrameHeaderSize + trailer.footer_size();
   if (file_size < least_size || file_size > kMaxSegmentSize + trailer.footer_size() ||
       trailer.footer_offset != file_size - trailer.footer_size())
-    return corrupt("footer: states " + std::to_string(trailer.count) + " containers before byte " +
-                   std::to_string(trailer.footer_offset) + " of a file of " + std::to_string(file_size));
+    return fail(Errc::corrupt, "footer: states " + std::to_string(trailer.count) + " containers before byte " +
+                                   std::to_string(trailer.footer_offset) + " of a file of " +
+                                   std::to_string(file_size));
   return trailer;
 }
 
@@ -128,9 +134,9 @@ Result<std::vector<SegmentEntry>> parse_segment_footer(ByteSpan bytes, std::uint
   const Result<SegmentTrailer> trailer = parse_segment_trailer(bytes, file_size);
   if (!trailer) return fail(trailer.error());
   if (bytes.size() != trailer->footer_size())
-    return corrupt("footer: " + expected_found("bytes", trailer->footer_size(), bytes.size()));
+    return fail(Errc::corrupt, "footer: " + expected_found("bytes", trailer->footer_size(), bytes.size()));
   if (Hash::from_bytes(bytes.last(Hash::kSize)) != hash_of(bytes.first(bytes.size() - Hash::kSize)))
-    return corrupt("footer: wrong checksum");
+    return fail(Errc::corrupt, "footer: wrong checksum");
 
   std::vector<SegmentEntry> entries;
   entries.reserve(trailer->count);
@@ -144,17 +150,18 @@ Result<std::vector<SegmentEntry>> parse_segment_footer(ByteSpan bytes, std::uint
                              .kind = FrameKind{reader.le<std::uint8_t>()},
                              .codec = Codec{reader.le<std::uint8_t>()}};
     if (entry.offset != end)
-      return corrupt("footer: " + expected_found("offset of container " + std::to_string(i), end, entry.offset));
+      return fail(Errc::corrupt,
+                  "footer: " + expected_found("offset of container " + std::to_string(i), end, entry.offset));
     if (entry.size < kFrameHeaderSize || entry.size > kMaxContainer || entry.kind < FrameKind::chunks ||
         entry.kind > FrameKind::freed || entry.codec > kLastCodec || entry.count > kMaxFrameEntries ||
         entry.raw_size > max_raw_size(entry.kind))
-      return corrupt("footer: container " + std::to_string(i) + " at byte " + std::to_string(entry.offset) +
-                     " is impossible");
+      return fail(Errc::corrupt, "footer: container " + std::to_string(i) + " at byte " + std::to_string(entry.offset) +
+                                     " is impossible");
     end = entry.end();
     entries.push_back(entry);
   }
   if (end != trailer->footer_offset)
-    return corrupt("footer: " + expected_found("end of the last container", trailer->footer_offset, end));
+    return fail(Errc::corrupt, "footer: " + expected_found("end of the last container", trailer->footer_offset, end));
   return entries;
 }
 

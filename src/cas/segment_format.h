@@ -25,6 +25,8 @@ using StoreId = std::array<std::byte, 16>;
 
 /// "NNNNNNNN.seg": eight digits, more from 100,000,000 on.
 std::string segment_name(std::uint32_t number);
+/// The segment, in messages.
+std::string segment_text(std::uint32_t number);
 /// The number in a name that segment_name gave; nothing for any other.
 std::optional<std::uint32_t> segment_number(std::string_view name);
 

@@ -30,7 +30,7 @@ Result<SegmentReader> SegmentReader::open(Io& io, int dir, std::uint32_t number,
 }
 
 Error SegmentReader::in_segment(Error error, std::uint64_t offset) const {
-  return fail(std::move(error), "segment " + segment_name(number_) + " at byte " + std::to_string(offset)).value();
+  return fail(std::move(error), segment_text(number_) + " at byte " + std::to_string(offset)).value();
 }
 
 Result<FrameView> SegmentReader::read(std::uint64_t offset, std::vector<std::byte>& buffer) const {

@@ -9,10 +9,6 @@ namespace {
 
 constexpr std::size_t kMaxReaders = 256;  // open files; who still uses a dropped one keeps it
 
-std::string name_of(std::uint32_t number) {
-  return "segment " + segment_name(number);
-}
-
 }  // namespace
 
 SegmentSet::SegmentSet(Database& database, Io& io, std::filesystem::path dir, UniqueFd dir_fd, const StoreId& store)
@@ -162,7 +158,7 @@ Result<std::shared_ptr<const SegmentReader>> SegmentSet::reader(std::uint32_t nu
 
 Result<std::vector<SegmentEntry>> SegmentSet::containers(std::uint32_t number) {
   const auto record = table_.find(number);
-  if (!record) return fail(Errc::not_found, name_of(number) + " has no record");
+  if (!record) return fail(Errc::not_found, segment_text(number) + " has no record");
   const auto from = reader(number);
   if (!from) return fail(from.error());
   if (record->state == SegmentState::finished) return (*from)->footer();
@@ -201,7 +197,7 @@ Result<std::uint64_t> SegmentSet::free(const Hold& hold, std::span<const Segment
   auto file = io_.open(dir_fd_.get(), segment_name(number), O_RDWR, 0);
   if (!file) return fail(std::move(file).error());
   const auto freed = free_containers(io_, file->get(), dead);
-  if (!freed) return fail(freed.error(), name_of(number));
+  if (!freed) return fail(freed.error(), segment_text(number));
 
   SegmentRecord record = table_.find(number).value_or(SegmentRecord{});
   for (const SegmentEntry& container : dead) {

@@ -18,7 +18,7 @@ constexpr std::uint64_t kBlock = 4096;  // file systems give back whole blocks o
 constexpr std::uint64_t kWriteBehind = 2u << 20;
 
 Error in_segment(Error error, std::uint32_t number) {
-  return fail(std::move(error), "segment " + segment_name(number)).value();
+  return fail(std::move(error), segment_text(number)).value();
 }
 
 }  // namespace

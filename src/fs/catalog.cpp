@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "fs/clock.h"
 #include "fs/clones.h"
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
@@ -16,12 +17,6 @@ namespace stellarium::fs {
 namespace {
 
 constexpr TreeId kMaxTree = (TreeId{1} << 20) - 1;
-
-Timespec now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
-}
 
 tl::unexpected<Error> no_such_image(const ImageName& name) {
   return fail(Errc::not_found, "there is no image " + name.text());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "fs/clock.h"
 #include "fs/families.h"
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
@@ -16,12 +17,6 @@ namespace {
 using Batch = cas::Database::Batch;
 
 constexpr std::size_t kMaxChain = 256;
-
-Timespec now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
-}
 
 /// Records of clones and snapshots look like those of images; a clone has no tag.
 std::string clone_key(std::string_view clone, std::string_view snapshot = {}) {

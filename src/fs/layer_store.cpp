@@ -7,10 +7,6 @@
 namespace stellarium::fs {
 namespace {
 
-std::string layer_text(LayerId layer) {
-  return "layer " + std::to_string(layer);
-}
-
 Result<Image> assemble(const cas::Database& database, const ImageName& name, std::string_view value) {
   const Result<NameRecord> record = decode_name(value);
   if (!record) return fail(record.error(), name.text());

@@ -10,8 +10,8 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::string_view kMagic = "STLRNAMS";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::string_view kJournalMagic = "STLRNAMS";
+constexpr std::uint32_t kJournalVersion = 1;
 constexpr std::uint32_t kRecordMark = 0x4e524c53;  // "SLRN": where to go on behind damage
 constexpr std::size_t kFrame = 16;                 // mark 4, payload size 4, checksum 8
 constexpr std::size_t kMaxText = 1024;             // of source and detail
@@ -144,8 +144,8 @@ ReplayedNames replay(const std::vector<JournalRecord>& records) {
 }
 
 std::string NamesJournal::encode_header(const Uuid& uuid) {
-  std::string out{kMagic};
-  put_le<std::uint32_t>(out, kVersion);
+  std::string out{kJournalMagic};
+  put_le<std::uint32_t>(out, kJournalVersion);
   put_le<std::uint32_t>(out, 0);
   put_bytes(out, uuid);
   return out;
@@ -163,10 +163,10 @@ std::string NamesJournal::encode_record(const Uuid& uuid, const JournalRecord& r
 
 Result<NamesJournal::Parsed> NamesJournal::parse(std::string_view bytes) {
   ByteReader header{as_bytes(bytes)};
-  if (header.text(kMagic.size()) != kMagic) return fail(Errc::corrupt, "it is no names journal");
-  if (const auto version = header.le<std::uint32_t>(); header.ok() && version != kVersion) {
+  if (header.text(kJournalMagic.size()) != kJournalMagic) return fail(Errc::corrupt, "it is no names journal");
+  if (const auto version = header.le<std::uint32_t>(); header.ok() && version != kJournalVersion) {
     return fail(Errc::version, "names journal of version " + std::to_string(version) + "; this program reads version " +
-                                   std::to_string(kVersion));
+                                   std::to_string(kJournalVersion));
   }
   if (header.le<std::uint32_t>() != 0) return fail(Errc::corrupt, "reserved bytes of its header are not zero");
   Parsed parsed;

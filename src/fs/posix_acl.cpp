@@ -15,7 +15,7 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kAclVersion = 2;
 constexpr std::uint32_t kNoId = 0xffffffff;
 constexpr std::size_t kHeaderBytes = 4, kEntryBytes = 8;
 
@@ -129,7 +129,7 @@ bool in_order(const Entry& a, const Entry& b) {
 
 std::string encode(const std::vector<Entry>& entries) {
   std::string binary;
-  put_le(binary, kVersion);
+  put_le(binary, kAclVersion);
   for (const Entry& entry : entries) {
     put_le(binary, entry.tag);
     put_le(binary, entry.permissions);
@@ -143,7 +143,7 @@ Result<std::vector<Entry>> decode(std::string_view binary) {
     return fail(Errc::corrupt, "ACL of " + std::to_string(binary.size()) + " bytes");
   }
   ByteReader reader{as_bytes(binary)};
-  if (reader.le<std::uint32_t>() != kVersion) return fail(Errc::corrupt, "ACL of an unknown version");
+  if (reader.le<std::uint32_t>() != kAclVersion) return fail(Errc::corrupt, "ACL of an unknown version");
   std::vector<Entry> entries;
   while (!reader.at_end()) {
     Entry entry{};

@@ -7,12 +7,8 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::size_t kPiece = 1u << 20;
+constexpr std::size_t kCopiedAtOnce = 1u << 20;
 constexpr std::size_t kBlock = 4096;  // what the host's file systems can leave out
-
-bool all_zero(ByteSpan bytes) {
-  return bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-}
 
 // Writes the runs of blocks that are not zero, each with one call.
 Result<void> write_runs(Io& io, int fd, ByteSpan piece, std::uint64_t offset) {
@@ -37,10 +33,10 @@ Result<void> Staging::copy_into(File& target, std::uint64_t size, const Source& 
   if (size > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max())) {
     return fail(Errc::invalid_argument, "a staged file of " + std::to_string(size) + " bytes cannot be");
   }
-  std::vector<std::byte> buffer(static_cast<std::size_t>(std::min<std::uint64_t>(size, kPiece)));
+  std::vector<std::byte> buffer(static_cast<std::size_t>(std::min<std::uint64_t>(size, kCopiedAtOnce)));
   for (std::uint64_t offset = 0; offset < size;) {
     const MutableByteSpan piece =
-        std::span{buffer}.first(static_cast<std::size_t>(std::min<std::uint64_t>(size - offset, kPiece)));
+        std::span{buffer}.first(static_cast<std::size_t>(std::min<std::uint64_t>(size - offset, kCopiedAtOnce)));
     for (std::size_t have = 0; have < piece.size();) {
       const Result<std::size_t> got = read(offset + have, piece.subspan(have));
       if (!got) return fail(got.error());

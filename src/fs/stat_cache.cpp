@@ -13,8 +13,8 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::string_view kMagic{"STLRSTAT", 8};
-constexpr std::uint32_t kVersion = 2;
+constexpr std::string_view kCacheMagic{"STLRSTAT", 8};
+constexpr std::uint32_t kCacheVersion = 2;
 constexpr std::size_t kHeaderBytes = 12;
 constexpr std::size_t kRecordBytes = 8 + 8 + 8 + 8 + 8 + 32 + 1 + 1;
 constexpr std::size_t kWriteBytes = 256u << 10;
@@ -52,7 +52,7 @@ void StatCache::load() {
   const std::string_view body = std::string_view{bytes}.substr(0, bytes.size() - cas::Hash::kSize);
   if (cas::hash_of(as_bytes(body)).text() != std::string_view{bytes}.substr(body.size())) return;
   ByteReader reader{as_bytes(body)};
-  if (reader.text(kMagic.size()) != kMagic || reader.le<std::uint32_t>() != kVersion) return;
+  if (reader.text(kCacheMagic.size()) != kCacheMagic || reader.le<std::uint32_t>() != kCacheVersion) return;
   if (reader.left() % kRecordBytes != 0) return;
   while (!reader.at_end()) {
     Entry entry{};
@@ -137,8 +137,8 @@ Result<void> StatCache::save() {
 
 Result<void> StatCache::write(int fd) {
   cas::Hasher hasher;
-  std::string bytes{kMagic};
-  put_le(bytes, kVersion);
+  std::string bytes{kCacheMagic};
+  put_le(bytes, kCacheVersion);
   std::uint64_t at = 0;
   const auto flush = [&]() -> Result<void> {
     hasher.update(as_bytes(bytes));

@@ -20,11 +20,6 @@ namespace {
 constexpr std::size_t kReadBytes = 1 << 20;
 constexpr std::size_t kHoleBytes = 4096;  // runs of zero blocks of this size become holes of sparse files
 
-bool all_zero(ByteSpan bytes) {
-  return bytes.empty() ||
-         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
-}
-
 class Exporter {
  public:
   Exporter(const LayerReader& layer, const ExportSources& sources, ByteOutput& out,

@@ -8,8 +8,8 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::string_view kMagic{"TINYVOL\0", 8};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::string_view kTinyVolMagic{"TINYVOL\0", 8};
+constexpr std::uint32_t kTinyVolVersion = 1;
 constexpr std::size_t kHeaderSize = 64, kBlockSize = 48;
 constexpr std::uint64_t kZeroFlag = 1;
 constexpr unsigned kHighBits = 32;  // an offset is stored as its low 32 and its high 16 bits
@@ -53,9 +53,9 @@ std::uint64_t volume_block_length(std::uint64_t size, std::uint64_t offset) {
 
 std::string encode_tinyvol(const TinyVol& volume) {
   assert(volume.size <= kMaxVolumeSize);
-  std::string out{kMagic};
+  std::string out{kTinyVolMagic};
   out.reserve(kHeaderSize + volume.blocks.size() * kBlockSize);
-  put_le(out, kVersion);
+  put_le(out, kTinyVolVersion);
   put_le(out, std::uint32_t{0});
   put_bytes(out, volume.base.span());
   put_le(out, volume.size);
@@ -74,7 +74,7 @@ std::string encode_tinyvol(const TinyVol& volume) {
 
 Result<TinyVol> decode_tinyvol(std::string_view bytes) {
   ByteReader in{as_bytes(bytes)};
-  const std::string_view magic = in.text(kMagic.size());
+  const std::string_view magic = in.text(kTinyVolMagic.size());
   const auto version = in.le<std::uint32_t>();
   const auto flags = in.le<std::uint32_t>();
   const ByteSpan base = in.take(cas::Hash::kSize);
@@ -82,10 +82,10 @@ Result<TinyVol> decode_tinyvol(std::string_view bytes) {
   volume.size = in.le<std::uint64_t>();
   const auto count = in.le<std::uint64_t>();
   if (!in.ok()) return corrupt("shorter than its header: " + std::to_string(bytes.size()) + " bytes");
-  if (magic != kMagic) return corrupt("wrong magic");
-  if (version != kVersion)
+  if (magic != kTinyVolMagic) return corrupt("wrong magic");
+  if (version != kTinyVolVersion)
     return fail(Errc::version, "volume manifest of version " + std::to_string(version) +
-                                   ": this program reads version " + std::to_string(kVersion));
+                                   ": this program reads version " + std::to_string(kTinyVolVersion));
   if (flags != 0) return corrupt("unknown flags");
   if (volume.size > kMaxVolumeSize) return corrupt("a size of " + std::to_string(volume.size) + " bytes");
   // Compared by division: the product of a hostile count could wrap around.

@@ -17,7 +17,7 @@ constexpr std::size_t kNodeMemory = 8u << 20;       // of names waiting for thei
 constexpr std::size_t kDirectoryMemory = 2u << 20;  // of path keys of directories
 constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
-tl::unexpected<Error> refuse(std::string_view key, const std::string& why) {
+tl::unexpected<Error> impossible(std::string_view key, const std::string& why) {
   return fail(Errc::invalid_argument, path_of_key(key) + ": " + why);
 }
 
@@ -29,7 +29,7 @@ std::string made_directory() {
 }
 
 // What a node record holds before its attributes.
-struct Node {
+struct TreeNode {
   std::uint32_t parent = 0;  // index of the directory
   DirCookie cookie = 0;
   bool link = false;
@@ -37,7 +37,7 @@ struct Node {
   std::string_view attributes = {};  // of links: the member's number
 };
 
-std::string encode_node(const Node& node) {
+std::string encode_node(const TreeNode& node) {
   std::string out;
   out.reserve(32 + node.name.size() + node.attributes.size());
   put_varint(out, node.parent);
@@ -49,9 +49,9 @@ std::string encode_node(const Node& node) {
   return out;
 }
 
-Node decode_node(std::string_view record) {
+TreeNode decode_node(std::string_view record) {
   ByteReader reader{as_bytes(record)};
-  Node node;
+  TreeNode node;
   node.parent = static_cast<std::uint32_t>(reader.varint());
   node.cookie = reader.le<std::uint64_t>();
   node.link = reader.le<std::uint8_t>() != 0;
@@ -154,7 +154,7 @@ Result<void> TreeAssembly::take(EntrySorter& members) {
 }
 
 Result<void> TreeAssembly::finish_group(Group& group) {
-  if (names_ >= kNone) return refuse(group.key, "more than 4,294,967,295 names");
+  if (names_ >= kNone) return impossible(group.key, "more than 4,294,967,295 names");
   if (!group.member && !group.directory) {
     return fail(Errc::invalid_argument,
                 group.referrer + ": a hard link to " + path_of_key(group.key) + ", which is not in the archive");
@@ -165,17 +165,17 @@ Result<void> TreeAssembly::finish_group(Group& group) {
   }
   const bool directory = group.type() == DT_DIR;
   if (group.directory && !directory) {
-    if (group.type() == DT_LNK) return refuse(group.key, "a symlink where other members need a directory");
-    return refuse(group.key, "no directory, but other members need one there");
+    if (group.type() == DT_LNK) return impossible(group.key, "a symlink where other members need a directory");
+    return impossible(group.key, "no directory, but other members need one there");
   }
-  Node node;
+  TreeNode node;
   const LastComponent last = is_root_key(group.key) ? LastComponent{} : last_component(group.key);
   if (!is_root_key(group.key)) {
     const Result<std::uint32_t> parent = find_parent(group.key);
     if (!parent) return fail(parent.error());
     node.parent = *parent;
     rank_in_hash_ = last.hash == last_hash_ && node.parent == last_parent_ ? rank_in_hash_ + 1 : 0;
-    if (rank_in_hash_ > 0xff) return refuse(group.key, "over 256 names with one hash in a directory");
+    if (rank_in_hash_ > 0xff) return impossible(group.key, "over 256 names with one hash in a directory");
     last_hash_ = last.hash;
     last_parent_ = node.parent;
     node.cookie = make_cookie(last.hash, static_cast<std::uint8_t>(rank_in_hash_));
@@ -220,7 +220,7 @@ Result<std::uint32_t> TreeAssembly::find_parent(std::string_view key) {
   while (!parent_known_ || parent_key_ != wanted) {
     const Result<std::optional<std::string_view>> next = parents_.next();
     if (!next) return fail(next.error());
-    if (!*next) return refuse(key, "below no directory");
+    if (!*next) return impossible(key, "below no directory");
     parent_key_ = **next;
     if (parent_known_) ++parent_index_;
     parent_known_ = true;
@@ -285,7 +285,7 @@ Result<std::optional<LayerEntry>> TreeAssembly::next() {
   if (!record) return fail(record.error());
   if (!*record) return std::nullopt;
   const Rank rank = next_rank_++;
-  const Node node = decode_node(**record);
+  const TreeNode node = decode_node(**record);
   LayerEntry entry;
   entry.parent = directory_inos_.empty() ? kRootIno : directory_inos_[node.parent];
   entry.cookie = node.cookie;

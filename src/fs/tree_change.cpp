@@ -7,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "fs/clock.h"
 #include "fs/families.h"
 #include "fs/records.h"
 
@@ -14,12 +15,6 @@ namespace stellarium::fs {
 namespace {
 
 constexpr int kMaxDepth = 1 << 20;  // of directories; only records that lead in a circle have more
-
-Timespec clock_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return {now.tv_sec, static_cast<std::uint32_t>(now.tv_nsec)};
-}
 
 std::string inode_text(Ino ino) {
   return "inode " + std::to_string(ino);
@@ -43,8 +38,7 @@ bool is_forgotten(const Inode& inode) {
   return inode.nlink == 0 && inode == forgotten_inode();
 }
 
-TreeChange::TreeChange(const LayerReader& tree, const LayerReader& below)
-    : tree_{tree}, below_{below}, now_{clock_now()} {}
+TreeChange::TreeChange(const LayerReader& tree, const LayerReader& below) : tree_{tree}, below_{below}, now_{now()} {}
 
 Result<TreeChange::Node*> TreeChange::load(Ino ino) {
   const auto known = std::ranges::find(nodes_, ino, &Node::ino);

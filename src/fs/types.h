@@ -17,6 +17,11 @@ inline constexpr unsigned kInoBits = 40;
 /// Local number of a layer; never used twice in a store. Keys begin with it.
 using LayerId = std::uint32_t;
 
+/// A layer, in messages.
+inline std::string layer_text(LayerId layer) {
+  return "layer " + std::to_string(layer);
+}
+
 /// Number of a tree inside a mount's node ids: 20 bits (docs/architecture.md, "Node ids").
 using TreeId = std::uint32_t;
 

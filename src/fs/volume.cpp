@@ -10,6 +10,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "fs/clock.h"
 #include "fs/families.h"
 
 namespace stellarium::fs {
@@ -18,12 +19,6 @@ namespace {
 constexpr std::uint64_t kWindow = 16384;  // blocks whose extents are listed at once: 1 GiB
 constexpr std::uint64_t kFirstStep = 16;  // of a search through them, which mostly ends soon
 constexpr std::uint64_t kZeros = 64u << 10;
-
-Timespec now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
-}
 
 std::uint64_t round_down(std::uint64_t value, std::uint64_t unit) {
   return value - value % unit;

@@ -8,7 +8,7 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kRecordVersion = 1;
 constexpr std::uint32_t kSecond = 1'000'000'000;
 constexpr std::uint64_t kMaxBlock = kMaxVolumeSize / kVolumeBlock - 1;
 constexpr std::size_t kMaxOrigin = 4096;
@@ -18,7 +18,7 @@ tl::unexpected<Error> corrupt(const char* what, const char* why) {
 }
 tl::unexpected<Error> version(const char* what, std::uint8_t found) {
   return fail(Errc::version, std::string{what} + " of version " + std::to_string(found) +
-                                 ": this program reads version " + std::to_string(kVersion));
+                                 ": this program reads version " + std::to_string(kRecordVersion));
 }
 
 void put_time(std::string& out, const Timespec& time) {
@@ -37,7 +37,7 @@ Timespec take_time(ByteReader& in) {
 std::string encode_volume(const VolumeRecord& record) {
   assert(record.size <= kMaxVolumeSize && record.number <= kMaxVolumeNumber && record.origin.size() <= kMaxOrigin);
   std::string out;
-  put_le(out, kVersion);
+  put_le(out, kRecordVersion);
   for (const std::uint64_t field : {record.number, record.map, record.size, record.mapped, record.staged})
     put_le(out, field);
   put_time(out, record.created);
@@ -53,7 +53,7 @@ Result<VolumeRecord> decode_volume(std::string_view value) {
     *field = in.le<std::uint64_t>();
   record.created = take_time(in);
   record.changed = take_time(in);
-  if (in.ok() && found != kVersion) return version("volume record", found);
+  if (in.ok() && found != kRecordVersion) return version("volume record", found);
   if (!in.ok()) return corrupt("volume record", "cut short");
   if (in.left() > kMaxOrigin) return corrupt("volume record", "too long");
   record.origin = std::string{in.text(in.left())};
@@ -75,7 +75,7 @@ std::string map_key(MapId map) {
 
 std::string encode_map(const MapRecord& record) {
   std::string out;
-  put_le(out, kVersion);
+  put_le(out, kRecordVersion);
   put_le(out, record.parent);
   return out;
 }
@@ -85,13 +85,13 @@ Result<MapRecord> decode_map(std::string_view value) {
   const auto found = in.le<std::uint8_t>();
   const MapRecord record{in.le<std::uint64_t>()};
   if (!in.at_end()) return corrupt("block map", "a record of another length");
-  if (found != kVersion) return version("block map", found);
+  if (found != kRecordVersion) return version("block map", found);
   return record;
 }
 
 std::string encode_volume_counters(const VolumeCounters& counters) {
   std::string out;
-  put_le(out, kVersion);
+  put_le(out, kRecordVersion);
   put_le(out, counters.next_map);
   put_le(out, counters.next_number);
   return out;
@@ -104,7 +104,7 @@ Result<VolumeCounters> decode_volume_counters(std::string_view value) {
   counters.next_map = in.le<std::uint64_t>();
   counters.next_number = in.le<std::uint64_t>();
   if (!in.at_end()) return corrupt("counters of volumes", "a record of another length");
-  if (found != kVersion) return version("counters of volumes", found);
+  if (found != kRecordVersion) return version("counters of volumes", found);
   if (counters.next_map == 0 || counters.next_number == 0) return corrupt("counters of volumes", "a counter of 0");
   return counters;
 }

@@ -17,10 +17,6 @@ constexpr std::size_t kGroup = 256;     // blocks that become extents in one bat
 constexpr std::size_t kFewBlocks = 64;  // so many may be settled while writers wait: 4 MiB
 constexpr int kPasses = 3;              // before writers wait for the rest, however many
 
-bool all_zeros(ByteSpan bytes) {
-  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
-}
-
 }  // namespace
 
 Result<Volume::Blocks> Volume::staged_blocks() const {
@@ -48,7 +44,7 @@ Result<BlockMap::Blocks> Volume::store_group(const Blocks& group, cas::WriteSess
       bytes = MutableByteSpan{buffer}.first(volume_block_length(record_.size, block * kVolumeBlock));
       if (auto read = read_all(block * kVolumeBlock, bytes); !read) return fail(read.error());
     }
-    if (all_zeros(bytes)) {
+    if (all_zero(bytes)) {
       extents.emplace_back(block, Extent{});
       continue;
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fs/catalog.h"
+#include "fs/clock.h"
 #include "fs/families.h"
 #include "fs/records.h"
 
@@ -16,12 +17,6 @@ using Sync = cas::Database::Sync;
 
 constexpr std::size_t kBatch = 4096;   // extents in one unsynced batch: 200 KiB
 constexpr std::size_t kCommit = 4096;  // blocks of an import between two commits of its session: 256 MiB
-
-Timespec now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
-}
 
 tl::unexpected<Error> no_such_volume(const std::string& name) {
   return fail(Errc::not_found, "there is no volume " + name);

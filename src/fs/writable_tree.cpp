@@ -18,10 +18,6 @@ namespace {
 constexpr std::uint32_t kMaxLinks = 65'000;  // as on ext4
 constexpr Ino kReservedAtOnce = 4096;
 
-std::string layer_text(LayerId layer) {
-  return "layer " + std::to_string(layer);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<WritableTree>> WritableTree::open(cas::Database& database, std::vector<LayerId> layers) {

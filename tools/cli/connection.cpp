@@ -19,10 +19,6 @@ namespace {
 
 using protocol::MessageType;
 
-std::uint16_t wire(MessageType type) {
-  return static_cast<std::uint16_t>(type);
-}
-
 constexpr int kSilenceBeforeNote = 3000;  // milliseconds
 constexpr int kAttempts = 5;              // a daemon that is just stopping hangs up on us
 

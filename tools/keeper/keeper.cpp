@@ -27,10 +27,6 @@ constexpr unsigned kPatience = 5;  // quick deaths in a row after which a keeper
 constexpr auto kStuckCheck = 5s;
 constexpr off_t kLogLimit = 4 << 20;
 
-std::uint16_t wire(LinkType type) {
-  return static_cast<std::uint16_t>(type);
-}
-
 Result<UniqueFd> open_log(const std::filesystem::path& run) {
   const std::filesystem::path file = run / "server.log";
   UniqueFd log{::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600)};

@@ -1,14 +1,6 @@
 #include "tools/keeper/link.h"
 
 namespace stellarium::keeper {
-namespace {
-
-std::uint16_t wire(LinkType type) {
-  return static_cast<std::uint16_t>(type);
-}
-
-}  // namespace
-
 std::string Record::encode() const {
   std::string out;
   put_varint(out, name.size());

@@ -25,6 +25,11 @@ enum class LinkType : std::uint16_t {
   stopping = 72,  ///< server → keeper: will exit now; one byte: Ending
 };
 
+/// The number in a frame's header.
+inline std::uint16_t wire(LinkType type) {
+  return static_cast<std::uint16_t>(type);
+}
+
 /// What the keeper does once the server has exited.
 enum class Ending : std::uint8_t { stop = 0, restart = 1, upgrade = 2 };
 

@@ -32,6 +32,11 @@ enum class MessageType : std::uint16_t {
   exit = 21,       ///< server → command, last: exit code in one byte
 };
 
+/// The number in a frame's header.
+inline std::uint16_t wire(MessageType type) {
+  return static_cast<std::uint16_t>(type);
+}
+
 /// Exit codes are the user's (0 done, 1 failed, 2 usage; fsck as fsck(8)), except this one, which means: a content that
 /// the stat cache vouched for is no longer in the store, so send the tree again without the cache.
 inline constexpr std::uint8_t kExitCacheOutdated = 75;

@@ -20,10 +20,6 @@ constexpr auto kLookPause = 5ms;                       // an import asks for eve
 constexpr unsigned kFuseMajor = 10, kFuseMinor = 229;  // /dev/fuse
 constexpr int kCancelCheck = 1000;                     // milliseconds between looks at our own flag
 
-std::uint16_t wire(MessageType type) {
-  return static_cast<std::uint16_t>(type);
-}
-
 }  // namespace
 
 int CommandIo::complain(const Error& error) {

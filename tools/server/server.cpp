@@ -23,10 +23,6 @@ constexpr int kLastMessagePatience = 1000;   // milliseconds for a peer to hang 
 constexpr auto kRestartPatience =
     std::chrono::seconds{60};  // running commands get this long before a restart cancels them
 
-std::uint16_t wire(MessageType type) {
-  return static_cast<std::uint16_t>(type);
-}
-
 Result<protocol::Frame> receive_soon(const protocol::Channel& channel, MessageType expected) {
   auto ready = channel.readable(kFirstMessagePatience);
   if (!ready) return fail(ready.error());

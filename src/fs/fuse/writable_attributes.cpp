@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "fs/clock.h"
 #include "fs/fuse/answers.h"
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/writable_view.h"
@@ -18,12 +19,6 @@ namespace stellarium::fs::fuse {
 namespace {
 
 constexpr std::string_view kCapabilities = "security.capability";
-
-Timespec now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
-}
 
 Timespec time_of(std::uint64_t seconds, std::uint32_t nanoseconds) {
   return {static_cast<std::int64_t>(seconds), std::min(nanoseconds, 999'999'999u)};

@@ -10,10 +10,6 @@ namespace {
 
 using protocol::Channel;
 
-std::uint16_t wire(LinkType type) {
-  return static_cast<std::uint16_t>(type);
-}
-
 struct Ends {
   Channel keeper;
   KeeperLink server;
