@@ -26,6 +26,9 @@ target_compile_options(stellarium_flags INTERFACE
 # the `stellarium` command starts in a few milliseconds because it never loads RocksDB.
 target_link_options(stellarium_flags INTERFACE -Wl,--as-needed -Wl,--gc-sections)
 target_compile_options(stellarium_flags INTERFACE -ffunction-sections -fdata-sections)
+if(STELLARIUM_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  target_compile_options(stellarium_flags INTERFACE -Wno-subobject-linkage)  # takes each included source for a header
+endif()
 if(STELLARIUM_SANITIZE)
   target_compile_options(stellarium_flags INTERFACE -fsanitize=${STELLARIUM_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(stellarium_flags INTERFACE -fsanitize=${STELLARIUM_SANITIZE})
