@@ -32,8 +32,8 @@ class Io {
   [[nodiscard]] virtual Result<void> write_at(int fd, ByteSpan data, std::uint64_t offset) = 0;
   /// The same for several pieces of memory that follow each other in the file, in one call where the system has it.
   [[nodiscard]] virtual Result<void> write_parts_at(int fd, std::span<const ByteSpan> parts, std::uint64_t offset);
-  /// Asks the system to begin bringing these bytes to the disk, so that a sync later finds less to do. Only a hint:
-  /// it reports no errors and hides none from that sync.
+  /// Asks the system to begin bringing these bytes (`size` 0: all from there on) to the disk, so that a sync later
+  /// finds less to do. Only a hint: it reports no errors and hides none from that sync.
   virtual void begin_writing(int /*fd*/, std::uint64_t /*offset*/, std::uint64_t /*size*/) {}
   [[nodiscard]] virtual Result<void> sync_data(int fd) = 0;  ///< fdatasync(2)
   [[nodiscard]] virtual Result<void> sync(int fd) = 0;       ///< fsync(2); directories too

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <mutex>
+#include <shared_mutex>
 
 #include "base/mutex.h"
 #include "cas/database_status.h"
@@ -51,9 +53,19 @@ class RocksDatabase final : public Database {
     on_stopped_ = std::move(hook);
   }
   bool stopped() const override { return stopped_; }
+  void set_named_files(NamedFiles* files) override {
+    engine_->settings().set_named_files(files);
+    const std::unique_lock lock{files_lock_};
+    named_files_ = files;
+  }
+  bool has_named_files() const override {
+    const std::shared_lock lock{files_lock_};
+    return named_files_ != nullptr;
+  }
 
  private:
   Result<void> writable() const;
+  Result<void> sync_log() EXCLUDES(sync_mutex_);
   /// Remembers that a write's fate is unknown: an engine that failed to sync may still bring the batch back at the next
   /// open, so going on as if it had not happened would be a lie. Nor does this engine's own recovery from a full disk
   /// always end well: it runs into assertions.
@@ -63,7 +75,9 @@ class RocksDatabase final : public Database {
   std::shared_ptr<Engine> engine_;
   const bool read_only_;
   std::atomic<bool> stopped_ = false;
-  std::atomic<bool> full_ = false;  ///< why it stopped
+  std::atomic<bool> full_ = false;        ///< why it stopped
+  mutable std::shared_mutex files_lock_;  // shared by whoever syncs
+  NamedFiles* named_files_ = nullptr;
   Mutex hook_mutex_;
   std::function<void()> on_stopped_ GUARDED_BY(hook_mutex_);
 
@@ -109,14 +123,17 @@ Result<void> RocksDatabase::write(Batch&& batch, Sync sync) {
                                                  : changes.Put(handle, slice(change.key), slice(change.value));
     if (!status.ok()) return fail_status(status, "making a batch");
   }
-  rocksdb::WriteOptions options;
-  options.sync = sync == Sync::yes;
-  const rocksdb::Status status = db().Write(options, &changes);
-  if (status.ok()) return {};
-  return stop(status, "writing a batch");
+  if (const rocksdb::Status status = db().Write({}, &changes); !status.ok()) return stop(status, "writing a batch");
+  return sync == Sync::yes ? this->sync() : Result<void>{};
 }
 
 Result<void> RocksDatabase::sync() {
+  if (auto ok = writable(); !ok) return ok;
+  const std::shared_lock lock{files_lock_};
+  return named_files_ == nullptr ? sync_log() : named_files_->sync_before([this] { return sync_log(); });
+}
+
+Result<void> RocksDatabase::sync_log() {
   if (auto ok = writable(); !ok) return ok;
   const std::uint64_t wanted = db().GetLatestSequenceNumber();
   for (;;) {

@@ -21,6 +21,18 @@ struct Family {
       0;  ///< bytes of the key that scans and look-ups share, for prefix filters; 0: whole key only
 };
 
+/// Files outside the database that its records name (fs/staged_first.h). No record may be on the disk before the bytes
+/// of the files that it names.
+/// Threads: called concurrently.
+class NamedFiles {
+ public:
+  virtual ~NamedFiles() = default;
+  /// Makes the files durable, then calls `sync_log` while no record can enter the log that names others.
+  [[nodiscard]] virtual Result<void> sync_before(const std::function<Result<void>()>& sync_log) = 0;
+  /// Records of the log up to now go into tables, which are synced by themselves. Nobody can be told of a failure.
+  virtual void before_tables() = 0;
+};
+
 /// The only door to RocksDB: one database for the whole store, with the settings of docs/formats/database.md.
 ///
 /// Keys and values are bytes; families with big-endian keys iterate in numeric order.
@@ -104,6 +116,11 @@ class Database {
   /// Removes every key of [lower, upper): point deletes below 1,024 keys, one range delete and a flush above.
   [[nodiscard]] virtual Result<void> erase_range(const Family& family, std::string_view lower,
                                                  std::string_view upper) = 0;
+
+  /// Files that records name: what has to reach the disk before they do, whoever causes that and by whatever way. At
+  /// most one at a time; null: none. When this returns, an earlier one is not called any more.
+  virtual void set_named_files(NamedFiles* files) = 0;
+  virtual bool has_named_files() const = 0;
 
   /// Called once when the database stops taking writes, on the thread whose write failed. When this returns, an earlier
   /// hook does not run any more.

@@ -8,6 +8,9 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_buffer_manager.h>
 
+#include <mutex>
+#include <shared_mutex>
+
 namespace stellarium::cas {
 namespace {
 
@@ -42,10 +45,28 @@ class NoRecovery final : public rocksdb::EventListener {
 
 }  // namespace
 
+/// The engine writes tables when it likes, on its own threads.
+class TablesAfterFiles final : public rocksdb::EventListener {
+ public:
+  void set(NamedFiles* files) {
+    const std::unique_lock lock{lock_};
+    files_ = files;
+  }
+  void OnFlushBegin(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*job*/) override {
+    const std::shared_lock lock{lock_};
+    if (files_ != nullptr) files_->before_tables();
+  }
+
+ private:
+  std::shared_mutex lock_;
+  NamedFiles* files_ = nullptr;
+};
+
 EngineSettings::EngineSettings(const Database::Options& options)
     : cache_{rocksdb::NewLRUCache(options.cache_bytes, shard_bits(options.cache_bytes), /*strict_capacity_limit=*/true,
                                   /*high_pri_pool_ratio=*/0.5)},
-      filter_{rocksdb::NewRibbonFilterPolicy(/*bloom_equivalent_bits_per_key=*/10)} {
+      filter_{rocksdb::NewRibbonFilterPolicy(/*bloom_equivalent_bits_per_key=*/10)},
+      tables_after_files_{std::make_shared<TablesAfterFiles>()} {
   // Memory: one budget for all families, whichever is busy.
   database_.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes);
   database_.max_open_files = -1;
@@ -58,6 +79,7 @@ EngineSettings::EngineSettings(const Database::Options& options)
   database_.paranoid_checks = true;
 
   database_.listeners.push_back(std::make_shared<NoRecovery>());
+  database_.listeners.push_back(tables_after_files_);
   database_.max_bgerror_resume_count = 0;
 
   // Space: what the engine keeps for itself counts as stored bytes.
@@ -109,6 +131,10 @@ rocksdb::ColumnFamilyOptions EngineSettings::family(const Family& family) const 
   options.arena_block_size = 256u << 10;  // ten families share one budget
   options.target_file_size_base = 64u << 20;
   return options;
+}
+
+void EngineSettings::set_named_files(NamedFiles* files) const {
+  tables_after_files_->set(files);
 }
 
 std::size_t EngineSettings::cache_usage() const {

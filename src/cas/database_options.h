@@ -14,10 +14,12 @@ class EngineSettings {
   rocksdb::DBOptions database() const { return database_; }
   rocksdb::ColumnFamilyOptions family(const Family& family) const;
   std::size_t cache_usage() const;
+  void set_named_files(NamedFiles* files) const;
 
  private:
   std::shared_ptr<rocksdb::Cache> cache_;
   std::shared_ptr<const rocksdb::FilterPolicy> filter_;
+  std::shared_ptr<class TablesAfterFiles> tables_after_files_;
   rocksdb::DBOptions database_;
 };
 

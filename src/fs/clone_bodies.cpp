@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -57,7 +58,14 @@ Result<void> refresh_staged(Staging& staging, Inode& inode) {
 }
 
 CloneBodies::CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database)
-    : tree_{tree}, staging_{staging}, tier_{tier}, database_{database}, cleaner_{[this] { clean_up(); }} {}
+    : tree_{tree},
+      staging_{staging},
+      tier_{tier},
+      database_{database},
+      failures_told_{staging.failures()},
+      cleaner_{[this] { clean_up(); }} {
+  assert(database_.has_named_files() && "a sync of the log would not wait for staged files");
+}
 
 CloneBodies::~CloneBodies() {
   {
@@ -225,6 +233,10 @@ void CloneBodies::bound(const Inode& inode) {
   if (inode.body == Body::staged) staging_.note_unsynced(inode.staged);
 }
 
+void CloneBodies::took_over(const Inode& inode) {
+  if (inode.body == Body::staged) staging_.begin_writing(inode.staged);
+}
+
 void CloneBodies::drop(Ino ino, const Inode& inode) {
   if (inode.body != Body::staged) return;
   const auto owned = owns(ino, inode.staged);
@@ -242,15 +254,20 @@ Result<void> CloneBodies::sync() {
     const MutexLock lock{mutex_};
     dropped.swap(dropped_);
   }
-  const auto synced =
-      staging_.order().sync([this] { return staging_.sync_noted(); }, [this] { return database_.sync(); });
-  if (!synced) {
+  if (auto synced = database_.sync(); !synced) {
     const MutexLock lock{mutex_};
     dropped_.insert(dropped_.end(), dropped.begin(), dropped.end());
     return synced;
   }
   remove_dropped(dropped);
   return {};
+}
+
+Result<void> CloneBodies::sync_all() {
+  if (auto synced = sync(); !synced) return synced;
+  const std::uint64_t failures = staging_.failures();
+  if (failures_told_.exchange(failures) == failures) return {};
+  return fail(with_errno(Errc::io, "bytes of a file could not be written to the disk", EIO));
 }
 
 Result<void> CloneBodies::sync(Ino ino) {

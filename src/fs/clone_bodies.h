@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -72,11 +73,16 @@ class CloneBodies {
   /// counts (a file takes another one's name), `order` is held from before this until the record is written.
   void bound(const Inode& inode);
   SyncOrder& order() { return staging_.order(); }
+  /// The file was renamed over another, whose bytes people will miss after a power cut unless these come to the disk
+  /// soon, even if nobody syncs. The record goes there by itself within half a minute. As ext4 does (auto_da_alloc).
+  void took_over(const Inode& inode);
   /// The inode has no link and nobody has it open: its bytes may go, unless a frozen layer needs them.
   void drop(Ino ino, const Inode& inode);
 
   /// Everything that was answered before is on disk when this returns.
   [[nodiscard]] Result<void> sync();
+  /// The same for syncfs(2), which also tells of files that could not be synced since it was asked last.
+  [[nodiscard]] Result<void> sync_all();
   /// The file's bytes are, and its name if it changed. `data_only`: as fdatasync(2).
   [[nodiscard]] Result<void> sync(Ino ino);
 
@@ -100,7 +106,8 @@ class CloneBodies {
   std::condition_variable changed_;
   std::vector<StagedId> dropped_ GUARDED_BY(mutex_);  // to be removed after the next sync
   bool ending_ GUARDED_BY(mutex_) = false;
-  std::thread cleaner_;  // last
+  std::atomic<std::uint64_t> failures_told_;  // of Staging::failures, by sync_all
+  std::thread cleaner_;                       // last
 };
 
 /// The same for readers that have no clone: a record of any layer.

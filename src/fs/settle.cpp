@@ -259,9 +259,7 @@ Result<void> Settler::Run::flush() {
   report_.bytes_stored += totals.bytes_stored;
   if (outcome.settled.empty()) return {};
   // That nobody names them must survive a power cut before they may go.
-  const auto synced = parts_.staging.order().sync([this] { return parts_.staging.sync_noted(); },
-                                                  [this] { return parts_.database.sync(); });
-  if (!synced) return synced;
+  if (auto synced = parts_.database.sync(); !synced) return synced;
   parts_.staging.leases().remove_when_free(std::move(outcome.settled));
   return {};
 }

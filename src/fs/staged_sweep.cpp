@@ -70,7 +70,7 @@ Result<std::size_t> sweep_staged(cas::Database& database, Staging& staging, cons
   const std::vector<StagedId> unnamed = leftovers.unnamed();
   if (unnamed.empty()) return std::size_t{0};
   // That nobody names them must survive a power cut before they may go.
-  const auto synced = staging.order().sync([&] { return staging.sync_noted(); }, [&] { return database.sync(); });
+  const auto synced = database.sync();
   if (!synced) return fail(synced.error());
   std::size_t removed = 0;
   for (const StagedId id : unnamed) {

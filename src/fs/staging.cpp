@@ -232,6 +232,9 @@ Result<void> Staging::sync_bytes(File& file) {
     const MutexLock lock{mutex_};
     failed_.emplace(file.id(), failure.value());
   }
+  ++failures_;
+  log::error("{}; what was written to it may be lost, and syncs of it fail until it is removed",
+             to_string(failure.value()));
   // As in `find`: if `remove` forgot failures before this one was there, its unlinking is seen here.
   const Result<struct stat> st = io_.status(file.fd());
   if (!st || st->st_nlink > 0) return failure;
@@ -272,6 +275,10 @@ Result<void> Staging::make_durable(StagedId id) {
 void Staging::note_unsynced(StagedId id) {
   const MutexLock lock{mutex_};
   noted_[id] = ++last_mark_;
+}
+
+void Staging::begin_writing(StagedId id) {
+  if (const auto file = find(id)) io_.begin_writing((*file)->fd(), 0, 0);
 }
 
 std::uint64_t Staging::mark_of(StagedId id) {
@@ -336,7 +343,7 @@ Result<void> Staging::sync_group(std::span<const Noted> group, std::vector<Noted
     Result<std::shared_ptr<File>> file = find(noted.id);
     if (file) {
       // First start writing everywhere, then wait: the first wait's journal commit serves all files.
-      ::sync_file_range((*file)->fd(), 0, 0, SYNC_FILE_RANGE_WRITE);  // only a hint; the sync below reports
+      io_.begin_writing((*file)->fd(), 0, 0);
       files.emplace_back(std::move(*file), noted);
     } else if (is_gone(file.error())) {
       clear_noted({noted});
@@ -348,10 +355,8 @@ Result<void> Staging::sync_group(std::span<const Noted> group, std::vector<Noted
     auto done = sync_bytes(*file);
     if (done) {
       synced.push_back(noted);
-    } else if (is_gone(done.error())) {
+    } else {
       clear_noted({noted});
-    } else if (first) {
-      first = std::move(done);
     }
   }
   return first;

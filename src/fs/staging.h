@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
@@ -61,9 +62,14 @@ class Staging {
   Result<void> make_durable(StagedId id);
   /// The file's name became part of an unsynced batch of records, which must not reach the disk before its bytes.
   void note_unsynced(StagedId id);
-  /// Makes durable what was noted before the call and still exists; to be called before a batch is synced. What fails
-  /// stays noted, the rest is synced nevertheless; returns the first error.
+  /// Makes durable what was noted before the call and still exists; to be called before a batch is synced. A file whose
+  /// bytes cannot be is logged, counted, and noted no longer: waiting for it would hold up everybody for ever. Other
+  /// failures leave their files noted, the rest is synced nevertheless; returns the first of these.
   Result<void> sync_noted();
+  /// How many files so far had an fdatasync that failed.
+  std::uint64_t failures() const { return failures_; }
+  /// Asks the system to begin writing the file's bytes. Only a hint.
+  void begin_writing(StagedId id);
   /// Makes durable whatever an earlier server left unsynced, which nobody noted here: the whole host file system, which
   /// may take seconds.
   Result<void> sync_earlier();
@@ -120,6 +126,7 @@ class Staging {
   Mutex mutex_;
   std::array<Folder, kFolders + 1> folders_ GUARDED_BY(mutex_);
   std::unordered_map<StagedId, Error> failed_ GUARDED_BY(mutex_);  // outlives the open file
+  std::atomic<std::uint64_t> failures_ = 0;
   std::unordered_map<StagedId, std::uint64_t> noted_ GUARDED_BY(mutex_);
   bool earlier_taken_ GUARDED_BY(mutex_) = false;
   std::unordered_set<StagedId> made_ GUARDED_BY(mutex_);  // since this was opened, until take_earlier

@@ -2,7 +2,8 @@
 """The power is cut at random writes while programs write in a clone, and what they wrote is settled.
 
 Wanted, for every cut: the store opens, `fsck` is clean, the clone mounts; what was synced is there, whole and under its name; a
-file that was renamed over another shows the old bytes or all of the new ones, though nobody synced it; changes of names
+file that was renamed over another shows the old bytes or all of the new ones, though nobody synced it, and though
+records of other things are synced all the time; changes of names
 are a prefix of what was done. A control arm with all syncs disabled must lose something."""
 import os
 import random
@@ -98,6 +99,11 @@ class Load:
     def settle(self, _number: int) -> None:
         self.settled += self.store.json("settle")["files"]
 
+    def change_clones(self, number: int) -> None:
+        """Records that are synced at once, and have nothing to do with the files that others write meanwhile."""
+        self.store.run("clone", "base", f"other{number}")
+        self.store.run("rm", f"other{number}")
+
     def run(self) -> None:
         def repeat(work):
             try:
@@ -109,7 +115,8 @@ class Load:
             except BaseException as error:
                 self.failed.append(error)
 
-        threads = [threading.Thread(target=repeat, args=(work,)) for work in (self.write_synced, self.rename_over, self.change_names, self.settle)]
+        threads = [threading.Thread(target=repeat, args=(work,))
+                   for work in (self.write_synced, self.rename_over, self.change_names, self.settle, self.change_clones)]
         for thread in threads:
             thread.start()
         time.sleep(SECONDS)

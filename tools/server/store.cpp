@@ -77,8 +77,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io&
 }
 
 Result<void> Store::open_parts(Io& io) {
-  fuse_.reset(), settler_.reset(), open_clones_.reset(), volumes_.reset(), tier_.reset(), staging_.reset(),
-      catalog_.reset(), contents_.reset(),
+  fuse_.reset(), settler_.reset(), open_clones_.reset(), volumes_.reset(), tier_.reset(), staged_first_.reset(),
+      staging_.reset(), catalog_.reset(), contents_.reset(),
       database_.reset();  // of an attempt without room
   if (auto present = refuse_lost_database(dir_); !present) return fail(present.error());
   auto database = cas::Database::open(dir_ / "db", all_families(), {});
@@ -93,6 +93,7 @@ Result<void> Store::open_parts(Io& io) {
   auto staging = fs::Staging::open(io, dir_ / "staged");
   if (!staging) return fail(staging.error(), "the staged files of " + dir_.string());
   staging_ = std::move(*staging);
+  staged_first_ = std::make_unique<fs::StagedFirst>(*database_, *staging_);
   auto tier = tier::Tier::open(*contents_, io, dir_ / "hot", {});
   if (!tier) return fail(tier.error(), "the hot files of " + dir_.string());
   tier_ = std::move(*tier);

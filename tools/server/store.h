@@ -12,6 +12,7 @@
 #include "fs/fuse/fuse_server.h"
 #include "fs/open_clones.h"
 #include "fs/settle.h"
+#include "fs/staged_first.h"
 #include "fs/staging.h"
 #include "fs/volumes.h"
 #include "tier/tier.h"
@@ -75,6 +76,7 @@ class Store {
   std::unique_ptr<cas::ContentStore> contents_;
   std::unique_ptr<fs::Catalog> catalog_;
   std::unique_ptr<fs::Staging> staging_;
+  std::unique_ptr<fs::StagedFirst> staged_first_;
   std::unique_ptr<tier::Tier> tier_;
   std::unique_ptr<fs::Volumes> volumes_;
   std::unique_ptr<fs::OpenClones> open_clones_;

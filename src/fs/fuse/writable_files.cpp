@@ -297,7 +297,7 @@ void WritableView::fsyncdir(const Request&, const abi::FsyncIn&, Reply reply) {
 }
 
 void WritableView::syncfs(const Request&, Reply reply) {
-  if (auto synced = clone_.bodies->sync(); !synced) return refuse(reply, synced.error());
+  if (auto synced = clone_.bodies->sync_all(); !synced) return refuse(reply, synced.error());
   reply.done();
 }
 

@@ -259,6 +259,7 @@ void WritableView::rename(const Request& request, NodeId new_parent, std::uint32
     if (!to) return fail(to.error());
     auto renamed = clone_.records->rename(parent, old_name, *to, new_name, flags, note);
     if (!renamed) return fail(renamed.error());
+    if (renamed->replaced) clone_.bodies->took_over(renamed->moved.inode);
     return renamed->replaced.value_or(std::move(renamed->moved));
   });
 }

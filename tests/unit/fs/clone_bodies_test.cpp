@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "fs/staged_first.h"
 #include "support/fake_tier.h"
 #include "support/image_store.h"
 #include "support/written_tree.h"
@@ -46,6 +47,7 @@ class CloneBodiesTest : public testing::Test {
   test::FakeTier tier_{dir_.path()};
   std::unique_ptr<Staging> staging_ = must(Staging::open(system_io(), dir_ / "staged"));
   test::WrittenTree tree_;
+  StagedFirst staged_first_{tree_.database(), *staging_};
   std::unique_ptr<CloneBodies> bodies_;
 };
 

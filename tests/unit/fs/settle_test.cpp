@@ -12,6 +12,7 @@
 #include "fs/clone_bodies.h"
 #include "fs/clones.h"
 #include "fs/layer_store.h"
+#include "fs/staged_first.h"
 #include "support/fake_tier.h"
 #include "support/image_store.h"
 #include "support/random_bytes.h"
@@ -94,6 +95,7 @@ class SettleTest : public testing::Test {
   test::TempDir dir_;
   test::FakeTier tier_{dir_.path()};
   std::unique_ptr<Staging> staging_ = must(Staging::open(system_io(), dir_ / "staged"));
+  StagedFirst staged_first_{*store_.database, *staging_};
   OpenClones open_clones_;
   Settler settler_{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_}};
   std::optional<Mounted> mounted_;
