@@ -73,6 +73,10 @@ class Store:
                         found.append(int(entry.name))
         return sorted(found)
 
+    def requests(self) -> dict[str, int]:
+        """What the only mount was asked so far, by opcode."""
+        return dict(self.json("stats")["mounts"][0]["by_opcode"])
+
     def stop(self) -> None:
         subprocess.run(self.command("daemon", "stop"), stdout=subprocess.DEVNULL, env=self.environment, check=True,
                        stdin=subprocess.DEVNULL)
@@ -138,6 +142,18 @@ class Bench:
             if store.find_daemon():
                 subprocess.run(store.command("daemon", "stop", "--unmount"), env=store.environment, stdin=subprocess.DEVNULL)
 
+    @contextlib.contextmanager
+    def fresh_disk(self, size: int = 8 << 30):
+        """An ext4 that nobody used before: a used one is slow to give out again what was freed within the last minute."""
+        image, where = self.folder("disk") / "image", self.folder("disk-mnt")
+        with open(image, "wb") as file:
+            file.truncate(size)
+        measure.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image])
+        with measure.unmounting(where):
+            measure.run(["mount", "-o", "loop", image, where])
+            yield where
+        image.unlink()
+
     # Inputs made from the inputs
 
     def warm(self) -> None:
@@ -193,6 +209,13 @@ class Bench:
     def squashfuse(self, tree: Path):
         with measure.unmounting(self.folder("squashfuse")) as where:
             measure.run(["squashfuse", self.squashfs_image(tree), where])
+            yield where
+
+    @contextlib.contextmanager
+    def overlayfs(self, tree: Path):
+        """Read-only."""
+        with measure.unmounting(self.folder("overlayfs")) as where:
+            measure.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={tree}:{self.folder('nothing')}", where])
             yield where
 
     @contextlib.contextmanager

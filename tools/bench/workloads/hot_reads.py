@@ -24,7 +24,7 @@ def run(bench: Bench) -> None:
     folder = bench.large_file()
     store = bench.fresh_store("ours")
     store.run("import", folder, "large")
-    with store.mounted("large", bench.folder("mnt")) as mount:
+    with store.mounted("large", bench.folder("mnt")) as mount, bench.overlayfs(folder) as overlay:
         for _ in range(2):
             measure.read_tree(mount)
             measure.read_tree(folder)
@@ -33,8 +33,11 @@ def run(bench: Bench) -> None:
         beneath = store.dir / "hot" / "files" / os.getxattr(mount / "data", "user.stellarium.content").decode()
         for name, words in PATTERNS.items():
             speeds = measure.in_turn(2 * bench.rounds - 1, ours=lambda: throughput(mount / "data", words),
-                                     host=lambda: throughput(folder / "data", words), beneath=lambda: throughput(beneath, words))
+                                     host=lambda: throughput(folder / "data", words), beneath=lambda: throughput(beneath, words),
+                                     overlay=lambda: throughput(overlay / "data", words))
             command = f"fio {' '.join(words)} on the mounted file, second pass"
             bench.add(name, "MiB/s", speeds["ours"], peer="host file system", theirs=speeds["host"], ratio_at_least=0.95, command=command)
             bench.add(name, "MiB/s", speeds["ours"], peer="its hot file, no FUSE", theirs=speeds["beneath"], command=command)
+            # The kernel's own way of reading through to another file system's file.
+            bench.add(name, "MiB/s", speeds["ours"], peer="kernel overlayfs", theirs=speeds["overlay"], command=command)
     store.stop()

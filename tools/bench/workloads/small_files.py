@@ -12,9 +12,9 @@ def run(bench: Bench) -> None:
         for root in (mount, squash, tree):
             measure.read_tree(root)
             measure.read_tree(root)
-        before = requests(store)
+        before = store.requests()
         measure.read_tree(mount)
-        sent = {name: n - before.get(name, 0) for name, n in requests(store).items() if n != before.get(name, 0)}
+        sent = {name: n - before.get(name, 0) for name, n in store.requests().items() if n != before.get(name, 0)}
         times = measure.in_turn(bench.rounds, ours=lambda: measure.read_tree(mount), squash=lambda: measure.read_tree(squash),
                                 host=lambda: measure.read_tree(tree))
     command = "tar c . | cat >/dev/null, warm"
@@ -24,7 +24,3 @@ def run(bench: Bench) -> None:
     bench.add("requests per file", "", sum(sent.values()) / count, command=command,
               note=", ".join(f"{name} {n / count:.2f}" for name, n in sorted(sent.items(), key=lambda item: -item[1])))
     store.stop()
-
-
-def requests(store) -> dict[str, int]:
-    return dict(store.json("stats")["mounts"][0]["by_opcode"])
