@@ -7,7 +7,8 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 option(STELLARIUM_FUZZ "Build the fuzz targets (needs clang)" OFF)
 # A component's sources compiled ten at a time: a third of the time that the presets `fuzz` and `tsan` take, which build
-# everything again. Off while developing, so that a missing #include is noticed and a change costs one file.
+# everything again. Two sources that come together so must not use one name for two things in their unnamed namespaces: the
+# compiler says so. Off while developing, so that a missing #include is noticed and a change costs one file.
 option(STELLARIUM_UNITY "Compile several sources of a component as one" OFF)
 set(STELLARIUM_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined")
 set(STELLARIUM_TEST_PREFIX "" CACHE STRING "Put before test names, so that one ctest run can list several build kinds")
