@@ -9,9 +9,15 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
+
+#include "tools/cli/container_init.h"
 
 namespace stellarium::cli {
 namespace {
+
+constexpr int kLook = 20;     // ms between two looks at an init that cannot be asked yet
+constexpr int kLooks = 1000;  // then it is another one than systemd, and ends by what systemd-nspawn thinks fit
 
 /// systemd-nspawn counts SIGTERM and SIGINT apart, and the second of a kind ends the container at once. What was sent
 /// to our whole process group it has already; so it gets ours as the other kind, and one request stays one request.
@@ -54,16 +60,25 @@ Result<pid_t> start(const std::vector<std::string>& words, const sigset_t& mask)
 
 }  // namespace
 
-Result<int> run_container(const std::vector<std::string>& words, const Interrupts& interrupts) {
+Result<int> run_container(const std::vector<std::string>& words, bool boots, const Interrupts& interrupts) {
   const auto child = start(words, interrupts.mask_before());
   if (!child) return fail(child.error());
   const UniqueFd ended{static_cast<int>(::syscall(SYS_pidfd_open, *child, 0))};
   if (!ended) return fail_errno("watching " + words.front());
-  for (;;) {
+  int held_back = 0;  // a request to end that the container's init would not hear yet
+  for (int looked = 0;;) {
     std::array<pollfd, 2> events{{{ended.get(), POLLIN, 0}, {interrupts.fd(), POLLIN, 0}}};
-    if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) return fail_errno("poll");
-    if (const int signal = interrupts.take(); signal != 0) ::kill(*child, passed_on(signal));
+    if (::poll(events.data(), events.size(), held_back != 0 ? kLook : -1) < 0 && errno != EINTR)
+      return fail_errno("poll");
     if (events[0].revents != 0) break;
+    const int signal = interrupts.take();
+    if (signal != 0 && boots && held_back == 0 && looked == 0) {
+      held_back = signal;
+    } else if (signal != 0) {
+      ::kill(*child, passed_on(signal));
+    }
+    if (held_back != 0 && (++looked == kLooks || init_heeds_halt(*child)))
+      ::kill(*child, passed_on(std::exchange(held_back, 0)));
   }
   int status = 0;
   while (::waitpid(*child, &status, 0) < 0) {

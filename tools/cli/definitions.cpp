@@ -194,7 +194,8 @@ void Definitions::define_mounts(CLI::App& app) {
       ->expected(1, 2)
       ->type_name("[REF] DIR");
   m.add_option("-o,--options", mount.options,
-               "comma-separated mount options: ro, nodev, nosuid, noexec, noatime, source=NAME, allow_other")
+               "comma-separated mount options: ro, nodev, nosuid, noexec, noatime and others of mount(8); source=NAME, "
+               "allow_other")
       ->type_name("OPTIONS");
   m.add_flag("--no-passthrough", mount.no_passthrough,
              "read files through the daemon and the page cache, as on kernels that cannot pass reads through");

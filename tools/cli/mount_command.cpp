@@ -25,7 +25,8 @@ Result<std::string> mount_point(const std::string& given) {
 
 int run_mount(const Invocation& invocation, const std::filesystem::path& store) {
   const auto& given = std::get<MountOptions>(invocation.command);
-  const auto options = fs::fuse::parse_mount_options(given.options, {.read_only = false, .allow_other = ::geteuid() == 0});
+  const auto options =
+      fs::fuse::parse_mount_options(given.options, {.read_only = false, .allow_other = ::geteuid() == 0});
   if (!options) return complain(options.error());
   const auto where = mount_point(given.words.back());
   if (!where) return complain(where.error());

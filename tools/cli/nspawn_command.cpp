@@ -71,7 +71,7 @@ int run_mounted(const NspawnOptions& options, const std::string& clone, const st
   const auto words =
       container_words(options, folder, options.machine.empty() ? machine_name_of(clone) : options.machine, host);
   for (;;) {
-    const auto ran = run_container(words, interrupts);
+    const auto ran = run_container(words, options.boot, interrupts);
     if (!ran) return complain(ran.error());
     if (*ran != kRebooted || options.keep_unit || host.has_systemd) return *ran;
   }

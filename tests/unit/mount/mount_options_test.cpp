@@ -24,7 +24,8 @@ TEST(MountOptions, LeaveEverythingAsItIsWhereNothingIsSaid) {
 }
 
 TEST(MountOptions, AreThoseOfMount) {
-  const MountOptions options = parsed("ro,nosuid,nodev,noexec,noatime,source=a:1,allow_other", {.read_only = false, .allow_other = false});
+  const MountOptions options =
+      parsed("ro,nosuid,nodev,noexec,noatime,source=a:1,allow_other", {.read_only = false, .allow_other = false});
   EXPECT_TRUE(options.read_only && options.allow_other);
   EXPECT_EQ(options.source, "a:1");
   EXPECT_EQ(options.flags, MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME);
