@@ -1,6 +1,6 @@
 #include "tools/cli/container_words.h"
 
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -19,8 +19,9 @@ bool is_letter_or_digit(char c) {
 }  // namespace
 
 ContainerHost this_host() {
-  struct stat ignored {};
-  return {.has_systemd = ::stat("/run/systemd/system", &ignored) == 0, .kernel_release = kernel_release()};
+  const bool has_machined =
+      ::access("/run/systemd/system", F_OK) == 0 && ::access("/run/dbus/system_bus_socket", F_OK) == 0;
+  return {.has_machined = has_machined, .kernel_release = kernel_release()};
 }
 
 bool is_machine_name(std::string_view name) {
@@ -69,8 +70,8 @@ Result<void> check_container(const NspawnOptions& options, const ContainerHost& 
 std::vector<std::string> container_words(const NspawnOptions& options, const std::string& root,
                                          const std::string& machine, const ContainerHost& host) {
   std::vector<std::string> words{"systemd-nspawn", "--quiet", "--directory=" + root, "--machine=" + machine};
-  if (!host.has_systemd) words.emplace_back("--register=no");
-  if (!host.has_systemd || options.keep_unit) words.emplace_back("--keep-unit");
+  if (!host.has_machined) words.emplace_back("--register=no");
+  if (!host.has_machined || options.keep_unit) words.emplace_back("--keep-unit");
   // Without the second word it would rather chown every file than fail.
   if (options.private_users) words.insert(words.end(), {"--private-users=pick", "--private-users-ownership=map"});
   if (options.boot) words.emplace_back("--boot");

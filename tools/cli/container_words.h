@@ -11,7 +11,7 @@ namespace stellarium::cli {
 
 /// What the machine that runs the container has.
 struct ContainerHost {
-  bool has_systemd = false;    ///< as its init: somebody to register containers with
+  bool has_machined = false;   ///< systemd as its init, and a bus on which containers are registered with it
   std::string kernel_release;  ///< uname(2)'s
 };
 ContainerHost this_host();

@@ -73,7 +73,7 @@ int run_mounted(const NspawnOptions& options, const std::string& clone, const st
   for (;;) {
     const auto ran = run_container(words, options.boot, interrupts);
     if (!ran) return complain(ran.error());
-    if (*ran != kRebooted || options.keep_unit || host.has_systemd) return *ran;
+    if (*ran != kRebooted || options.keep_unit || host.has_machined) return *ran;
   }
 }
 

@@ -9,7 +9,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-const ContainerHost kUsual{.has_systemd = true, .kernel_release = "6.18.1"};
+const ContainerHost kUsual{.has_machined = true, .kernel_release = "6.18.1"};
 
 TEST(MachineName, IsWhatSystemdTakes) {
   for (const std::string& name :
