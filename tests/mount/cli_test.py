@@ -129,6 +129,65 @@ class Commands(unittest.TestCase):
             subprocess.run(["umount", where], check=True)
 
 
+class Fstab(unittest.TestCase):
+    """mount(8) itself, which finds its helper in a /sbin that only these mounts see."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.store = cls.enterClassContext(Store())
+        tree = cls.store.scratch / "tree"
+        tree.mkdir()
+        (tree / "hello").write_text("hello\n")
+        cls.store.run("import", tree, "web:1")
+        cls.store.run("clone", "web:1", "mine")
+        (cls.store.scratch / "sbin").mkdir()
+        (cls.store.scratch / "sbin" / "mount.stellarium").symlink_to(COMMAND.resolve())
+        cls.where = cls.store.root / "where"
+        cls.where.mkdir()
+
+    def sh(self, script: str) -> subprocess.CompletedProcess:
+        """Runs a script for which `$DIR` is where to mount and `$STORE` the option that names the store."""
+        sbin = Path("/sbin").resolve()
+        prepare = f"set -e; mount -t overlay none -o lowerdir={self.store.scratch}/sbin:{sbin} {sbin}; "
+        return subprocess.run(["unshare", "--mount", "sh", "-c", prepare + script], capture_output=True, timeout=60,
+                              env=self.store.environment | {"DIR": str(self.where), "STORE": f"store={self.store.dir}"})
+
+    def mounted(self, what: str, options: str, look: str) -> list[str]:
+        """The mount's flags, and what `look` says while it is there."""
+        done = self.sh(f"mount -t stellarium {what} $DIR -o $STORE,{options}; findmnt -no VFS-OPTIONS $DIR; {look}; umount $DIR; ! findmnt $DIR")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        flags, *rest = done.stdout.decode().splitlines()
+        return [flags, *rest]
+
+    def test_an_image_a_clone_and_the_whole_store_are_mounted_and_unmounted(self):
+        self.assertEqual(self.mounted("web:1", "defaults", "cat $DIR/hello"), ["ro,relatime", "hello"])
+        self.assertEqual(self.mounted("mine", "defaults", "echo new >$DIR/new; cat $DIR/new $DIR/hello"), ["rw,relatime", "new", "hello"])
+        self.assertEqual(self.mounted("none", "defaults", "cat $DIR/images/web/1/hello"), ["rw,relatime", "hello"])
+
+    def test_options_mean_what_they_mean_for_mount(self):
+        self.assertEqual(self.mounted("mine", "ro,nosuid,nodev,noexec,noatime", "touch $DIR/x 2>/dev/null || echo refused"),
+                         ["ro,nosuid,nodev,noexec,noatime", "refused"])
+        self.assertEqual(self.mounted("mine", "nosuid,suid,rw", ":"), ["rw,relatime"])
+        self.assertEqual(self.mounted("web:1", "users", ":"), ["ro,nosuid,nodev,noexec,relatime"])
+        self.assertEqual(self.mounted("web:1", "noauto,nofail,_netdev,x-systemd.automount,x-systemd.requires=stellarium.service,comment=why,no_passthrough", ":"),
+                         ["ro,relatime"])
+
+    def test_lines_of_fstab_are_mounted_by_their_directory(self):
+        fstab = self.store.scratch / "fstab"
+        fstab.write_text(f"mine {self.where} stellarium store={self.store.dir},nodev,nofail,x-systemd.requires=stellarium.service 0 0\n")
+        done = self.sh(f"mount -T {fstab} $DIR; mount -T {fstab} -a; findmnt -no SOURCE,VFS-OPTIONS $DIR; umount $DIR")
+        self.assertEqual((done.returncode, done.stderr, done.stdout.split()), (0, b"", [b"mine", b"rw,nodev,relatime"]))
+
+    def test_what_is_wrong_is_said_in_one_line(self):
+        for what, options, said in (("mine", "nosuchthing", "unknown mount option 'nosuchthing'"), ("mine", "ro,size=5", "unknown mount option 'size=5'"),
+                                    ("mine", "remount", "'remount' is not possible"), ("ghost", "ro", "ghost")):
+            done = self.sh(f"mount.stellarium {what} $DIR -o $STORE,{options}")
+            self.assertEqual((done.returncode, done.stdout, len(done.stderr.splitlines())), (32, b"", 1), done.stderr)
+            self.assertIn(said, done.stderr.decode())
+            self.assertNotEqual(self.sh(f"mount -t stellarium {what} $DIR -o $STORE,{options}").returncode, 0)
+        self.assertEqual(os.listdir(self.where), [])
+
+
 class Dying(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -1,34 +1,15 @@
 #!/usr/bin/env python3
 """A container runs from a mounted image."""
-import os
 import shutil
 import subprocess
 import unittest
 
 import harness
+import roots
 from harness import Store
 
 harness.require_mounts()
 harness.require(shutil.which("systemd-nspawn") is not None, "systemd-nspawn is missing (package systemd-container)")
-
-
-def minimal_root(root) -> None:
-    """The host's shell and what it needs, in the shape systemd-nspawn accepts."""
-    for folder in ("usr/bin", "etc", "proc", "sys", "dev", "tmp", "run", "var", "root"):
-        (root / folder).mkdir(parents=True)
-    for name in ("bin", "lib", "lib64", "sbin"):
-        os.symlink(f"usr/{'bin' if name == 'sbin' else name}", root / name)
-    (root / "etc/os-release").write_text("ID=test\n")
-    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    for program in ("/bin/sh", "/bin/cat", "/usr/bin/id"):
-        real = os.path.realpath(program)
-        shutil.copy2(real, root / "usr/bin" / os.path.basename(program))
-        for word in subprocess.run(["ldd", real], stdout=subprocess.PIPE, check=True).stdout.decode().split():
-            if word.startswith("/"):
-                target = root / "usr" / word.lstrip("/").removeprefix("usr/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists():
-                    shutil.copy2(os.path.realpath(word), target)
 
 
 class Nspawn(unittest.TestCase):
@@ -36,7 +17,7 @@ class Nspawn(unittest.TestCase):
     def setUpClass(cls):
         cls.store = cls.enterClassContext(Store())
         root = cls.store.scratch / "root"
-        minimal_root(root)
+        roots.minimal_root(root)
         cls.store.run("import", root, "root")
 
     def run_in(self, mount, *options):

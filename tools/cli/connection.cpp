@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "tools/cli/interrupts.h"
 #include "tools/cli/progress_display.h"
 #include "tools/protocol/build_info.h"
 #include "tools/text/escape.h"
@@ -67,28 +67,6 @@ void write_all(int fd, std::string_view bytes) {
   }
 }
 
-/// SIGINT, SIGTERM and SIGHUP as a descriptor for as long as a command runs.
-class Interrupts {
- public:
-  Interrupts() {
-    sigset_t watched;
-    ::sigemptyset(&watched);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&watched, signal);
-    ::pthread_sigmask(SIG_BLOCK, &watched, &before_);
-    fd_.reset(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
-  }
-  ~Interrupts() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  int fd() const { return fd_.get(); }
-  int take() const {
-    signalfd_siginfo info{};
-    return ::read(fd_.get(), &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
-  }
-
- private:
-  sigset_t before_{};
-  UniqueFd fd_;
-};
-
 }  // namespace
 
 Result<Connection> Connection::open(const std::filesystem::path& store, Start start, bool any_build, double patience) {
@@ -134,6 +112,7 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
     if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) return complain(Error{Errc::io, "poll", errno});
     if (events[1].revents != 0) {
       const int signal = interrupts.take();
+      if (handlers.uninterruptible) continue;
       if (interrupted != 0 && signal != 0) std::_Exit(128 + signal);
       if (signal != 0) connection.cancel();
       interrupted = signal != 0 ? signal : interrupted;

@@ -47,6 +47,7 @@ struct Handlers {
   std::function<void(protocol::Progress&)> progress;  ///< fills in what only the command knows: the total
   std::function<bool()> hide_complaints;              ///< the command knows better what went wrong
   std::string* capture_output = nullptr;              ///< instead of stdout
+  bool uninterruptible = false;                       ///< the command undoes what another one began
 };
 
 /// Shows output, complaints and progress until the server says how the command ended. An interrupt (Ctrl-C, SIGTERM)

@@ -118,6 +118,15 @@ void Definitions::define_clones(CLI::App& app) {
   n.add_flag("-b,--boot", nspawn.boot, "start the image's init as process 1");
   n.add_flag("--keep", nspawn.keep, "keep the clone that was made for this run, and say its name");
   n.add_option("-M,--machine", nspawn.machine, "name of the container; the clone's if left out")->type_name("NAME");
+  n.add_flag("-U,--private-users", nspawn.private_users,
+             "give the container users of its own: its root is nobody outside; what it writes is stored as its own ids "
+             "(Linux 6.12)");
+  n.add_flag("--keep-unit", nspawn.keep_unit,
+             "leave the container in the systemd unit that starts it, as stellarium@.service does");
+  n.footer(
+      "The container ends with SIGTERM or Ctrl-C, with --boot by an orderly shutdown; a second one does not wait for "
+      "that. Then the mount is gone, and the clone that was made for this run, too. Network, bind mounts and limits: "
+      "/etc/systemd/nspawn/NAME.nspawn, see systemd.nspawn(5).");
 }
 
 void Definitions::define_volumes(CLI::App& app) {
@@ -185,7 +194,8 @@ void Definitions::define_mounts(CLI::App& app) {
       ->expected(1, 2)
       ->type_name("[REF] DIR");
   m.add_option("-o,--options", mount.options,
-               "comma-separated mount options: ro, nodev, nosuid, noexec, noatime, source=NAME, allow_other")
+               "comma-separated mount options: ro, nodev, nosuid, noexec, noatime and others of mount(8); source=NAME, "
+               "allow_other")
       ->type_name("OPTIONS");
   m.add_flag("--no-passthrough", mount.no_passthrough,
              "read files through the daemon and the page cache, as on kernels that cannot pass reads through");

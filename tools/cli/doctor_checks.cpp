@@ -6,15 +6,13 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 
 #include "tools/cli/connection.h"
+#include "tools/cli/kernel_features.h"
 #include "tools/cli/store_location.h"
 #include "tools/protocol/build_info.h"
 #include "tools/text/units.h"
@@ -77,30 +75,14 @@ std::string file_system_of(const struct statfs& info) {
 
 }  // namespace
 
-KernelFeatures features_of_kernel(unsigned major, unsigned minor) {
-  const auto since = [&](unsigned want_major, unsigned want_minor) {
-    return major > want_major || (major == want_major && minor >= want_minor);
-  };
-  return {.passthrough = since(6, 9),
-          .resend = since(6, 9),
-          .idmapped_mounts = since(6, 12),
-          .fuse_over_io_uring = since(6, 14),
-          .large_copies = since(6, 18)};
-}
-
 std::vector<Finding> check_kernel() {
   std::vector<Finding> out;
-  utsname name{};
-  ::uname(&name);
-  unsigned major = 0, minor = 0;
-  const char* const end = name.release + std::strlen(name.release);
-  const auto parsed = std::from_chars(name.release, end, major);
-  if (parsed.ptr != end) std::from_chars(parsed.ptr + 1, end, minor);
-  const KernelFeatures features = features_of_kernel(major, minor);
+  const std::string release = kernel_release();
+  const KernelFeatures features = features_of_release(release);
   const auto feature = [&](bool present, const char* what, const char* good, const char* loss, const char* advice) {
     out.push_back({what, present ? State::good : State::limited, present ? good : loss, present ? "" : advice});
   };
-  out.push_back({"kernel", State::good, name.release, ""});
+  out.push_back({"kernel", State::good, release, ""});
   feature(features.passthrough, "passthrough", "files are read at the speed of the file system below (Linux 6.9)",
           "this kernel cannot pass reads through: every file is read through the server", "Linux 6.9 or later");
   feature(features.resend, "restart", "a killed server's requests are answered by the next one (Linux 6.9)",

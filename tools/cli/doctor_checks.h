@@ -18,12 +18,6 @@ struct Finding {
   std::string advice;  ///< empty if there is nothing to do
 };
 
-/// What this kernel can do for a FUSE file system, after the table in docs/daemon.md.
-struct KernelFeatures {
-  bool passthrough, resend, idmapped_mounts, fuse_over_io_uring, large_copies;
-};
-KernelFeatures features_of_kernel(unsigned major, unsigned minor);
-
 std::vector<Finding> check_kernel();
 std::vector<Finding> check_permissions();
 std::vector<Finding> check_store(const std::filesystem::path& store);

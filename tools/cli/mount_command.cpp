@@ -21,38 +21,12 @@ Result<std::string> mount_point(const std::string& given) {
   return canonical.string();
 }
 
-/// Splits what -o was given: what we know ourselves, and the rest for the kernel.
-Result<fs::fuse::MountOptions> parse_options(const std::string& given) {
-  fs::fuse::MountOptions options;
-  options.allow_other = ::geteuid() == 0;
-  std::size_t start = 0;
-  while (start < given.size()) {
-    const std::size_t end = std::min(given.find(',', start), given.size());
-    const std::string option = given.substr(start, end - start);
-    start = end + 1;
-    if (option.empty() || option == "_netdev" || option == "nofail" || option == "user" || option.starts_with("x-"))
-      continue;
-    if (option == "rw") continue;  // clones are writable, images are not, whatever is asked for
-    if (option == "ro") {
-      options.extra += (options.extra.empty() ? "" : ",") + option;
-      continue;
-    }
-    if (option == "allow_other") {
-      options.allow_other = true;
-    } else if (option.starts_with("source=")) {
-      options.source = option.substr(7);
-    } else {
-      options.extra += (options.extra.empty() ? "" : ",") + option;
-    }
-  }
-  return options;
-}
-
 }  // namespace
 
 int run_mount(const Invocation& invocation, const std::filesystem::path& store) {
   const auto& given = std::get<MountOptions>(invocation.command);
-  const auto options = parse_options(given.options);
+  const auto options =
+      fs::fuse::parse_mount_options(given.options, {.read_only = false, .allow_other = ::geteuid() == 0});
   if (!options) return complain(options.error());
   const auto where = mount_point(given.words.back());
   if (!where) return complain(where.error());
@@ -70,7 +44,7 @@ int run_mount(const Invocation& invocation, const std::filesystem::path& store) 
   Handlers handlers;
   handlers.proceed = [&](bool writable) -> Result<void> {
     fs::fuse::MountOptions wanted = *options;
-    wanted.read_only = wanted.read_only && !writable;
+    wanted.read_only = wanted.read_only || !writable;  // images are read-only whatever is asked for
     auto device = fs::fuse::mount_session(*where, wanted);
     if (!device) return fail(device.error());
     mounted = true;

@@ -1,8 +1,8 @@
-#include <spawn.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,22 +12,24 @@
 #include "tools/cli/command_line.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
+#include "tools/cli/container_process.h"
+#include "tools/cli/container_words.h"
 #include "tools/text/escape.h"
 
-extern char** environ;  // NOLINT(readability-redundant-declaration): not every libc declares it
-
-// `stellarium nspawn`: clone, mount, systemd-nspawn, and everything undone again.
+// `stellarium nspawn`: clone, mount, systemd-nspawn, and everything undone again (docs/containers.md).
 namespace stellarium::cli {
 namespace {
 
+constexpr const char* kFolder = "/run/stellarium";  // not in /tmp, where what is old and looks empty is removed
+constexpr int kRebooted = 133;                      // systemd-nspawn's, where somebody else has to start it again
+constexpr int kInterrupted = 128;                   // exit codes above: 128 + the signal
+
 /// Runs one of our own commands in this process; the exit code.
 int run_words(const Invocation& invocation, const std::filesystem::path& store, const std::vector<std::string>& words,
-              std::string* output = nullptr) {
+              const Handlers& handlers = {}) {
   auto connection = Connection::open(store, Start::if_store);
   if (!connection) return complain(connection.error());
   if (auto sent = connection->request(words, false); !sent) return complain(sent.error());
-  Handlers handlers;
-  handlers.capture_output = output;
   return follow(*connection, invocation.global, handlers);
 }
 
@@ -41,58 +43,77 @@ Result<std::string> fresh_name(const std::string& ref) {
 
 Result<bool> is_clone(const Invocation& invocation, const std::filesystem::path& store, const std::string& ref) {
   std::string names;
-  if (const int code = run_words(invocation, store, {"--quiet", "clones"}, &names); code != 0)
+  Handlers handlers;
+  handlers.capture_output = &names;
+  if (const int code = run_words(invocation, store, {"--quiet", "clones"}, handlers); code != 0)
     return fail(Errc::unavailable, "the clones cannot be listed");
   return ("\n" + names).find("\n" + ref + "\n") != std::string::npos && ref.find('@') == std::string::npos;
 }
 
-/// Runs a program with our standard streams; its exit code, or 128 + the signal that ended it.
-Result<int> run_program(const std::vector<std::string>& words) {
-  std::vector<char*> arguments;
-  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  pid_t child = 0;
-  if (const int failed = ::posix_spawnp(&child, arguments[0], nullptr, nullptr, arguments.data(), environ); failed != 0)
-    return fail_errno("starting " + words.front(), failed);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return fail_errno("waiting for " + words.front());
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+/// From here on only this process and the container see what it mounts. So the mount ends with them, however they end,
+/// and no service that starts meanwhile keeps a copy of it.
+Result<void> leave_mounts_of_host() {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
+    return fail_errno("mounts of its own for the container");
+  return {};
 }
 
-std::vector<std::string> nspawn_words(const NspawnOptions& options, const std::string& root,
-                                      const std::string& machine) {
-  std::vector<std::string> words{"systemd-nspawn", "--quiet", "--directory=" + root, "--machine=" + machine};
-  // Without systemd as the host's init there is nobody to register with.
-  struct stat ignored {};
-  if (::stat("/run/systemd/system", &ignored) != 0) {
-    words.emplace_back("--register=no");
-    words.emplace_back("--keep-unit");
-  }
-  if (options.boot) words.emplace_back("--boot");
-  if (!options.command.empty()) words.emplace_back("--");
-  words.insert(words.end(), options.command.begin(), options.command.end());
-  return words;
+Result<std::string> make_folder() {
+  if (::mkdir(kFolder, 0755) != 0 && errno != EEXIST) return fail_errno(kFolder);
+  std::string folder = std::string{kFolder} + "/nspawn.XXXXXX";
+  if (::mkdtemp(folder.data()) == nullptr) return fail_errno(folder);
+  return folder;
 }
 
-int run_in_clone(const Invocation& invocation, const std::filesystem::path& store, const std::string& clone) {
-  const auto& options = std::get<NspawnOptions>(invocation.command);
-  char folder[] = "/tmp/stellarium-nspawn.XXXXXX";
-  if (::mkdtemp(folder) == nullptr) return complain(fail_errno(folder).value());
+int run_mounted(const NspawnOptions& options, const std::string& clone, const std::string& folder,
+                const Interrupts& interrupts) {
+  const ContainerHost host = this_host();
+  const auto words =
+      container_words(options, folder, options.machine.empty() ? machine_name_of(clone) : options.machine, host);
+  for (;;) {
+    const auto ran = run_container(words, options.boot, interrupts);
+    if (!ran) return complain(ran.error());
+    if (*ran != kRebooted || options.keep_unit || host.has_machined) return *ran;
+  }
+}
+
+int run_in_clone(const Invocation& invocation, const std::filesystem::path& store, const std::string& clone,
+                 const Interrupts& interrupts) {
+  if (auto left = leave_mounts_of_host(); !left) return complain(left.error());
+  const auto folder = make_folder();
+  if (!folder) return complain(folder.error());
   Invocation mount = invocation;
   mount.name = "mount";
-  mount.command = MountOptions{.words = {clone, folder}, .options = {}};
+  mount.command = MountOptions{.words = {clone, *folder}, .options = {}};
   int code = run_mount(mount, store);
   if (code == 0) {
-    const auto ran = run_program(nspawn_words(options, folder, options.machine.empty() ? clone : options.machine));
-    code = ran ? *ran : complain(ran.error());
-    if (auto undone = fs::fuse::unmount(folder, false); !undone) {
+    code = run_mounted(std::get<NspawnOptions>(invocation.command), clone, *folder, interrupts);
+    if (auto undone = fs::fuse::unmount(*folder, false); !undone) {
       complain(undone.error());
-      (void)fs::fuse::unmount(folder, true);
+      (void)fs::fuse::unmount(*folder, true);
     }
   }
-  ::rmdir(folder);
+  ::rmdir(folder->c_str());
+  return code;
+}
+
+int run_in_new_clone(const Invocation& invocation, const std::filesystem::path& store, const Interrupts& interrupts) {
+  const auto& options = std::get<NspawnOptions>(invocation.command);
+  const auto name = fresh_name(options.ref);
+  if (!name) return complain(name.error());
+  Handlers undoing;
+  undoing.uninterruptible = true;
+  if (const int code = run_words(invocation, store, {"clone", "--", options.ref, *name}); code != 0) {
+    undoing.hide_complaints = [] { return true; };  // whether it was made before it was interrupted, nobody said
+    if (code > kInterrupted) run_words(invocation, store, {"rm", "--", *name}, undoing);
+    return code;
+  }
+  const int code = run_in_clone(invocation, store, *name, interrupts);
+  if (options.keep) {
+    std::fprintf(stderr, "kept as clone %s\n", text::escape(*name).c_str());
+  } else {
+    run_words(invocation, store, {"rm", "--", *name}, undoing);
+  }
   return code;
 }
 
@@ -100,20 +121,13 @@ int run_in_clone(const Invocation& invocation, const std::filesystem::path& stor
 
 int run_nspawn(const Invocation& invocation, const std::filesystem::path& store) {
   const auto& options = std::get<NspawnOptions>(invocation.command);
+  if (auto possible = check_container(options, this_host()); !possible) return complain(possible.error());
+  if (::geteuid() != 0) return complain(Error{Errc::permission, "containers are started by root only", EPERM});
+  const Interrupts interrupts;  // from now on there may be something to undo
   const auto existing = is_clone(invocation, store, options.ref);
   if (!existing) return complain(existing.error());
-  if (*existing) return run_in_clone(invocation, store, options.ref);
-
-  const auto name = fresh_name(options.ref);
-  if (!name) return complain(name.error());
-  if (const int code = run_words(invocation, store, {"clone", "--", options.ref, *name}); code != 0) return code;
-  const int code = run_in_clone(invocation, store, *name);
-  if (options.keep) {
-    std::fprintf(stderr, "kept as clone %s\n", text::escape(*name).c_str());
-  } else {
-    run_words(invocation, store, {"rm", "--", *name});
-  }
-  return code;
+  return *existing ? run_in_clone(invocation, store, options.ref, interrupts)
+                   : run_in_new_clone(invocation, store, interrupts);
 }
 
 }  // namespace stellarium::cli

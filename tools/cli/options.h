@@ -55,9 +55,11 @@ struct SettleOptions {
 struct ClonesOptions {};
 struct NspawnOptions {
   std::string ref;
-  std::vector<std::string> command;
+  std::vector<std::string> command = {};
   bool boot = false, keep = false;
-  std::string machine;
+  bool private_users = false;  ///< the container's ids are others outside of it
+  bool keep_unit = false;      ///< the container's processes stay in the unit that this command runs in
+  std::string machine = {};    ///< empty: after the clone
 };
 
 // Volumes.

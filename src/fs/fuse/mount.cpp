@@ -11,8 +11,6 @@
 #include <cerrno>
 #include <fstream>
 #include <memory>
-#include <string_view>
-#include <vector>
 
 #include "fs/fuse/mount_table.h"
 
@@ -20,42 +18,6 @@ namespace stellarium::fs::fuse {
 namespace {
 
 constexpr const char* kType = "fuse.stellarium";
-
-struct Flag {
-  std::string_view name;
-  unsigned long flag;
-  bool set;
-};
-constexpr std::array kFlags{Flag{"nosuid", MS_NOSUID, true},  Flag{"suid", MS_NOSUID, false},
-                            Flag{"nodev", MS_NODEV, true},    Flag{"dev", MS_NODEV, false},
-                            Flag{"noexec", MS_NOEXEC, true},  Flag{"exec", MS_NOEXEC, false},
-                            Flag{"noatime", MS_NOATIME, true}};
-
-std::vector<std::string_view> split(std::string_view text) {
-  std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    if (comma != 0) parts.push_back(text.substr(0, comma));
-    text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
-  }
-  return parts;
-}
-
-/// The options of a user become mount flags. Options that mount(8) and fstab keep to themselves are ignored.
-Result<unsigned long> flags_of(const MountOptions& options) {
-  unsigned long flags = options.read_only ? MS_RDONLY : 0;
-  for (const std::string_view word : split(options.extra)) {
-    if (word.starts_with("x-") || word == "_netdev" || word == "nofail" || word == "defaults" || word == "ro") continue;
-    bool known = false;
-    for (const Flag& flag : kFlags) {
-      if (word != flag.name) continue;
-      flags = flag.set ? flags | flag.flag : flags & ~flag.flag;
-      known = true;
-    }
-    if (!known) return fail(Errc::invalid_argument, "unknown mount option '" + std::string{word} + "'");
-  }
-  return flags;
-}
 
 Result<std::filesystem::path> checked_mountpoint(const std::filesystem::path& dir) {
   std::error_code error;
@@ -66,11 +28,12 @@ Result<std::filesystem::path> checked_mountpoint(const std::filesystem::path& di
 }
 
 /// As root: the mount system call. The permission checks stay with the kernel (default_permissions).
-Result<UniqueFd> mount_as_root(const std::filesystem::path& dir, const MountOptions& options, unsigned long flags) {
+Result<UniqueFd> mount_as_root(const std::filesystem::path& dir, const MountOptions& options) {
   UniqueFd device{::open("/dev/fuse", O_RDWR | O_CLOEXEC)};
   if (!device) return fail_errno("opening /dev/fuse (is the fuse module loaded?)");
   std::string data = "fd=" + std::to_string(device.get()) + ",rootmode=40000,user_id=0,group_id=0,default_permissions";
   if (options.allow_other) data += ",allow_other";
+  const unsigned long flags = options.flags | (options.read_only ? MS_RDONLY : 0);
   if (::mount(options.source.c_str(), dir.c_str(), kType, flags, data.c_str()) != 0) {
     return fail_errno("mounting on " + dir.string());
   }
@@ -86,9 +49,7 @@ Result<UniqueFd> mount_as_user(const std::filesystem::path& dir, const MountOpti
   std::string text = "default_permissions,subtype=stellarium,fsname=" + options.source;
   if (options.read_only) text += ",ro";
   if (options.allow_other) text += ",allow_other";
-  for (const std::string_view word : split(options.extra)) {
-    if (word == "nosuid" || word == "nodev" || word == "noexec" || word == "noatime") text.append(",").append(word);
-  }
+  text += flags_for_fusermount(options.flags);
   std::array<std::string, 3> words{"stellarium", "-o", text};
   std::array<char*, 4> argv{words[0].data(), words[1].data(), words[2].data(), nullptr};
   fuse_args args{3, argv.data(), 0};
@@ -151,9 +112,7 @@ Result<void> unmount_as_user(const std::string& dir, bool lazy) {
 Result<UniqueFd> mount_session(const std::filesystem::path& dir, const MountOptions& options) {
   const Result<std::filesystem::path> mountpoint = checked_mountpoint(dir);
   if (!mountpoint) return fail(mountpoint.error());
-  const Result<unsigned long> flags = flags_of(options);
-  if (!flags) return fail(flags.error());
-  return ::geteuid() == 0 ? mount_as_root(*mountpoint, options, *flags) : mount_as_user(*mountpoint, options);
+  return ::geteuid() == 0 ? mount_as_root(*mountpoint, options) : mount_as_user(*mountpoint, options);
 }
 
 Result<void> unmount(const std::filesystem::path& dir, bool lazy) {

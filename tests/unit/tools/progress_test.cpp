@@ -3,7 +3,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tools/cli/doctor_checks.h"
 #include "tools/cli/progress_display.h"
 
 namespace stellarium::cli {
@@ -53,15 +52,6 @@ TEST(ProgressJson, IsOneObjectWithASchema) {
   EXPECT_EQ(object["schema"], 1);
   EXPECT_EQ(object["percent"], 25.0);
   EXPECT_EQ(object["unit"], "items");
-}
-
-TEST(KernelFeatures, FollowTheTableOfKernels) {
-  EXPECT_FALSE(features_of_kernel(6, 1).passthrough);
-  EXPECT_FALSE(features_of_kernel(6, 1).resend);
-  EXPECT_TRUE(features_of_kernel(6, 9).passthrough);
-  EXPECT_FALSE(features_of_kernel(6, 11).idmapped_mounts);
-  EXPECT_TRUE(features_of_kernel(6, 12).idmapped_mounts);
-  EXPECT_TRUE(features_of_kernel(7, 0).large_copies);
 }
 
 }  // namespace
