@@ -14,6 +14,7 @@
 #include "cas/database.h"
 #include "fs/staging.h"
 #include "fs/types.h"
+#include "fs/write_gate.h"
 #include "fs/writable_tree.h"
 #include "tier/tier.h"
 
@@ -72,6 +73,10 @@ class CloneBodies {
   /// counts (a file takes another one's name), `order` is held from before this until the record is written.
   void bound(const Inode& inode);
   SyncOrder& order() { return staging_.order(); }
+  /// To be passed by whoever changes bytes, or opens a file that may be staged.
+  WriteGate& gate() { return gate_; }
+  /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
+  Result<bool> owns(Ino ino, StagedId id) const;
   /// The inode has no link and nobody has it open: its bytes may go, unless a frozen layer needs them.
   void drop(Ino ino, const Inode& inode);
 
@@ -83,8 +88,6 @@ class CloneBodies {
  private:
   Result<std::shared_ptr<Staging::File>> own_file(Ino ino, const LayerReader::Located& located);
   Result<std::shared_ptr<Staging::File>> copy_up(Ino ino, Inode inode, std::uint64_t keep);
-  /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
-  Result<bool> owns(Ino ino, StagedId id) const;
   void remove_dropped(const std::vector<StagedId>& dropped);
   void clean_up() EXCLUDES(mutex_);
   bool wait_for_dropped() EXCLUDES(mutex_);  ///< false: it was the last time
@@ -93,6 +96,7 @@ class CloneBodies {
   Staging& staging_;
   tier::Tier& tier_;
   cas::Database& database_;
+  WriteGate gate_;
   // By inode number: one copy-up of a file at a time; held over the copying. Settling tries and does not wait.
   std::array<std::mutex, 64> copying_;
 
