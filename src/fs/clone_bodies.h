@@ -14,8 +14,8 @@
 #include "cas/database.h"
 #include "fs/staging.h"
 #include "fs/types.h"
-#include "fs/write_gate.h"
 #include "fs/writable_tree.h"
+#include "fs/write_gate.h"
 #include "tier/tier.h"
 
 namespace stellarium::fs {

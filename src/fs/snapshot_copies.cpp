@@ -28,8 +28,8 @@ bool is_same(const struct stat& a, const struct stat& b) {
 bool is_young(const struct stat& st) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  const auto age = std::chrono::seconds{now.tv_sec - st.st_ctim.tv_sec} +
-                   std::chrono::nanoseconds{now.tv_nsec - st.st_ctim.tv_nsec};
+  const auto age =
+      std::chrono::seconds{now.tv_sec - st.st_ctim.tv_sec} + std::chrono::nanoseconds{now.tv_nsec - st.st_ctim.tv_nsec};
   return age >= std::chrono::nanoseconds{0} && age < kTick;
 }
 
@@ -90,8 +90,7 @@ Result<void> SnapshotCopies::copy(Copy& into, bool wait) {
   if (!before) return fail(before.error());
   const bool young = is_young(*before);
   // Only a hint for what is on disk; but from now on a store to a mapping makes its page dirty anew, and changes times.
-  constexpr unsigned kWriteBack =
-      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  constexpr unsigned kWriteBack = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   (void)::sync_file_range(from->get(), 0, 0, kWriteBack);
   const auto made = staging_.create();
   if (!made) return fail(made.error());
@@ -99,7 +98,7 @@ Result<void> SnapshotCopies::copy(Copy& into, bool wait) {
   into.staged = (*made)->id();
   into.seen = *before;
   into.exact = false;
-  const auto copied = staging_.copy_file(**made, from->get(), static_cast<std::uint64_t>(before->st_size));
+  const auto copied = staging_.copy_file(**made, from->get(), static_cast<std::uint64_t>(before->st_size), go_on_);
   const auto after = system_io().status(from->get());
   if (!after) return fail(after.error());
   into.exact = copied && !young && is_same(*before, *after);

@@ -2,7 +2,9 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <functional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -14,15 +16,16 @@ namespace stellarium::fs {
 /// Copies of staged files that programs go on writing, for a snapshot that is being made: of each the last one, and
 /// whether the file is still what was copied.
 ///
-/// Who writes is not stopped: a copy is right if size and times of the file were the same before and after it. Stores to
-/// a mapping change times only where the page was clean, so the file is written back before; and as times are only as
-/// fine as the host's clock ticks, what was changed in the last 20 ms is waited for.
-/// Ownership: copies that nobody took are removed at the end. Threads: one.
+/// Who writes is not stopped: a copy is right if size and times of the file were the same before and after it. Stores
+/// to a mapping change times only where the page was clean, so the file is written back before; and as times are only
+/// as fine as the host's clock ticks, what was changed in the last 20 ms is waited for. Ownership: copies that nobody
+/// took are removed at the end. Threads: one.
 class SnapshotCopies {
  public:
   static constexpr int kAttempts = 3;  ///< to copy a file while it does not change
 
-  explicit SnapshotCopies(Staging& staging) : staging_{staging} {}
+  /// Asks `go_on` while it copies; false ends that with cancelled.
+  SnapshotCopies(Staging& staging, std::function<bool()> go_on) : staging_{staging}, go_on_{std::move(go_on)} {}
   SnapshotCopies(const SnapshotCopies&) = delete;
   SnapshotCopies& operator=(const SnapshotCopies&) = delete;
   ~SnapshotCopies();
@@ -50,6 +53,7 @@ class SnapshotCopies {
   void discard(StagedId id) const;
 
   Staging& staging_;
+  const std::function<bool()> go_on_;
   std::unordered_map<Ino, Copy> copies_;
 };
 

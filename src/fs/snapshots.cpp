@@ -24,8 +24,13 @@ constexpr auto kPatience = std::chrono::seconds{30};  // with somebody who copie
 /// One call of `make`.
 class Snapshots::Making {
  public:
-  Making(const Parts& parts, const std::string& clone, const std::string& name)
-      : parts_{parts}, clones_{parts.database, parts.catalog}, clone_{clone}, name_{name}, copies_{parts.staging} {}
+  Making(const Parts& parts, const std::string& clone, const std::string& name, const std::function<bool()>& go_on)
+      : parts_{parts},
+        clones_{parts.database, parts.catalog},
+        clone_{clone},
+        name_{name},
+        go_on_{go_on},
+        copies_{parts.staging, go_on} {}
 
   Result<Made> run();
 
@@ -47,6 +52,7 @@ class Snapshots::Making {
   const Parts& parts_;
   const Clones clones_;
   const std::string &clone_, &name_;
+  const std::function<bool()>& go_on_;
   SnapshotCopies copies_;
   int round_ = 1;
   Made made_;
@@ -124,7 +130,8 @@ Result<void> Snapshots::Making::prepare(const OpenClones::Clone& open) {
   return {};
 }
 
-/// Which files are written just now, and what the snapshot has of them. Nobody opens one meanwhile, and none is settled.
+/// Which files are written just now, and what the snapshot has of them. Nobody opens one meanwhile, and none is
+/// settled.
 Result<std::vector<WritableTree::Entry>> Snapshots::Making::decide(const OpenClones::Clone& open, bool& again) {
   std::set<Ino> busy;
   // Who closes a file adds it to those that may be mapped before its handle goes: asked for afterwards.
@@ -208,22 +215,22 @@ Result<Snapshots::Making::Outcome> Snapshots::Making::freeze_mounted(const OpenC
 Result<Snapshots::Making::Outcome> Snapshots::Making::freeze(const std::optional<OpenClones::Clone>& open,
                                                              const std::vector<LayerId>& layers) {
   Result<Outcome> outcome = Outcome::again;
-  const auto added = parts_.catalog.extend_layer([&](LayerId layer, TreeId tree,
-                                                     const Catalog::WriteLayer& write_layer) -> Result<void> {
-    const auto now = clones_.find(clone_);
-    if (!now) return fail(now.error());
-    return parts_.clones.with({layers.front()}, [&](std::span<const OpenClones::Clone> mounted) -> Result<void> {
-      const bool same = open ? !mounted.empty() && mounted.front().records == open->records : mounted.empty();
-      if (!same || now->layers != layers) return fail(Errc::busy, "clone " + clone_ + " changes");
-      if (open) {
-        outcome = freeze_mounted(*open, {layer, tree, {}}, write_layer);
-        if (!outcome) return fail(outcome.error());
-        return *outcome == Outcome::made ? Result<void>{} : fail(Errc::busy, "clone " + clone_ + " changes");
-      }
-      outcome = Outcome::made;
-      return write({}, {layer, tree, {}}, write_layer);
-    });
-  });
+  const auto added = parts_.catalog.extend_layer(
+      [&](LayerId layer, TreeId tree, const Catalog::WriteLayer& write_layer) -> Result<void> {
+        const auto now = clones_.find(clone_);
+        if (!now) return fail(now.error());
+        return parts_.clones.with({layers.front()}, [&](std::span<const OpenClones::Clone> mounted) -> Result<void> {
+          const bool same = open ? !mounted.empty() && mounted.front().records == open->records : mounted.empty();
+          if (!same || now->layers != layers) return fail(Errc::busy, "clone " + clone_ + " changes");
+          if (open) {
+            outcome = freeze_mounted(*open, {layer, tree, {}}, write_layer);
+            if (!outcome) return fail(outcome.error());
+            return *outcome == Outcome::made ? Result<void>{} : fail(Errc::busy, "clone " + clone_ + " changes");
+          }
+          outcome = Outcome::made;
+          return write({}, {layer, tree, {}}, write_layer);
+        });
+      });
   if (!added && outcome && *outcome != Outcome::made && added.error().code == Errc::busy) return outcome;
   if (!added) return fail(added.error());
   return outcome;
@@ -249,6 +256,7 @@ Result<Snapshots::Made> Snapshots::Making::run() {
       made_.mounted = open->has_value();
       break;
     }
+    if (!go_on_()) return fail(Errc::cancelled, "stopped");
     if (std::chrono::steady_clock::now() > until)
       return fail(Errc::busy, "clone " + clone_ + " is busy: its files are being copied, or it is mounted just now");
     if (*outcome == Outcome::wait) {
@@ -258,13 +266,15 @@ Result<Snapshots::Made> Snapshots::Making::run() {
     }
   }
   Staging& staging = parts_.staging;
-  const auto synced = staging.order().sync([&] { return staging.sync_noted(); }, [&] { return parts_.database.sync(); });
+  const auto synced =
+      staging.order().sync([&] { return staging.sync_noted(); }, [&] { return parts_.database.sync(); });
   if (!synced) return fail(synced.error());
   return std::move(made_);
 }
 
-Result<Snapshots::Made> Snapshots::make(const std::string& clone, const std::string& name) {
-  return Making{parts_, clone, name}.run();
+Result<Snapshots::Made> Snapshots::make(const std::string& clone, const std::string& name,
+                                        const std::function<bool()>& go_on) {
+  return Making{parts_, clone, name, go_on}.run();
 }
 
 }  // namespace stellarium::fs

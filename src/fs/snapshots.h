@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,14 +35,16 @@ class Snapshots {
   explicit Snapshots(const Parts& parts) : parts_{parts} {}
 
   struct Made {
-    std::vector<LayerId> layers;      ///< of the snapshot, the uppermost first
-    bool mounted = false;             ///< whether the clone was
+    std::vector<LayerId> layers;         ///< of the snapshot, the uppermost first
+    bool mounted = false;                ///< whether the clone was
     std::uint64_t files = 0, bytes = 0;  ///< that were copied because programs have them open for writing
-    std::vector<Ino> fuzzy;           ///< those of them that changed while they were copied
+    std::vector<Ino> fuzzy;              ///< those of them that changed while they were copied
   };
-  /// Durable on return. Errors: invalid_argument, not_found, exists of the names; busy (the clone's files were being
-  /// copied all the time, or it was mounted or unmounted); out_of_space, io.
-  [[nodiscard]] Result<Made> make(const std::string& clone, const std::string& name);
+  /// Durable on return. `go_on` is asked while files are copied; false ends it, and nothing was made.
+  /// Errors: invalid_argument, not_found, exists of the names; busy (the clone's files were being copied all the time,
+  /// or it was mounted or unmounted); cancelled, out_of_space, io.
+  [[nodiscard]] Result<Made> make(
+      const std::string& clone, const std::string& name, const std::function<bool()>& go_on = [] { return true; });
 
  private:
   class Making;

@@ -88,8 +88,9 @@ class Staging {
   /// error any part may be there. Errors: those of `read`; io if it ends early.
   Result<void> copy_into(File& target, std::uint64_t size, const Source& read);
   /// Fills an empty file with the first `size` bytes of another one, of which `from` is a descriptor: shares the host's
-  /// blocks where it can do that, else copies what is no hole. Errors: busy if it became shorter.
-  Result<void> copy_file(File& target, int from, std::uint64_t size);
+  /// blocks where it can do that, else copies what is no hole. Asks `go_on` every 64 MiB. Errors: busy if it became
+  /// shorter; cancelled.
+  Result<void> copy_file(File& target, int from, std::uint64_t size, const std::function<bool()>& go_on);
 
   using Stats = StagedCache::Counts;
   Stats stats() const { return cache_->counts(); }

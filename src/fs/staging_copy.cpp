@@ -39,9 +39,11 @@ bool cannot_copy(int sys_errno) {
   return sys_errno == EOPNOTSUPP || sys_errno == EXDEV || sys_errno == ENOSYS || sys_errno == EINVAL;
 }
 
-Result<void> copy_extent(Io& io, int target, int from, std::uint64_t begin, std::uint64_t end) {
+Result<void> copy_extent(Io& io, int target, int from, std::uint64_t begin, std::uint64_t end,
+                         const std::function<bool()>& go_on) {
   std::vector<std::byte> buffer;  // where the host does not copy
   while (begin < end) {
+    if (!go_on()) return fail(Errc::cancelled, "stopped");
     const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, kHostCopiesAtOnce));
     auto in = static_cast<off_t>(begin), out = in;
     const ssize_t copied = buffer.empty() ? ::copy_file_range(from, &in, target, &out, wanted, 0) : -1;
@@ -65,7 +67,7 @@ Result<void> copy_extent(Io& io, int target, int from, std::uint64_t begin, std:
 
 }  // namespace
 
-Result<void> Staging::copy_file(File& target, int from, std::uint64_t size) {
+Result<void> Staging::copy_file(File& target, int from, std::uint64_t size, const std::function<bool()>& go_on) {
   if (::ioctl(target.fd(), FICLONE, from) == 0) return io_.truncate(target.fd(), size);
   for (std::uint64_t at = 0; at < size;) {
     const off_t data = ::lseek(from, static_cast<off_t>(at), SEEK_DATA);
@@ -76,7 +78,7 @@ Result<void> Staging::copy_file(File& target, int from, std::uint64_t size) {
     if (hole < 0) return fail_errno("looking for holes");
     const std::uint64_t end = std::min(static_cast<std::uint64_t>(hole), size);
     if (static_cast<std::uint64_t>(data) >= end) break;
-    if (auto copied = copy_extent(io_, target.fd(), from, static_cast<std::uint64_t>(data), end); !copied)
+    if (auto copied = copy_extent(io_, target.fd(), from, static_cast<std::uint64_t>(data), end, go_on); !copied)
       return fail(copied.error(), "staging");
     at = end;
   }

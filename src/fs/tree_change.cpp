@@ -38,7 +38,8 @@ bool is_forgotten(const Inode& inode) {
   return inode.nlink == 0 && inode == forgotten_inode();
 }
 
-TreeChange::TreeChange(const LayerReader& tree, const LayerReader& below) : tree_{tree}, below_{below}, now_{fs::now()} {}
+TreeChange::TreeChange(const LayerReader& tree, const LayerReader& below)
+    : tree_{tree}, below_{below}, now_{fs::now()} {}
 
 Result<TreeChange::Node*> TreeChange::load(Ino ino) {
   const auto known = std::ranges::find(nodes_, ino, &Node::ino);

@@ -1,5 +1,3 @@
-#include <sys/stat.h>
-
 #include <utility>
 
 #include "fs/families.h"
@@ -36,8 +34,8 @@ Result<std::vector<WritableTree::Entry>> WritableTree::orphans() {
   return found;
 }
 
-/// An inode without links belongs to whoever has it open, and to no snapshot: its record moves up. A directory's stays,
-/// because names below it that are gone are noted in its layer; nobody finds it there.
+/// An inode without links belongs to whoever has it open, and to no snapshot: if it is written, its record moves up,
+/// with the staged file. Others stay, where nobody finds them: gc may be looking through the frozen layer just now.
 Result<void> WritableTree::take_orphans(const Layers& over, TreeChange& taken, cas::Database::Batch& left) {
   if (!orphans_) {
     const auto found = find_orphans();
@@ -49,7 +47,7 @@ Result<void> WritableTree::take_orphans(const Layers& over, TreeChange& taken, c
   for (const Ino ino : *orphans_) {
     const Result<TreeChange::Node*> node = taken.node(ino);
     if (!node) return fail(node.error());
-    if (S_ISDIR((*node)->inode.mode) || (*node)->layer != layer) continue;
+    if ((*node)->inode.body != Body::staged || (*node)->layer != layer) continue;
     (*node)->changed = true;
     const Result<std::optional<Inode>> lower = over.below.inode(ino);
     if (!lower) return fail(lower.error());

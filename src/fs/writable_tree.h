@@ -113,7 +113,7 @@ class WritableTree {
   /// Freezes the written layer and goes on in `next`, an empty one above it, while nothing changes.
   ///
   /// `copies` says what becomes of files that are written while the snapshot is made: the records that the frozen layer
-  /// gets of them. The new one gets those of now, as it does of inodes without links, which no snapshot shows.
+  /// gets of them. The new one gets those of now, as it does of written files without links.
   /// `write` adds to all that what else belongs to the snapshot, and writes it as one batch.
   using Copies = std::function<Result<std::vector<Entry>>()>;
   using WriteFrozen = std::function<Result<void>(cas::Database::Batch&&, Ino next_ino)>;
@@ -136,7 +136,7 @@ class WritableTree {
   Result<Entry> write(TreeChange& change, const TreeChange::Node& answer, const Note& note) REQUIRES(mutex_);
 
   cas::Database& database_;
-  Mutex mutex_;  // one change at a time
+  Mutex mutex_;                                   // one change at a time
   std::deque<Layers> layers_ GUARDED_BY(mutex_);  // of all times: readers may still use the earlier ones
   std::atomic<const Layers*> current_;
   std::atomic<std::uint64_t> freezes_ = 0;  // begun and done: odd while one is written

@@ -11,8 +11,8 @@ namespace stellarium::cli {
 /// Processes that stand still, by SIGSTOP, while this object lives: those whose root or current directory lies on one
 /// mount. A process that was stopped already stays so afterwards; this one and those that wait for it go on.
 ///
-/// If this process is killed, a child of it continues them. What a process has given to the kernel to do (io_uring, aio)
-/// is not stopped. Threads: one.
+/// If this process is killed, a child of it continues them. What a process has given to the kernel to do (io_uring,
+/// aio) is not stopped. Threads: one.
 class StoppedProcesses {
  public:
   /// Returns when all are found and none of their threads runs. Errors: permission, busy (one that does not stop
@@ -32,7 +32,7 @@ class StoppedProcesses {
   void tell_watch(pid_t pid) const;
 
   std::set<pid_t> stopped_;
-  int watch_ = -1;       // its end makes the child continue them
+  int watch_ = -1;  // its end makes the child continue them
   pid_t watcher_ = -1;
 };
 

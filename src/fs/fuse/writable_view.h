@@ -35,7 +35,7 @@ class WritableView final : public Filesystem {
     TreeId tree = 0;
     std::shared_ptr<WritableTree> records;
     std::shared_ptr<CloneBodies> bodies;
-    std::filesystem::path host;              ///< a folder of the file system that holds staged files, for statfs
+    std::filesystem::path host;  ///< a folder of the file system that holds staged files, for statfs
     std::shared_ptr<MaybeMapped> mapped = std::make_shared<MaybeMapped>();
     std::shared_ptr<const void> known = {};  ///< that it is mounted, to OpenClones
   };

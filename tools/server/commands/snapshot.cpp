@@ -57,7 +57,7 @@ int run(const cli::SnapshotOptions& options, CommandContext& context) {
     return context.io.complain(
         Error{Errc::invalid_argument, options.ref + " names no snapshot: write CLONE@SNAPSHOT", 0});
   }
-  const auto made = context.store.snapshots().make(ref->clone, ref->snapshot);
+  const auto made = context.store.snapshots().make(ref->clone, ref->snapshot, [&] { return !context.io.cancelled(); });
   if (!made) return context.io.complain(made.error());
   std::vector<std::string> fuzzy;
   if (!made->fuzzy.empty()) {
