@@ -97,14 +97,11 @@ Result<void> Snapshots::Making::strike_unmapped(const OpenClones::Clone& open) c
   if (!open.mapped) return {};
   for (const Ino ino : open.mapped->list()) {
     const std::uint64_t mark = open.mapped->mark(ino);
-    const auto located = open.records->locate(ino);
-    if (!located) return fail(located.error());
-    const auto staged = own_staged(open, ino, *located);
-    if (!staged) return fail(staged.error());
-    if (*staged) {
-      const auto written = open.bodies->is_being_written(**staged);
-      if (!written && written.error().code != Errc::not_found) return fail(written.error());
-      if (written && *written) continue;
+    const auto inode = open.records->inode(ino);
+    if (!inode) return fail(inode.error());
+    if (*inode && (*inode)->body == Body::staged) {
+      const auto written = open.bodies->is_being_written((*inode)->staged);
+      if (!written || *written) continue;  // not known: settled or removed since
     }
     open.mapped->strike(ino, mark);
   }
