@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <optional>
 #include <set>
 #include <string>
@@ -183,12 +184,15 @@ TEST_F(SnapshotsTest, ItWaitsForWhoIsAtTheGate) {
   std::optional<WriteGate::Pass> writing;
   writing.emplace(bodies_->gate());
   const auto file = must(bodies_->writable(ino));
+  std::atomic<bool> written = false;
   std::jthread late{[&] {
     std::this_thread::sleep_for(150ms);
     EXPECT_EQ(::pwrite(file->fd(), "two", 3, 0), 3);
+    written = true;
     writing.reset();
   }};
   snapshot("monday");
+  EXPECT_TRUE(written);
   late.join();
   EXPECT_EQ(at("monday", "file"), "two");
 }

@@ -68,8 +68,8 @@ TEST_F(TreeFreezeTest, NumbersGoOn) {
   std::set<Ino> given{make("a"), make("b")};
   ASSERT_TRUE(freeze(3));
   EXPECT_TRUE(given.insert(make("c")).second);
-  tree_.stack();  // and after a restart
-  EXPECT_TRUE(given.insert(make("d")).second);
+  const auto next = WritableTree::open(tree_.database(), {3, 2, 1}).value();  // after a restart
+  EXPECT_TRUE(given.insert(next->make(kRootIno, "d", new_file(), {}).value().ino).second);
 }
 
 TEST_F(TreeFreezeTest, AFileThatIsWrittenIsACopyInTheFrozenLayer) {
