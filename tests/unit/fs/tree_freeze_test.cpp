@@ -1,8 +1,9 @@
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <chrono>
+#include <functional>
+#include <future>
 #include <set>
-#include <thread>
 
 #include "fs/families.h"
 #include "fs/records.h"
@@ -29,7 +30,9 @@ class TreeFreezeTest : public testing::Test {
           record.parent = before;
           record.next_ino = next_ino;
           put_layer(batch, next, record);
-          return tree_.database().write(std::move(batch), cas::Database::Sync::no);
+          auto written = tree_.database().write(std::move(batch), cas::Database::Sync::no);
+          if (when_written_) when_written_();
+          return written;
         });
   }
   Ino make(std::string_view name, StagedId staged = 0) {
@@ -40,6 +43,7 @@ class TreeFreezeTest : public testing::Test {
   LayerReader frozen() const { return LayerReader{tree_.database(), {2, 1}}; }
 
   test::WrittenTree tree_;
+  std::function<void()> when_written_;  // and before the tree goes on in the new layer
 };
 
 TEST_F(TreeFreezeTest, ChangesGoIntoTheNewLayerOnly) {
@@ -129,13 +133,13 @@ TEST_F(TreeFreezeTest, WhatCannotBeWrittenChangesNothing) {
 TEST_F(TreeFreezeTest, AFileInUseIsNeverMissingWhileItsRecordMovesUp) {
   const Ino file = make("gone", 7);
   ASSERT_TRUE(tree_->unlink(kRootIno, "gone", {}));
-  std::atomic<bool> done = false;
-  std::thread reader{[&] {
-    while (!done) EXPECT_TRUE(tree_->inode(file).value());
-  }};
-  for (LayerId next = 3; next < 40; ++next) EXPECT_TRUE(freeze(next));
-  done = true;
-  reader.join();
+  std::future<bool> found;
+  when_written_ = [&] {
+    found = std::async(std::launch::async, [&] { return tree_->inode(file).value().has_value(); });
+    found.wait_for(std::chrono::milliseconds{50});  // it finds nothing, or waits until readers see the new layer
+  };
+  ASSERT_TRUE(freeze(3));
+  EXPECT_TRUE(found.get());
 }
 
 }  // namespace
