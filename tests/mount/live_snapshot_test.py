@@ -72,6 +72,10 @@ while True:
 """
 
 
+def state_of(process: subprocess.Popen) -> str:
+    return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
 class Mapping:
     """A shared mapping whose handle is closed; Python's own keeps one."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -354,20 +358,35 @@ class LiveSnapshot(unittest.TestCase):
     def test_a_database_with_a_rollback_journal(self):
         self.check_database("delete")
 
+    def test_a_killed_command_leaves_nobody_stopped(self):
+        with self.store.mounted("web") as mount, open(mount / "large", "w+b") as large:
+            large.write(trees.noise(trees.MIB, seed=2) * 200)  # to be copied, which takes a moment
+            large.flush()
+            sleeper = subprocess.Popen(["sleep", "1000"], cwd=mount)
+            try:
+                command = subprocess.Popen([str(harness.COMMAND), "--store", str(self.store.dir), "snapshot", "--freeze", "web@one"], env=self.store.environment)
+                self.wait_for(lambda: state_of(sleeper) == "T")
+                command.kill()
+                command.wait()
+                self.wait_for(lambda: state_of(sleeper) == "S")
+            finally:
+                sleeper.kill()
+                sleeper.wait()
+        self.check_whole()
+
     def test_what_was_stopped_before_stays_so(self):
         with self.store.mounted("web") as mount:
             sleeper = subprocess.Popen(["sleep", "1000"], cwd=mount)
             outside = subprocess.Popen(["sleep", "1000"])
             try:
                 os.kill(sleeper.pid, signal.SIGSTOP)
-                state = lambda process: Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-                self.wait_for(lambda: state(sleeper) == "T")
+                self.wait_for(lambda: state_of(sleeper) == "T")
                 self.snapshot("one", "--freeze")
-                self.assertEqual((state(sleeper), state(outside)), ("T", "S"))
+                self.assertEqual((state_of(sleeper), state_of(outside)), ("T", "S"))
                 os.kill(sleeper.pid, signal.SIGCONT)
-                self.wait_for(lambda: state(sleeper) == "S")
+                self.wait_for(lambda: state_of(sleeper) == "S")
                 self.store.refuses("snapshot", "--freeze", "web@one")  # it goes on after an error, too
-                self.wait_for(lambda: state(sleeper) == "S")
+                self.wait_for(lambda: state_of(sleeper) == "S")
             finally:
                 for process in (sleeper, outside):
                     process.kill()
