@@ -63,6 +63,19 @@ while True:
     pages[0:8] = pages[size - 8:size] = number.to_bytes(8, "little")
 """
 
+# The same by write(2) to a file that is opened anew each time.
+OPENED = """
+import os
+size = os.stat("opened").st_size
+number = 0
+while True:
+    number += 1
+    file = os.open("opened", os.O_RDWR)
+    os.pwrite(file, number.to_bytes(8, "little"), 0)
+    os.pwrite(file, number.to_bytes(8, "little"), size - 8)
+    os.close(file)
+"""
+
 FSYNCED = """
 import os
 file = os.open("synced", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -295,6 +308,25 @@ class LiveSnapshot(unittest.TestCase):
                     self.assertLessEqual(names - {f"made{n}" for n in range(1, count + 1)}, {f"making{count + 1}"})
                     for n in range(1, count + 1):
                         self.assertEqual((shown / f"made{n}" / "file").read_bytes(), b"%d" % n * 100)
+        self.check_whole()
+
+    def test_a_file_is_opened_and_written_and_closed(self):
+        for passthrough in (True, False):
+            with self.subTest(passthrough=passthrough), self.store.mounted(*([] if passthrough else ["--no-passthrough"]), "web") as mount:
+                (mount / "opened").write_bytes(bytes(trees.MIB))
+                contents = {}
+                with self.running(OPENED, mount):
+                    for number in range(ROUNDS):
+                        name = f"{passthrough}{number}"
+                        fuzzy = self.snapshot(name)["fuzzy"]
+                        contents[name] = content = self.store.run("cat", f"web@{name}", "/opened").stdout
+                        first, second = (int.from_bytes(content[at:][:8], "little") for at in (0, trees.MIB - 8))
+                        self.assertEqual(len(content), trees.MIB)
+                        if not fuzzy:
+                            self.assertIn(first - second, (0, 1))
+                for name, content in contents.items():
+                    self.assertEqual(self.store.run("cat", f"web@{name}", "/opened").stdout, content)
+                self.assertGreater(len(set(contents.values())), ROUNDS // 4)
         self.check_whole()
 
     def test_fsync_goes_on(self):
