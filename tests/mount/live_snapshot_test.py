@@ -390,6 +390,45 @@ class LiveSnapshot(unittest.TestCase):
     def test_a_database_with_a_rollback_journal(self):
         self.check_database("delete")
 
+    def test_other_commands_at_the_same_time(self):
+        """Settling changes records and removes files under it; each command succeeds, or says in one line why not."""
+        contents = {}
+        with contextlib.ExitStack() as running:
+            mount = running.enter_context(self.store.mounted("web"))
+            (mount / "opened").write_bytes(bytes(trees.MIB))
+            for program in (NAMES, OPENED):
+                running.enter_context(self.running(program, mount))
+            done = threading.Event()
+
+            def settle() -> None:
+                while not done.is_set():
+                    self.store.run("settle", "web")
+
+            def snapshots(prefix: str) -> None:
+                for number in range(15):
+                    name = f"{prefix}{number}"
+                    self.snapshot(name)
+                    contents[name] = self.store.run("cat", f"web@{name}", "/opened").stdout
+
+            threads = [threading.Thread(target=settle), *(threading.Thread(target=snapshots, args=(prefix,)) for prefix in ("a", "b"))]
+            for thread in threads:
+                thread.start()
+            for command in (("rollback", "web@a0"), ("commit", "web", "new"), ("rm", "web"), ("rename", "web", "other")):
+                self.assertIn("mounted", self.store.refuses(*command))
+            for thread in threads[1:]:
+                thread.join()
+            done.set()
+            threads[0].join()
+        self.assertEqual(len(contents), 30)
+        self.store.run("settle")
+        for name, content in contents.items():
+            self.assertEqual(self.store.run("cat", f"web@{name}", "/opened").stdout, content)
+        with self.shown("a14") as shown:
+            for path in shown.glob("made*"):
+                number = int(path.name.removeprefix("made"))
+                self.assertEqual((path / "file").read_bytes(), b"%d" % number * 100)
+        self.check_whole()
+
     def test_a_killed_command_leaves_nobody_stopped(self):
         with self.store.mounted("web") as mount, open(mount / "large", "w+b") as large:
             large.write(trees.noise(trees.MIB, seed=2) * 200)  # to be copied, which takes a moment
