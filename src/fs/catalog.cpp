@@ -69,6 +69,7 @@ class StoreCatalog final : public Catalog {
   std::shared_ptr<LayerPin> pin(LayerId layer) override { return std::make_shared<Pin>(pins_, layer); }
   Result<NewLayer> begin_layer() override EXCLUDES(mutex_);
   Result<NewLayer> add_layer(const PutLayer& put) override EXCLUDES(mutex_);
+  Result<NewLayer> extend_layer(const MakeLayer& make) override EXCLUDES(mutex_);
   Result<void> change_clones(const ChangeClones& change) override EXCLUDES(mutex_);
   Result<void> while_layers_stay(const std::function<Result<void>()>& work) override EXCLUDES(mutex_) {
     const MutexLock lock{mutex_};
@@ -86,6 +87,7 @@ class StoreCatalog final : public Catalog {
   }
 
  private:
+  Result<NewLayer> make_layer(cas::Database::Sync sync, const MakeLayer& make) EXCLUDES(mutex_);
   Result<void> change(JournalRecord record, cas::Database::Batch&& batch) REQUIRES(mutex_);
   Result<void> reconcile() REQUIRES(mutex_);
   Result<std::set<LayerId>> named_layers() const;
@@ -156,18 +158,35 @@ Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
 }
 
 Result<Catalog::NewLayer> StoreCatalog::add_layer(const PutLayer& put) {
+  return make_layer(cas::Database::Sync::yes, [&](LayerId layer, TreeId tree, const WriteLayer& write) -> Result<void> {
+    cas::Database::Batch batch;
+    if (Result<void> added = put(batch, layer, tree); !added) return added;
+    return write(std::move(batch));
+  });
+}
+
+Result<Catalog::NewLayer> StoreCatalog::extend_layer(const MakeLayer& make) {
+  return make_layer(cas::Database::Sync::no, make);
+}
+
+Result<Catalog::NewLayer> StoreCatalog::make_layer(cas::Database::Sync sync, const MakeLayer& make) {
   const MutexLock lock{mutex_};
   if (counters_.next_tree > kMaxTree || counters_.next_layer == UINT32_MAX) {
     return fail(Errc::out_of_space, "this store has given out all its tree numbers (1,048,575): start a new one");
   }
   LayerCounters next = counters_;
   NewLayer made{next.next_layer++, next.next_tree++, nullptr};
-  cas::Database::Batch batch;
-  put_counters(batch, next);
-  if (Result<void> added = put(batch, made.layer, made.tree); !added) return fail(added.error());
-  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes); !written)
-    return fail(written.error(), "beginning a layer");
-  counters_ = next;
+  bool written = false;
+  const WriteLayer write = [&](cas::Database::Batch&& batch) -> Result<void> {
+    put_counters(batch, next);
+    if (Result<void> done = database_.write(std::move(batch), sync); !done)
+      return fail(done.error(), "beginning a layer");
+    written = true;
+    return {};
+  };
+  Result<void> done = make(made.layer, made.tree, write);
+  if (written) counters_ = next;
+  if (!done) return fail(done.error());
   made.pin = std::make_shared<Pin>(pins_, made.layer);
   return made;
 }

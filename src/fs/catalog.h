@@ -66,7 +66,12 @@ class Catalog {
   /// a time; an error of `put` changes nothing.
   using PutLayer = std::function<Result<void>(cas::Database::Batch&, LayerId, TreeId)>;
   [[nodiscard]] virtual Result<NewLayer> add_layer(const PutLayer& put) = 0;
-  /// The same for changes that need no new layer.
+  /// The same for one that goes over a layer in use: `make` calls `write` once, which does not sync, while what it
+  /// locks is locked.
+  using WriteLayer = std::function<Result<void>(cas::Database::Batch&&)>;
+  using MakeLayer = std::function<Result<void>(LayerId, TreeId, const WriteLayer& write)>;
+  [[nodiscard]] virtual Result<NewLayer> extend_layer(const MakeLayer& make) = 0;
+  /// The same as add_layer for changes that need no new layer.
   using ChangeClones = std::function<Result<void>(cas::Database::Batch&)>;
   [[nodiscard]] virtual Result<void> change_clones(const ChangeClones& change) = 0;
   /// Calls `work` while no layer is made, frozen, rolled back or swept away. `work` calls nothing of the catalog.

@@ -80,7 +80,7 @@ Result<void> CloneBodies::refresh(Ino ino, Inode& inode) const {
   for (;;) {
     auto known = refresh_staged(staging_, inode);
     if (known || !moved_on(ino, inode, known.error())) return known;
-    auto now = tree_.reader().inode(ino);
+    auto now = tree_.inode(ino);
     if (!now) return fail(now.error());
     if (!*now) return known;
     inode = std::move(**now);
@@ -89,7 +89,7 @@ Result<void> CloneBodies::refresh(Ino ino, Inode& inode) const {
 
 bool CloneBodies::moved_on(Ino ino, const Inode& seen, const Error& error) const {
   if (error.code != Errc::not_found || seen.body != Body::staged) return false;
-  const auto now = tree_.reader().inode(ino);
+  const auto now = tree_.inode(ino);
   return now && *now && ((*now)->body != Body::staged || (*now)->staged != seen.staged);
 }
 
@@ -122,7 +122,7 @@ Result<std::size_t> CloneBodies::read(Ino ino, Inode& inode, std::uint64_t offse
 
 Result<std::shared_ptr<Staging::File>> CloneBodies::writable(Ino ino, std::uint64_t keep) {
   const std::lock_guard lock{copying_[ino % copying_.size()]};
-  const auto located = tree_.reader().locate(ino);
+  const auto located = tree_.locate(ino);
   if (!located) return fail(located.error());
   if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
   const Inode& inode = (*located)->inode;
@@ -133,7 +133,7 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::writable(Ino ino, std::uint6
 }
 
 Result<std::shared_ptr<Staging::File>> CloneBodies::own(Ino ino) {
-  const auto located = tree_.reader().locate(ino);
+  const auto located = tree_.locate(ino);
   if (!located) return fail(located.error());
   if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
   return own_file(ino, **located);
@@ -210,7 +210,7 @@ Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
 }
 
 Result<void> CloneBodies::unshare(Ino ino) {
-  const auto located = tree_.reader().locate(ino);
+  const auto located = tree_.locate(ino);
   if (!located) return fail(located.error());
   if (!*located || (*located)->inode.body != Body::staged) return {};
   const auto owned = (*located)->layer == tree_.reader().layer() ? owns(ino, (*located)->inode.staged) : false;
@@ -271,7 +271,7 @@ Result<void> CloneBodies::sync_all() {
 }
 
 Result<void> CloneBodies::sync(Ino ino) {
-  const auto inode = tree_.reader().inode(ino);
+  const auto inode = tree_.inode(ino);
   if (!inode) return fail(inode.error());
   if (*inode && (*inode)->body == Body::staged) {
     // A file without a name is nobody's after a crash: its bytes may be on their way out already.

@@ -16,6 +16,7 @@
 #include "fs/staging.h"
 #include "fs/types.h"
 #include "fs/writable_tree.h"
+#include "fs/write_gate.h"
 #include "tier/tier.h"
 
 namespace stellarium::fs {
@@ -76,6 +77,10 @@ class CloneBodies {
   /// The file was renamed over another, whose bytes people will miss after a power cut unless these come to the disk
   /// soon, even if nobody syncs. The record goes there by itself within half a minute. As ext4 does (auto_da_alloc).
   void took_over(const Inode& inode);
+  /// To be passed by whoever changes bytes, or opens a file that may be staged.
+  WriteGate& gate() { return gate_; }
+  /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
+  Result<bool> owns(Ino ino, StagedId id) const;
   /// The inode has no link and nobody has it open: its bytes may go, unless a frozen layer needs them.
   void drop(Ino ino, const Inode& inode);
 
@@ -89,8 +94,6 @@ class CloneBodies {
  private:
   Result<std::shared_ptr<Staging::File>> own_file(Ino ino, const LayerReader::Located& located);
   Result<std::shared_ptr<Staging::File>> copy_up(Ino ino, Inode inode, std::uint64_t keep);
-  /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
-  Result<bool> owns(Ino ino, StagedId id) const;
   void remove_dropped(const std::vector<StagedId>& dropped);
   void clean_up() EXCLUDES(mutex_);
   bool wait_for_dropped() EXCLUDES(mutex_);  ///< false: it was the last time
@@ -99,6 +102,7 @@ class CloneBodies {
   Staging& staging_;
   tier::Tier& tier_;
   cas::Database& database_;
+  WriteGate gate_;
   // By inode number: one copy-up of a file at a time; held over the copying. Settling tries and does not wait.
   std::array<std::mutex, 64> copying_;
 

@@ -267,31 +267,47 @@ Result<void> Clones::remove(const std::string& name) {
   });
 }
 
+Result<void> Clones::check_snapshot(const std::string& clone, const std::string& name) const {
+  if (auto ok = check_name(name, "snapshot name"); !ok) return ok;
+  const auto record = read_record(database_, clone_key(clone));
+  if (!record) return fail(record.error());
+  if (!*record) return no_such_clone(clone);
+  const auto taken = read_record(database_, clone_key(clone, name));
+  if (!taken) return fail(taken.error());
+  if (*taken) return fail(Errc::exists, "there is a snapshot " + clone + "@" + name + " already");
+  return {};
+}
+
+Result<void> Clones::put_snapshot(Batch& batch, const std::string& clone, const std::string& name,
+                                  const NewTop& top) const {
+  if (auto ok = check_snapshot(clone, name); !ok) return ok;
+  auto record = read_record(database_, clone_key(clone));
+  if (!record) return fail(record.error());
+  const auto chain = layer_chain(database_, (*record)->layer);
+  if (!chain) return fail(chain.error());
+  if (chain->size() == kMaxChain)
+    return fail(Errc::out_of_space, "clone " + clone + " lies over 255 layers: 'commit' it and clone the image");
+  auto frozen = layer_of(database_, (*record)->layer);
+  if (!frozen) return fail(frozen.error());
+  // The clone keeps its tree, so that the node ids of a mount stay; the snapshot gets the new one.
+  put_layer(batch, top.layer,
+            {.state = LayerRecord::State::writable,
+             .tree = frozen->tree,
+             .manifest = {},
+             .parent = (*record)->layer,
+             .next_ino = top.next_ino.value_or(frozen->next_ino)});
+  frozen->state = LayerRecord::State::frozen;
+  frozen->tree = top.tree;
+  put_layer(batch, (*record)->layer, *frozen);
+  batch.put(kCloneFamily, clone_key(clone, name), encode_name({(*record)->layer, now(), {}}));
+  (*record)->layer = top.layer;
+  batch.put(kCloneFamily, clone_key(clone), encode_name(**record));
+  return {};
+}
+
 Result<Clone> Clones::snapshot(const std::string& clone, const std::string& name) {
-  if (auto ok = check_name(name, "snapshot name"); !ok) return fail(ok.error());
-  const auto added = catalog_.add_layer([&](Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
-    auto record = read_record(database_, clone_key(clone));
-    if (!record) return fail(record.error());
-    if (!*record) return no_such_clone(clone);
-    const auto taken = read_record(database_, clone_key(clone, name));
-    if (!taken) return fail(taken.error());
-    if (*taken) return fail(Errc::exists, "there is a snapshot " + clone + "@" + name + " already");
-    auto top = layer_of(database_, (*record)->layer);
-    if (!top) return fail(top.error());
-    // The clone keeps its tree, so that the node ids of a mount stay; the snapshot gets the new one.
-    put_layer(batch, layer,
-              {.state = LayerRecord::State::writable,
-               .tree = top->tree,
-               .manifest = {},
-               .parent = (*record)->layer,
-               .next_ino = top->next_ino});
-    top->state = LayerRecord::State::frozen;
-    top->tree = tree;
-    put_layer(batch, (*record)->layer, *top);
-    batch.put(kCloneFamily, clone_key(clone, name), encode_name({(*record)->layer, now(), {}}));
-    (*record)->layer = layer;
-    batch.put(kCloneFamily, clone_key(clone), encode_name(**record));
-    return {};
+  const auto added = catalog_.add_layer([&](Batch& batch, LayerId layer, TreeId tree) {
+    return put_snapshot(batch, clone, name, {layer, tree});
   });
   if (!added) return fail(added.error());
   return find(clone);

@@ -48,8 +48,20 @@ class Clones {
   [[nodiscard]] Result<void> rename(const std::string& from, const std::string& to);
   [[nodiscard]] Result<void> remove(const std::string& name);  ///< with its snapshots
 
-  /// Freezes the writable layer under the name and puts a new one over it. Returns the clone as it is now.
+  /// Freezes the writable layer under the name and puts a new one over it. Returns the clone as it is now. Of one that
+  /// is mounted, Snapshots does so.
   [[nodiscard]] Result<Clone> snapshot(const std::string& clone, const std::string& name);
+  /// The part of it that is the same for both: `layer` and `tree` are new. Inode numbers from `next_ino` on are free,
+  /// or those from where the frozen layer's record says so. Errors: exists, out_of_space (256 layers over one another).
+  struct NewTop {
+    LayerId layer = 0;
+    TreeId tree = 0;
+    std::optional<Ino> next_ino = {};
+  };
+  [[nodiscard]] Result<void> put_snapshot(cas::Database::Batch& batch, const std::string& clone,
+                                          const std::string& name, const NewTop& top) const;
+  /// Whether a snapshot of this name can be made: invalid_argument, not_found, exists.
+  [[nodiscard]] Result<void> check_snapshot(const std::string& clone, const std::string& name) const;
   [[nodiscard]] Result<Snapshot> find_snapshot(const std::string& clone, const std::string& name) const;
   [[nodiscard]] Result<std::vector<Snapshot>> snapshots(const std::string& clone) const;  ///< by name
   [[nodiscard]] Result<void> remove_snapshot(const std::string& clone, const std::string& name);

@@ -8,6 +8,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "fs/clone_bodies.h"
+#include "fs/maybe_mapped.h"
 #include "fs/types.h"
 #include "fs/writable_tree.h"
 
@@ -21,7 +22,9 @@ class OpenClones {
   struct Clone {
     std::shared_ptr<WritableTree> records;
     std::shared_ptr<CloneBodies> bodies;
-    std::function<bool(Ino)> is_open;  ///< whether a program has the inode open
+    std::function<bool(Ino)> is_open;                    ///< whether a program has the inode open
+    std::function<std::vector<Ino>()> open_staged = {};  ///< those that are open through their staged files
+    std::shared_ptr<MaybeMapped> mapped = {};            ///< those that were
   };
   /// Before the first request is answered. The clone is known until the pointer's last copy is gone, which must not
   /// outlive this object.

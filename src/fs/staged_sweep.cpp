@@ -1,6 +1,8 @@
 #include "fs/staged_sweep.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "fs/layer_reader.h"
@@ -48,6 +50,25 @@ Result<bool> keep_named(const cas::Database& database, LayerId layer, Leftovers&
   }
 }
 
+/// A snapshot of a mounted clone takes records of files in use along, from the layer that it freezes into the new one:
+/// who comes to the one after that finds them in the other, which is there by then.
+Result<bool> keep_all_named(const cas::Database& database, Leftovers& leftovers, const std::function<bool()>& go_on) {
+  std::set<LayerId> walked;
+  for (bool more = true; more;) {
+    more = false;
+    const auto layers = read_layers(database);
+    if (!layers) return fail(layers.error());
+    for (const auto& [layer, record] : *layers) {
+      if (record.state != LayerRecord::State::writable && record.state != LayerRecord::State::frozen) continue;
+      if (!walked.insert(layer).second) continue;
+      more = true;
+      const auto kept = keep_named(database, layer, leftovers, go_on);
+      if (!kept || !*kept) return kept;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<std::size_t> sweep_staged(cas::Database& database, Staging& staging, const std::function<bool()>& go_on) {
@@ -55,15 +76,9 @@ Result<std::size_t> sweep_staged(cas::Database& database, Staging& staging, cons
   if (!ids) return fail(ids.error());
   if (ids->empty()) return std::size_t{0};
   Leftovers leftovers{std::move(*ids)};
-  // A layer that is made meanwhile names files of this run, or such as a layer below it names.
-  const auto layers = read_layers(database);
-  if (!layers) return fail(layers.error());
-  for (const auto& [layer, record] : *layers) {
-    if (record.state != LayerRecord::State::writable && record.state != LayerRecord::State::frozen) continue;
-    const auto walked = keep_named(database, layer, leftovers, go_on);
-    if (!walked) return fail(walked.error());
-    if (!*walked) return std::size_t{0};
-  }
+  const auto kept = keep_all_named(database, leftovers, go_on);
+  if (!kept) return fail(kept.error());
+  if (!*kept) return std::size_t{0};
   const auto of_volumes = staged_by_volumes(database);
   if (!of_volumes) return fail(of_volumes.error());
   for (const StagedId id : *of_volumes) leftovers.keep(id);

@@ -93,6 +93,10 @@ class Staging {
   /// Fills an empty file with `size` bytes, asking for at most 1 MiB at once; 4 KiB of zeros become a hole. After an
   /// error any part may be there. Errors: those of `read`; io if it ends early.
   Result<void> copy_into(File& target, std::uint64_t size, const Source& read);
+  /// Fills an empty file with the first `size` bytes of another one, of which `from` is a descriptor: shares the host's
+  /// blocks where it can do that, else copies what is no hole. Asks `go_on` every 64 MiB. Errors: busy if it became
+  /// shorter; cancelled.
+  Result<void> copy_file(File& target, int from, std::uint64_t size, const std::function<bool()>& go_on);
 
   using Stats = StagedCache::Counts;
   Stats stats() const { return cache_->counts(); }

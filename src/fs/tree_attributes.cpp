@@ -52,7 +52,7 @@ Result<WritableTree::Entry> WritableTree::change(Ino ino, const std::function<Re
   if (S_ISREG(inode.mode) && (inode.mode & 0111) != 0) inode.program = true;
   if (inode.ctime == before.ctime && (inode == before || !only_bytes_moved(before, inode))) inode.ctime = change.now();
   if (inode.has_xattrs && ((inode.mode ^ before.mode) & kPermissions) != 0)
-    if (Result<void> followed = follow_mode(reader_, **node); !followed) return fail(followed.error());
+    if (Result<void> followed = follow_mode(reader(), **node); !followed) return fail(followed.error());
   (*node)->changed = true;
   return write(change, **node, note);
 }
@@ -66,7 +66,7 @@ Result<WritableTree::Entry> WritableTree::set_xattr(Ino ino, std::string_view na
   TreeChange change = begin();
   const Result<TreeChange::Node*> node = change.node(ino);
   if (!node) return fail(node.error());
-  const auto present = reader_.xattrs(ino);
+  const auto present = reader().xattrs(ino);
   if (!present) return fail(present.error());
 
   bool exists = false;
@@ -115,7 +115,7 @@ Result<WritableTree::Entry> WritableTree::remove_xattr(Ino ino, std::string_view
   TreeChange change = begin();
   const Result<TreeChange::Node*> node = change.node(ino);
   if (!node) return fail(node.error());
-  const auto present = reader_.xattrs(ino);
+  const auto present = reader().xattrs(ino);
   if (!present) return fail(present.error());
   if (std::ranges::none_of(*present, [name](const auto& one) { return one.first == name; }))
     return refuse(ENODATA, name);

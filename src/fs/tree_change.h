@@ -59,6 +59,8 @@ class TreeChange {
   [[nodiscard]] Result<void> drop_link(Node& node) const;
   [[nodiscard]] Result<void> drop_directory(Node& node, Node& parent) const;
 
+  const std::deque<Node>& nodes() const { return nodes_; }
+
   /// Everything as one batch. EINVAL for an inode that cannot be (why_impossible).
   Result<cas::Database::Batch> finish();
 

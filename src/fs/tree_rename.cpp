@@ -22,7 +22,7 @@ struct Move {
   Node* other = nullptr;  // what has the new name
 };
 
-Result<Move> look(TreeChange& change, Ino parent, std::string_view name, Ino new_parent, std::string_view new_name) {
+Result<Move> look_up(TreeChange& change, Ino parent, std::string_view name, Ino new_parent, std::string_view new_name) {
   const Result<Node*> from = change.directory(parent);
   if (!from) return fail(from.error());
   const Result<Node*> to = change.directory(new_parent);
@@ -79,7 +79,7 @@ Result<WritableTree::Renamed> WritableTree::rename(Ino parent, std::string_view 
   if ((flags & ~kRenameFlags) != 0 || (exchange && flags != RENAME_EXCHANGE)) return refuse(EINVAL, "flags of rename");
   const MutexLock lock{mutex_};
   TreeChange change = begin();
-  const Result<Move> looked = look(change, parent, name, new_parent, new_name);
+  const Result<Move> looked = look_up(change, parent, name, new_parent, new_name);
   if (!looked) return fail(looked.error());
   const Move& move = *looked;
   if (move.other != nullptr && (flags & RENAME_NOREPLACE) != 0) return refuse(EEXIST, new_name);

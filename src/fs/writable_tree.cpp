@@ -32,11 +32,11 @@ Result<std::unique_ptr<WritableTree>> WritableTree::open(cas::Database& database
 }
 
 WritableTree::WritableTree(cas::Database& database, std::vector<LayerId> layers, Ino next_ino)
-    : database_{database},
-      reader_{database, layers},
-      below_{database, {layers.begin() + 1, layers.end()}},
-      next_ino_{next_ino},
-      reserved_ino_{next_ino} {}
+    : database_{database}, next_ino_{next_ino}, reserved_ino_{next_ino} {
+  const MutexLock lock{mutex_};
+  layers_.push_back({LayerReader{database, layers}, LayerReader{database, {layers.begin() + 1, layers.end()}}});
+  current_ = &layers_.back();
+}
 
 Result<Ino> WritableTree::take_ino() {
   if (next_ino_ > kMaxIno) return refuse(ENOSPC, "no inode number is left");
@@ -49,7 +49,7 @@ Result<TreeChange::Node*> WritableTree::add_node(TreeChange& change, const TreeC
   if (S_ISLNK(wanted.mode) == wanted.symlink.empty()) return refuse(EINVAL, "a symlink without, or a target of none");
   std::string default_acl;
   if (parent.inode.has_xattrs && !S_ISLNK(wanted.mode)) {
-    Result<std::optional<std::string>> acl = reader_.xattr(parent.ino, kAclDefault);
+    Result<std::optional<std::string>> acl = reader().xattr(parent.ino, kAclDefault);
     if (!acl) return fail(acl.error());
     if (*acl) default_acl = std::move(**acl);
   }
@@ -90,19 +90,28 @@ Result<WritableTree::Entry> WritableTree::write(TreeChange& change, const TreeCh
   Ino reserved = reserved_ino_;
   if (next_ino_ > reserved) {
     // Read anew: all but next_ino is not ours.
-    Result<std::optional<LayerRecord>> record = read_layer(database_, reader_.layer());
+    Result<std::optional<LayerRecord>> record = read_layer(database_, reader().layer());
     if (!record) return fail(record.error());
     if (!*record || (*record)->state != LayerRecord::State::writable)
-      return refuse(EROFS, layer_text(reader_.layer()) + " is not writable any more");
+      return refuse(EROFS, layer_text(reader().layer()) + " is not writable any more");
     reserved = (*record)->next_ino = std::min(next_ino_ + kReservedAtOnce, kMaxIno + 1);
-    put_layer(*batch, reader_.layer(), **record);
+    put_layer(*batch, reader().layer(), **record);
   }
   Entry entry{answer.ino, answer.inode};
   if (note) note(*batch, entry);
   if (batch->empty()) return entry;
   if (Result<void> written = database_.write(std::move(*batch), cas::Database::Sync::no); !written)
-    return fail(written.error(), "writing " + layer_text(reader_.layer()));
+    return fail(written.error(), "writing " + layer_text(reader().layer()));
   reserved_ino_ = reserved;
+  if (!orphans_) return entry;
+  for (const TreeChange::Node& node : change.nodes()) {
+    if (!node.changed) continue;
+    if (node.inode.nlink == 0) {
+      orphans_->insert(node.ino);
+    } else {
+      orphans_->erase(node.ino);
+    }
+  }
   return entry;
 }
 
@@ -190,12 +199,12 @@ Result<void> WritableTree::exclusively(const std::function<Result<void>()>& work
 
 Result<void> WritableTree::forget(Ino ino) {
   const MutexLock lock{mutex_};
-  const Result<std::optional<LayerReader::Located>> located = reader_.locate(ino);
+  const Result<std::optional<LayerReader::Located>> located = reader().locate(ino);
   if (!located) return fail(located.error());
-  const LayerId layer = reader_.layer();
+  const LayerId layer = reader().layer();
   if (!*located || (*located)->layer != layer || (*located)->inode.nlink != 0 || is_forgotten((*located)->inode))
     return {};
-  const Result<std::optional<Inode>> lower = below_.inode(ino);
+  const Result<std::optional<Inode>> lower = current().below.inode(ino);
   if (!lower) return fail(lower.error());
 
   cas::Database::Batch batch;
@@ -212,12 +221,14 @@ Result<void> WritableTree::forget(Ino ino) {
     for (; cursor->valid(); cursor->next()) batch.erase(*family, cursor->key());
     if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "forgetting an inode");
   }
-  return database_.write(std::move(batch), cas::Database::Sync::no);
+  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::no); !written) return written;
+  if (orphans_) orphans_->erase(ino);
+  return {};
 }
 
-Result<std::vector<WritableTree::Entry>> WritableTree::orphans() const {
+Result<std::vector<WritableTree::Entry>> WritableTree::find_orphans() const {
   std::vector<Entry> found;
-  LayerReader::InodeScan scan = LayerReader{database_, reader_.layer()}.scan_inodes();
+  LayerReader::InodeScan scan = LayerReader{database_, reader().layer()}.scan_inodes();
   while (true) {
     Result<std::optional<std::pair<Ino, Inode>>> next = scan.next();
     if (!next) return fail(next.error());

@@ -1,10 +1,13 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/mutex.h"
@@ -41,7 +44,25 @@ class WritableTree {
   /// first is not writable or the second not its parent. One tree at a time may be open on a writable layer.
   static Result<std::unique_ptr<WritableTree>> open(cas::Database& database, std::vector<LayerId> layers);
 
-  const LayerReader& reader() const { return reader_; }
+  /// Stays valid as long as the tree, but a snapshot may have put a layer over the ones that it reads. Then what it
+  /// says of a name is as old as the question; records of inodes are asked for by the functions below.
+  const LayerReader& reader() const { return current().all; }
+  /// What `read` reads, as of before a snapshot or as of after it; it may be called again. Not from within a change.
+  template <typename Read>
+  auto look(const Read& read) const -> decltype(read(reader())) {
+    for (;;) {
+      const std::uint64_t before = freezes_;
+      auto found = read(reader());
+      if (before % 2 == 0 && before == freezes_) return found;
+      freezes_.wait(before | 1);  // until it is done, if it is under way
+    }
+  }
+  Result<std::optional<LayerReader::Located>> locate(Ino ino) const {
+    return look([ino](const LayerReader& reader) { return reader.locate(ino); });
+  }
+  Result<std::optional<Inode>> inode(Ino ino) const {
+    return look([ino](const LayerReader& reader) { return reader.inode(ino); });
+  }
 
   struct NewNode {
     std::uint32_t mode = 0;  ///< type and permission bits
@@ -87,22 +108,42 @@ class WritableTree {
   Result<void> forget(Ino ino);
   /// What was not forgotten though it has no links: to be swept when a clone is attached anew. One scan of the writable
   /// layer's inodes.
-  Result<std::vector<Entry>> orphans() const;
+  Result<std::vector<Entry>> orphans();
+
+  /// Freezes the written layer and goes on in `next`, an empty one above it, while nothing changes.
+  ///
+  /// `copies` says what becomes of files that are written while the snapshot is made: the records that the frozen layer
+  /// gets of them. The new one gets those of now, as it does of written files without links.
+  /// `write` adds to all that what else belongs to the snapshot, and writes it as one batch.
+  using Copies = std::function<Result<std::vector<Entry>>()>;
+  using WriteFrozen = std::function<Result<void>(cas::Database::Batch&&, Ino next_ino)>;
+  Result<void> freeze(LayerId next, const Copies& copies, const WriteFrozen& write);
 
  private:
+  /// What there is to read; `below` is all but the written layer.
+  struct Layers {
+    LayerReader all, below;
+  };
   WritableTree(cas::Database& database, std::vector<LayerId> layers, Ino next_ino);
 
-  TreeChange begin() const { return TreeChange{reader_, below_}; }
+  const Layers& current() const { return *current_; }
+  TreeChange begin() const { return TreeChange{current().all, current().below}; }
+  Result<std::vector<Entry>> find_orphans() const;
+  Result<void> take_orphans(const Layers& over, TreeChange& taken, cas::Database::Batch& left) REQUIRES(mutex_);
   Result<TreeChange::Node*> add_node(TreeChange& change, const TreeChange::Node& parent, const NewNode& wanted)
       REQUIRES(mutex_);
   Result<Ino> take_ino() REQUIRES(mutex_);
   Result<Entry> write(TreeChange& change, const TreeChange::Node& answer, const Note& note) REQUIRES(mutex_);
 
   cas::Database& database_;
-  const LayerReader reader_, below_;
-  Mutex mutex_;  // one change at a time
+  Mutex mutex_;                                   // one change at a time
+  std::deque<Layers> layers_ GUARDED_BY(mutex_);  // of all times: readers may still use the earlier ones
+  std::atomic<const Layers*> current_;
+  std::atomic<std::uint64_t> freezes_ = 0;  // begun and done: odd while one is written
   Ino next_ino_ GUARDED_BY(mutex_);
   Ino reserved_ino_ GUARDED_BY(mutex_);  // the record of the layer says that numbers from here on are free
+  // Those whose records are in the written layer and have no links; unknown until somebody looked through it.
+  std::optional<std::unordered_set<Ino>> orphans_ GUARDED_BY(mutex_);
 };
 
 }  // namespace stellarium::fs

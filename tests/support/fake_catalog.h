@@ -12,6 +12,7 @@ class FakeCatalog final : public fs::Catalog {
  public:
   Result<NewLayer> begin_layer() override { return fail(Errc::not_supported, "fake"); }
   Result<NewLayer> add_layer(const PutLayer&) override { return fail(Errc::not_supported, "fake"); }
+  Result<NewLayer> extend_layer(const MakeLayer&) override { return fail(Errc::not_supported, "fake"); }
   Result<void> change_clones(const ChangeClones&) override { return fail(Errc::not_supported, "fake"); }
   Result<void> while_layers_stay(const std::function<Result<void>()>& work) override { return work(); }
   Result<void> publish(const fs::Image& image) override {

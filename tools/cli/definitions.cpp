@@ -90,8 +90,15 @@ void Definitions::define_clones(CLI::App& app) {
   c.add_option("REF", clone.ref, kRefMeaning)->required();
   c.add_option("NAME", clone.name, "name of the new clone, which no image or clone may have")->required();
 
-  CLI::App& s = command(app, kGroup, "snapshot", "Keep a clone as it is now, under a name; it must not be mounted");
+  CLI::App& s = command(app, kGroup, "snapshot", "Keep a clone as it is now, under a name; it may be mounted");
   s.add_option("REF", snapshot.ref, kSnapshotMeaning)->required();
+  s.add_flag("--freeze", snapshot.freeze,
+             "stop every process that works in the clone's mount until the snapshot is made; needs root");
+  s.footer(
+      "Files that programs have open for writing are copied for the snapshot. One that changes all the time is told as "
+      "'fuzzy: PATH': the snapshot has bytes of different moments, as after a crash of the machine at best. With "
+      "--freeze (processes whose root or current directory is in the mount are stopped and continued by SIGSTOP and "
+      "SIGCONT) there is none.");
 
   CLI::App& r = command(app, kGroup, "rollback", "Make a clone what it was at a snapshot; it must not be mounted");
   r.add_option("REF", rollback.ref, kSnapshotMeaning)->required();

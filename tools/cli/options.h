@@ -42,6 +42,7 @@ struct CloneOptions {
 };
 struct SnapshotOptions {
   std::string ref;  ///< CLONE@SNAPSHOT
+  bool freeze = false;
 };
 struct RollbackOptions {
   std::string ref;  ///< CLONE@SNAPSHOT

@@ -12,6 +12,7 @@
 #include "fs/fuse/fuse_server.h"
 #include "fs/open_clones.h"
 #include "fs/settle.h"
+#include "fs/snapshots.h"
 #include "fs/staged_first.h"
 #include "fs/staging.h"
 #include "fs/volumes.h"
@@ -41,6 +42,7 @@ class Store {
   fs::Catalog& catalog() { return *catalog_; }
   fs::Clones clones() { return fs::Clones{*database_, *catalog_}; }
   fs::Staging& staging() { return *staging_; }
+  fs::Snapshots snapshots() { return fs::Snapshots{{*database_, *catalog_, *staging_, *open_clones_}}; }
   fs::Volumes& volumes() { return *volumes_; }
   fs::Settler& settler() { return *settler_; }
   tier::Tier& tier() { return *tier_; }

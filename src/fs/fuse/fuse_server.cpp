@@ -90,6 +90,7 @@ class Server final : public FuseServer {
   };
 
   Result<std::unique_ptr<Filesystem>> make_view(const MountSpec& mount, const std::shared_ptr<OpenFiles>& open_files);
+  Result<WritableView::Clone> open_clone(const ViewSpec& view, const std::shared_ptr<OpenFiles>& open_files);
   Result<std::unique_ptr<Filesystem>> make_writable(const MountSpec& mount, const ViewParts& parts,
                                                     const std::shared_ptr<OpenFiles>& open_files);
   std::shared_ptr<DevFuseConnection> make_connection(UniqueFd device);
@@ -129,22 +130,40 @@ std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
           }};
 }
 
+/// The clone as it is now: what the mount was recorded with may lie under snapshots by now. A snapshot of a clone that
+/// nobody has open may come in between, and then it has another head.
+Result<WritableView::Clone> Server::open_clone(const ViewSpec& view, const std::shared_ptr<OpenFiles>& open_files) {
+  const Clones clones{backing_.database, backing_.catalog};
+  for (;;) {
+    const auto head = clones.find(view.clone);
+    if (!head) return fail(head.error());
+    if (head->tree != view.tree) return fail(Errc::busy, "clone " + view.clone + " was rolled back meanwhile");
+    auto records = WritableTree::open(backing_.database, head->layers);
+    WritableView::Clone clone{.tree = view.tree, .records = {}, .bodies = {}, .host = backing_.host_dir};
+    if (records) {
+      clone.records = std::move(*records);
+      clone.bodies = std::make_shared<CloneBodies>(*clone.records, *backing_.staging, backing_.tier, backing_.database);
+      if (backing_.clones == nullptr) return clone;
+      const auto is_open = [open_files, tree = view.tree](Ino ino) {
+        return open_files->is_open_at_all(ino == kRootIno ? NodeId::root() : NodeId::of(tree, ino));
+      };
+      const auto open_staged = [open_files] { return open_files->open_staged(); };
+      clone.known = backing_.clones->add({clone.records, clone.bodies, is_open, open_staged, clone.mapped});
+    }
+    const auto now = clones.find(view.clone);
+    if (!now) return fail(now.error());
+    if (now->layers != head->layers) continue;
+    if (!records) return fail(records.error());
+    return clone;
+  }
+}
+
 Result<std::unique_ptr<Filesystem>> Server::make_writable(const MountSpec& mount, const ViewParts& parts,
                                                           const std::shared_ptr<OpenFiles>& open_files) {
   if (backing_.staging == nullptr) return fail(Errc::not_supported, "clones cannot be mounted here");
-  auto layers = layer_chain(backing_.database, mount.view.layer);
-  if (!layers) return fail(layers.error());
-  auto records = WritableTree::open(backing_.database, std::move(*layers));
-  if (!records) return fail(records.error());
-  WritableView::Clone clone{mount.view.tree, std::move(*records), nullptr, backing_.host_dir, nullptr};
-  clone.bodies = std::make_shared<CloneBodies>(*clone.records, *backing_.staging, backing_.tier, backing_.database);
-  if (backing_.clones != nullptr) {
-    clone.known = backing_.clones->add({clone.records, clone.bodies, [open_files, tree = clone.tree](Ino ino) {
-                                          return open_files->is_open_at_all(ino == kRootIno ? NodeId::root()
-                                                                                            : NodeId::of(tree, ino));
-                                        }});
-  }
-  return std::make_unique<WritableView>(parts, std::move(clone), open_files,
+  auto clone = open_clone(mount.view, open_files);
+  if (!clone) return fail(clone.error());
+  return std::make_unique<WritableView>(parts, std::move(*clone), open_files,
                                         std::make_unique<AnsweredRequests>(backing_.database, mount.id),
                                         passthrough_ && mount.view.passthrough);
 }

@@ -269,6 +269,17 @@ bool OpenFiles::is_open_through_staged_file(NodeId node) const {
   return state != nodes_.end() && state->second.mode == OpenMode::passthrough && !is_hot(state->second);
 }
 
+std::vector<Ino> OpenFiles::open_staged() const {
+  const MutexLock lock{mutex_};
+  std::vector<Ino> inodes;
+  for (const auto& [node, state] : nodes_) {
+    if (state.mode != OpenMode::passthrough) continue;
+    const auto file = backing_ids_.file_of(state.backing_id);
+    if (!file || file->staged != 0) inodes.push_back(NodeId{node}.ino());
+  }
+  return inodes;
+}
+
 bool OpenFiles::let_go(const cas::ContentId& content) {
   const MutexLock lock{mutex_};
   return backing_ids_.let_go(content);

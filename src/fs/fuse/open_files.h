@@ -5,6 +5,7 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "base/mutex.h"
 #include "fs/fuse/backing_ids.h"
@@ -80,6 +81,8 @@ class OpenFiles {
   bool is_open_through_hot_file(NodeId node) const EXCLUDES(mutex_);
   /// Whether programs may be writing the node's staged file behind our back.
   bool is_open_through_staged_file(NodeId node) const EXCLUDES(mutex_);
+  /// The inodes of which programs have handles that may lead to staged files, in no order; once for each node.
+  std::vector<Ino> open_staged() const EXCLUDES(mutex_);
   /// Whether staged files are worth making before anything is written to them.
   bool passes_through() const { return passthrough_allowed_ && passthrough_agreed_; }
   /// The kernel has dropped the node, with its pages.

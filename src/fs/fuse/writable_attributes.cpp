@@ -94,6 +94,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   using namespace abi::setattr;
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
+  const WriteGate::Pass pass{clone_.bodies->gate()};
   if ((in.valid & kSize) != 0) {
     if (in.size > INT64_MAX) return reply.error(EFBIG), void();
     if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
@@ -123,7 +124,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
 }
 
 Result<void> WritableView::drop_privileges(Ino ino) {
-  const auto inode = clone_.records->reader().inode(ino);
+  const auto inode = clone_.records->inode(ino);
   if (!inode) return fail(inode.error());
   if (!*inode) return {};
   if (without_privileges((*inode)->mode) != (*inode)->mode) {
@@ -147,7 +148,7 @@ Result<void> WritableView::drop_capabilities(Ino ino) {
 void WritableView::getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) {
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
-  const auto inode = clone_.records->reader().inode(*ino);  // not what its staged file says: that is not asked for
+  const auto inode = clone_.records->inode(*ino);  // not what its staged file says: that is not asked for
   if (!inode) return refuse(reply, inode.error());
   if (!*inode) return refuse(reply, stale().value());
   if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal), void();
@@ -159,7 +160,7 @@ void WritableView::getxattr(const Request& request, std::string_view name, std::
     reply.error(ENODATA);
     return;
   }
-  const auto value = clone_.records->reader().xattr(*ino, name);
+  const auto value = clone_.records->look([&](const LayerReader& reader) { return reader.xattr(*ino, name); });
   if (!value) return refuse(reply, value.error());
   if (!*value) {
     reply.error(ENODATA);
@@ -173,7 +174,7 @@ void WritableView::listxattr(const Request& request, std::uint32_t size, Reply r
   if (!found) return refuse(reply, found.error());
   std::string names;
   if (found->inode.has_xattrs) {
-    const auto xattrs = clone_.records->reader().xattrs(found->ino);
+    const auto xattrs = clone_.records->look([&](const LayerReader& reader) { return reader.xattrs(found->ino); });
     if (!xattrs) return refuse(reply, xattrs.error());
     for (const auto& [name, value] : *xattrs) names.append(name).push_back('\0');
   }

@@ -106,6 +106,7 @@ void WritableView::tmpfile(const Request& request, const abi::CreateIn& in, Repl
 void WritableView::open(const Request& request, const abi::OpenIn& in, Reply reply) {
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
+  const WriteGate::Pass pass{clone_.bodies->gate()};
   const bool drop = (in.open_flags & abi::kOpenKillSuidgid) != 0;
   if (request.node() != node_of(*ino)) return refuse(reply, stale().value());
   if (for_writing(in.flags)) {
@@ -122,7 +123,7 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
     if (auto dropped = drop_privileges(ino); !dropped) return refuse(reply, dropped.error());
   }
   const NodeId node = node_of(ino);
-  const auto inode = clone_.records->reader().inode(ino);
+  const auto inode = clone_.records->inode(ino);
   if (!inode) return refuse(reply, inode.error());
   if (!*inode) return refuse(reply, stale().value());
   if (!S_ISREG((*inode)->mode)) return reply.error(S_ISDIR((*inode)->mode) ? EISDIR : EINVAL), void();
@@ -130,7 +131,7 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
     OpenTarget target{node, {(*inode)->content, (*inode)->size}, true};
     // While it waited for its hot file, somebody may have written the file.
     target.still = [this, ino, content = (*inode)->content] {
-      const auto now = clone_.records->reader().inode(ino);
+      const auto now = clone_.records->inode(ino);
       return now && *now && (*now)->body == Body::content && (*now)->content == content;
     };
     open_files_->open(request, target, std::move(reply));
@@ -141,8 +142,8 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
   WritableTarget target{.node = node, .for_writing = for_writing(flags), .staged = *file, .still = {}};
   if (target.staged) {
     target.still = [this, ino, id = target.staged->id()] {
-      const auto now = clone_.records->reader().inode(ino);
-      return now && *now && (*now)->body == Body::staged && (*now)->staged == id;
+      const auto now = clone_.records->inode(ino);
+      return now && *now && (*now)->body == Body::staged && (*now)->staged == id;  // at the gate: still its own
     };
   }
   const auto handle = open_files_->open_now(request.id(), target);
@@ -174,7 +175,7 @@ Result<std::shared_ptr<StagedFile>> WritableView::file_to_open(NodeId node, Ino 
 void WritableView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
-  const auto found = clone_.records->reader().inode(*ino);
+  const auto found = clone_.records->inode(*ino);
   if (!found) return refuse(reply, found.error());
   if (!*found) return refuse(reply, stale().value());
   const Inode& inode = **found;
@@ -205,6 +206,7 @@ void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpa
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
   if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
+  const WriteGate::Pass pass{clone_.bodies->gate()};
   const auto file = clone_.bodies->writable(*ino);
   if (!file) return refuse_change(reply, file.error());
   const auto written = write_most(**file, data, in.offset);
@@ -246,6 +248,7 @@ void WritableView::fallocate(const Request& request, const abi::FallocateIn& in,
   if ((in.mode & ~kKnown) != 0) return reply.error(EOPNOTSUPP), void();
   if (in.length == 0 || in.offset > INT64_MAX || in.length > INT64_MAX - in.offset)
     return reply.error(in.length == 0 ? EINVAL : EFBIG), void();
+  const WriteGate::Pass pass{clone_.bodies->gate()};
   const auto file = clone_.bodies->writable(*ino);
   if (!file) return refuse(reply, file.error());
   if (::fallocate((*file)->fd(), static_cast<int>(in.mode), static_cast<off_t>(in.offset),
@@ -256,6 +259,7 @@ void WritableView::fallocate(const Request& request, const abi::FallocateIn& in,
 }
 
 void WritableView::copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) {
+  const WriteGate::Pass pass{clone_.bodies->gate()};
   Result<Entry> source = find(request.node());
   if (!source) return refuse(reply, source.error());
   const Result<Ino> target = locate(NodeId{in.node_out});
@@ -303,14 +307,11 @@ void WritableView::syncfs(const Request&, Reply reply) {
 
 void WritableView::release(const Request& request, const abi::ReleaseIn& in, Reply reply) {
   const Result<Ino> ino = locate(request.node());
-  if (ino && open_files_->is_open_through_staged_file(request.node())) {
-    const MutexLock lock{mutex_};
-    maybe_mapped_.insert(*ino);
-  }
+  if (ino && open_files_->is_open_through_staged_file(request.node())) clone_.mapped->add(*ino);
   const bool last = open_files_->release(in.fh, request.node());
   reply.done();
   if (!last || !ino) return;
-  const auto inode = clone_.records->reader().inode(*ino);
+  const auto inode = clone_.records->inode(*ino);
   if (inode && *inode) lost_link({*ino, **inode});
   if (!open_files_->is_open_at_all(first_node_of(*ino))) forget_record(*ino);
 }

@@ -53,6 +53,7 @@ std::uint32_t WritableView::max_write() const {
 void WritableView::started(std::uint64_t features, bool resumed) {
   features_ = features;
   open_files_->started(features, resumed);
+  clone_.mapped->set_incomplete(resumed);
   if (auto ready = answered_->started(resumed); !ready) log::error("{}", to_string(ready.error()));
   if (resumed) return;
   // What was unlinked while an earlier mount had it open.
@@ -76,7 +77,7 @@ Result<Ino> WritableView::locate(NodeId node) const {
 Result<WritableView::Entry> WritableView::find(NodeId node) const {
   const Result<Ino> ino = locate(node);
   if (!ino) return fail(ino.error());
-  Result<std::optional<Inode>> inode = clone_.records->reader().inode(*ino);
+  Result<std::optional<Inode>> inode = clone_.records->inode(*ino);
   if (!inode) return fail(inode.error());
   if (!*inode) return stale();
   if (auto known = clone_.bodies->refresh(*ino, **inode); !known) return fail(known.error());
@@ -98,14 +99,12 @@ template void WritableView::set_validity(abi::StatxOut&, const Entry&) const;
 bool WritableView::may_be_written(const Entry& entry) const {
   if (entry.inode.body != Body::staged) return false;
   if (open_files_->is_open_through_staged_file(node_of(entry.ino))) return true;
-  {
-    const MutexLock lock{mutex_};
-    if (!maybe_mapped_.contains(entry.ino)) return false;
-  }
+  // A mapping changes the bytes, and then nobody tells the kernel the time.
+  const std::uint64_t mark = clone_.mapped->mark(entry.ino);
+  if (mark == 0) return false;
   const auto written = clone_.bodies->is_being_written(entry.inode.staged);
   if (!written || *written) return true;
-  const MutexLock lock{mutex_};
-  maybe_mapped_.erase(entry.ino);
+  clone_.mapped->strike(entry.ino, mark);
   return false;
 }
 
@@ -169,7 +168,7 @@ void WritableView::lookup(const Request& request, std::string_view name, Reply r
   const LayerReader& reader = clone_.records->reader();
   Ino child = *parent;
   if (name == "..") {  // asked by NFS only, as is "."
-    const auto directory = reader.inode(*parent);
+    const auto directory = clone_.records->inode(*parent);
     if (!directory) return refuse(reply, directory.error());
     if (!*directory) return refuse(reply, stale().value());
     child = (*directory)->parent;
@@ -184,7 +183,7 @@ void WritableView::lookup(const Request& request, std::string_view name, Reply r
     }
     child = (*found)->ino;
   }
-  auto inode = reader.inode(child);
+  auto inode = clone_.records->inode(child);
   if (!inode) return refuse(reply, inode.error());
   if (!*inode) {  // removed since the entry was read
     reply.error(ENOENT);
@@ -312,11 +311,11 @@ void WritableView::forget_record(Ino ino) {
     const MutexLock lock{mutex_};
     if (forgotten_.erase(ino) == 0) return;
     dropped_.erase(ino);
-    maybe_mapped_.erase(ino);
   }
+  clone_.mapped->forget(ino);
   // The kernel has no inode of a file without links any more, so nobody can ask for it again. Its bytes are there yet
   // if a killed server removed the name.
-  const auto inode = clone_.records->reader().inode(ino);
+  const auto inode = clone_.records->inode(ino);
   if (!inode || !*inode || (*inode)->nlink != 0) return;
   clone_.bodies->drop(ino, **inode);
   if (auto gone = clone_.records->forget(ino); !gone) log::error("{}", to_string(gone.error()));

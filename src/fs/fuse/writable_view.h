@@ -12,6 +12,7 @@
 #include "fs/fuse/open_files.h"
 #include "fs/fuse/read_only_view.h"
 #include "fs/fuse/sparse_map.h"
+#include "fs/maybe_mapped.h"
 #include "fs/writable_tree.h"
 
 namespace stellarium::fs::fuse {
@@ -34,7 +35,8 @@ class WritableView final : public Filesystem {
     TreeId tree = 0;
     std::shared_ptr<WritableTree> records;
     std::shared_ptr<CloneBodies> bodies;
-    std::filesystem::path host;              ///< a folder of the file system that holds staged files, for statfs
+    std::filesystem::path host;  ///< a folder of the file system that holds staged files, for statfs
+    std::shared_ptr<MaybeMapped> mapped = std::make_shared<MaybeMapped>();
     std::shared_ptr<const void> known = {};  ///< that it is mounted, to OpenClones
   };
   WritableView(const ViewParts& parts, Clone clone, std::shared_ptr<OpenFiles> open_files,
@@ -133,8 +135,6 @@ class WritableView final : public Filesystem {
   mutable Mutex mutex_;
   std::unordered_set<Ino> dropped_ GUARDED_BY(mutex_);    // neither linked nor open: whoever opens it is too late
   std::unordered_set<Ino> forgotten_ GUARDED_BY(mutex_);  // FORGET came before the last RELEASE
-  // Were open through their staged files: a mapping may still change them, and then nobody tells the kernel the time.
-  mutable std::unordered_set<Ino> maybe_mapped_ GUARDED_BY(mutex_);
 };
 
 }  // namespace stellarium::fs::fuse

@@ -111,15 +111,6 @@ int run(const cli::CloneOptions& options, CommandContext& context) {
   return done(context.store.clones().create(options.name, tree->reader.layers(), options.ref), context);
 }
 
-int run(const cli::SnapshotOptions& options, CommandContext& context) {
-  const auto ref = snapshot_ref(options.ref);
-  if (!ref) return context.io.complain(ref.error());
-  if (auto free = context.mounts.check_unmounted(ref->clone); !free) return context.io.complain(free.error());
-  // What is frozen must be whole on disk before anything refers to it for good.
-  if (auto synced = context.store.staging().sync_noted(); !synced) return context.io.complain(synced.error());
-  return done(context.store.clones().snapshot(ref->clone, ref->snapshot), context);
-}
-
 int run(const cli::RollbackOptions& options, CommandContext& context) {
   const auto ref = snapshot_ref(options.ref);
   if (!ref) return context.io.complain(ref.error());
