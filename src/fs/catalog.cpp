@@ -69,6 +69,7 @@ class StoreCatalog final : public Catalog {
   std::shared_ptr<LayerPin> pin(LayerId layer) override { return std::make_shared<Pin>(pins_, layer); }
   Result<NewLayer> begin_layer() override EXCLUDES(mutex_);
   Result<NewLayer> add_layer(const PutLayer& put) override EXCLUDES(mutex_);
+  Result<std::vector<NewLayer>> add_layers(std::size_t count, const PutLayer& put) override EXCLUDES(mutex_);
   Result<NewLayer> extend_layer(const MakeLayer& make) override EXCLUDES(mutex_);
   Result<void> change_clones(const ChangeClones& change) override EXCLUDES(mutex_);
   Result<void> while_layers_stay(const std::function<Result<void>()>& work) override EXCLUDES(mutex_) {
@@ -88,6 +89,7 @@ class StoreCatalog final : public Catalog {
 
  private:
   Result<NewLayer> make_layer(cas::Database::Sync sync, const MakeLayer& make) EXCLUDES(mutex_);
+  Result<NewLayer> take_numbers(LayerCounters& counters) const;
   Result<void> change(JournalRecord record, cas::Database::Batch&& batch) REQUIRES(mutex_);
   Result<void> reconcile() REQUIRES(mutex_);
   Result<std::set<LayerId>> named_layers() const;
@@ -171,11 +173,9 @@ Result<Catalog::NewLayer> StoreCatalog::extend_layer(const MakeLayer& make) {
 
 Result<Catalog::NewLayer> StoreCatalog::make_layer(cas::Database::Sync sync, const MakeLayer& make) {
   const MutexLock lock{mutex_};
-  if (counters_.next_tree > kMaxTree || counters_.next_layer == UINT32_MAX) {
-    return fail(Errc::out_of_space, "this store has given out all its tree numbers (1,048,575): start a new one");
-  }
   LayerCounters next = counters_;
-  NewLayer made{next.next_layer++, next.next_tree++, nullptr};
+  auto made = take_numbers(next);
+  if (!made) return made;
   bool written = false;
   const WriteLayer write = [&](cas::Database::Batch&& batch) -> Result<void> {
     put_counters(batch, next);
@@ -184,11 +184,36 @@ Result<Catalog::NewLayer> StoreCatalog::make_layer(cas::Database::Sync sync, con
     written = true;
     return {};
   };
-  Result<void> done = make(made.layer, made.tree, write);
+  Result<void> done = make(made->layer, made->tree, write);
   if (written) counters_ = next;
   if (!done) return fail(done.error());
-  made.pin = std::make_shared<Pin>(pins_, made.layer);
+  made->pin = std::make_shared<Pin>(pins_, made->layer);
   return made;
+}
+
+Result<std::vector<Catalog::NewLayer>> StoreCatalog::add_layers(std::size_t count, const PutLayer& put) {
+  const MutexLock lock{mutex_};
+  LayerCounters next = counters_;
+  std::vector<NewLayer> all;
+  cas::Database::Batch batch;
+  while (all.size() < count) {
+    auto made = take_numbers(next);
+    if (!made) return fail(made.error());
+    if (Result<void> added = put(batch, made->layer, made->tree); !added) return fail(added.error());
+    all.push_back(*std::move(made));
+  }
+  put_counters(batch, next);
+  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes); !written)
+    return fail(written.error(), "beginning layers");
+  counters_ = next;
+  for (NewLayer& made : all) made.pin = std::make_shared<Pin>(pins_, made.layer);
+  return all;
+}
+
+Result<Catalog::NewLayer> StoreCatalog::take_numbers(LayerCounters& counters) const {
+  if (counters.next_tree > kMaxTree || counters.next_layer == UINT32_MAX)
+    return fail(Errc::out_of_space, "this store has given out all its tree numbers (1,048,575): start a new one");
+  return NewLayer{counters.next_layer++, counters.next_tree++, nullptr};
 }
 
 Result<void> StoreCatalog::change_clones(const ChangeClones& change) {

@@ -66,6 +66,8 @@ class Catalog {
   /// a time; an error of `put` changes nothing.
   using PutLayer = std::function<Result<void>(cas::Database::Batch&, LayerId, TreeId)>;
   [[nodiscard]] virtual Result<NewLayer> add_layer(const PutLayer& put) = 0;
+  /// The same for `count` of them, all or none.
+  [[nodiscard]] virtual Result<std::vector<NewLayer>> add_layers(std::size_t count, const PutLayer& put) = 0;
   /// The same for one that goes over a layer in use: `make` calls `write` once, which does not sync, while what it
   /// locks is locked.
   using WriteLayer = std::function<Result<void>(cas::Database::Batch&&)>;

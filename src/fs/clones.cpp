@@ -183,17 +183,34 @@ Result<bool> is_clone(const cas::Database& database, std::string_view name) {
   return record->has_value();
 }
 
+Result<void> Clones::check_new_name(const std::string& name) const {
+  const auto taken = is_clone(database_, name);
+  if (!taken) return fail(taken.error());
+  if (*taken) return fail(Errc::exists, "there is a clone " + name + " already");
+  const auto image = has_image(database_, name);
+  if (!image) return fail(image.error());
+  if (*image) return fail(Errc::exists, "there is an image " + name + " already: a clone needs another name");
+  return {};
+}
+
 Result<Clone> Clones::create(const std::string& name, const std::vector<LayerId>& layers, std::string origin) {
-  if (auto ok = check_name(name, "clone name"); !ok) return fail(ok.error());
+  auto made = create_all({name}, layers, std::move(origin));
+  if (!made) return fail(made.error());
+  return std::move(made->front());
+}
+
+Result<std::vector<Clone>> Clones::create_all(const std::vector<std::string>& names, const std::vector<LayerId>& layers,
+                                              std::string origin) {
+  std::set<std::string_view> different;
+  for (const std::string& name : names) {
+    if (auto ok = check_name(name, "clone name"); !ok) return fail(ok.error());
+    if (!different.insert(name).second) return fail(Errc::invalid_argument, "the name " + name + " is given twice");
+  }
   const NameRecord record{.layer = 0, .created = now(), .source = std::move(origin)};
-  Clone made{name, 0, layers, record.created, record.source};
-  const auto added = catalog_.add_layer([&](Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
-    const auto taken = is_clone(database_, name);
-    if (!taken) return fail(taken.error());
-    if (*taken) return fail(Errc::exists, "there is a clone " + name + " already");
-    const auto image = has_image(database_, name);
-    if (!image) return fail(image.error());
-    if (*image) return fail(Errc::exists, "there is an image " + name + " already: a clone needs another name");
+  auto next = names.begin();
+  const auto added = catalog_.add_layers(names.size(), [&](Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
+    const std::string& name = *next++;
+    if (auto free = check_new_name(name); !free) return free;
     const auto below = layer_of(database_, layers.front());
     if (!below) return fail(below.error());
     put_layer(batch, layer,
@@ -208,8 +225,11 @@ Result<Clone> Clones::create(const std::string& name, const std::vector<LayerId>
     return {};
   });
   if (!added) return fail(added.error());
-  made.tree = added->tree;
-  made.layers.insert(made.layers.begin(), added->layer);
+  std::vector<Clone> made;
+  for (std::size_t at = 0; at < names.size(); ++at) {
+    made.push_back({names[at], (*added)[at].tree, layers, record.created, record.source});
+    made.back().layers.insert(made.back().layers.begin(), (*added)[at].layer);
+  }
   return made;
 }
 

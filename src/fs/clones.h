@@ -43,6 +43,9 @@ class Clones {
   /// Names are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-', as those of images; no image may have
   /// the name. `layers`: what the clone begins as, an image or a snapshot.
   [[nodiscard]] Result<Clone> create(const std::string& name, const std::vector<LayerId>& layers, std::string origin);
+  /// Several of the same, all or none, in one batch; in the order of the names.
+  [[nodiscard]] Result<std::vector<Clone>> create_all(const std::vector<std::string>& names,
+                                                      const std::vector<LayerId>& layers, std::string origin);
   [[nodiscard]] Result<Clone> find(const std::string& name) const;
   [[nodiscard]] Result<std::vector<Clone>> list() const;  ///< by name
   [[nodiscard]] Result<void> rename(const std::string& from, const std::string& to);
@@ -69,6 +72,7 @@ class Clones {
   [[nodiscard]] Result<Clone> rollback(const std::string& clone, const std::string& name);
 
  private:
+  [[nodiscard]] Result<void> check_new_name(const std::string& name) const;  ///< no clone or image has it
   cas::Database& database_;
   Catalog& catalog_;
 };

@@ -11,6 +11,9 @@ namespace stellarium::test {
 class FakeCatalog final : public fs::Catalog {
  public:
   Result<NewLayer> begin_layer() override { return fail(Errc::not_supported, "fake"); }
+  Result<std::vector<NewLayer>> add_layers(std::size_t, const PutLayer&) override {
+    return fail(Errc::not_supported, "fake");
+  }
   Result<NewLayer> add_layer(const PutLayer&) override { return fail(Errc::not_supported, "fake"); }
   Result<NewLayer> extend_layer(const MakeLayer&) override { return fail(Errc::not_supported, "fake"); }
   Result<void> change_clones(const ChangeClones&) override { return fail(Errc::not_supported, "fake"); }

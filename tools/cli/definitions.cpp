@@ -86,9 +86,12 @@ void Definitions::define_images(CLI::App& app) {
 
 void Definitions::define_clones(CLI::App& app) {
   constexpr const char* kGroup = "Clones";
-  CLI::App& c = command(app, kGroup, "clone", "Make a writable clone of an image, a clone's snapshot or a clone");
-  c.add_option("REF", clone.ref, kRefMeaning)->required();
-  c.add_option("NAME", clone.name, "name of the new clone, which no image or clone may have")->required();
+  CLI::App& c = command(app, kGroup, "clone", "Make writable clones of an image or of a clone's snapshot");
+  c.add_option("REF", clone.ref, "image, as NAME[:TAG] (TAG is 'latest' if left out); or snapshot, as NAME@SNAPSHOT")
+      ->required();
+  c.add_option("NAME", clone.names, "names of the new clones, which no image or clone may have; all are made or none")
+      ->required()
+      ->expected(1, 4000);
 
   CLI::App& s = command(app, kGroup, "snapshot", "Keep a clone as it is now, under a name; it may be mounted");
   s.add_option("REF", snapshot.ref, kSnapshotMeaning)->required();

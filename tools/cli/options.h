@@ -38,7 +38,8 @@ struct RmOptions {
 
 // Clones.
 struct CloneOptions {
-  std::string ref, name;
+  std::string ref;
+  std::vector<std::string> names;  ///< of the new ones
 };
 struct SnapshotOptions {
   std::string ref;  ///< CLONE@SNAPSHOT

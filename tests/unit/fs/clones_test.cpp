@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <string>
+#include <vector>
+
 #include "fs/layer_store.h"
 #include "support/image_store.h"
 #include "support/tar_maker.h"
@@ -54,6 +58,30 @@ TEST_F(ClonesTest, NamesAreUniqueAmongClonesAndImages) {
   EXPECT_EQ(clones().create("a:b", {image_.layer}, "").error().code, Errc::invalid_argument);
   EXPECT_EQ(clones().create("", {image_.layer}, "").error().code, Errc::invalid_argument);
   EXPECT_EQ(store_.import("web", test::TarMaker{}.file("f", "x").whole()).error().code, Errc::exists);
+}
+
+TEST_F(ClonesTest, ManyAreMadeAtOnceOrNone) {
+  std::vector<std::string> names;
+  for (int number = 0; number < 1000; ++number) names.push_back("vm" + std::to_string(number));
+  const auto made = must(clones().create_all(names, {image_.layer}, "debian"));
+  ASSERT_EQ(made.size(), names.size());
+  std::set<LayerId> layers;
+  std::set<TreeId> trees;
+  for (std::size_t at = 0; at < made.size(); ++at) {
+    EXPECT_EQ(made[at].name, names[at]);
+    const Clone found = must(clones().find(names[at]));
+    EXPECT_EQ(found.layers, made[at].layers);
+    EXPECT_EQ(found.tree, made[at].tree);
+    layers.insert(found.layers.front());
+    trees.insert(found.tree);
+  }
+  EXPECT_EQ(layers.size(), names.size());
+  EXPECT_EQ(trees.size(), names.size());
+
+  EXPECT_EQ(clones().create_all({"a", "vm7", "b"}, {image_.layer}, "").error().code, Errc::exists);
+  EXPECT_EQ(clones().create_all({"a", "b", "a"}, {image_.layer}, "").error().code, Errc::invalid_argument);
+  EXPECT_EQ(must(clones().list()).size(), names.size());
+  EXPECT_GT(clone("next").layers.front(), *layers.rbegin());
 }
 
 TEST_F(ClonesTest, ACloneKeepsTheLayersOfAnImageThatLostItsName) {

@@ -16,7 +16,8 @@
 namespace stellarium::server {
 namespace {
 
-int done(const Result<fs::Clone>& made, CommandContext& context) {
+template <typename T>
+int done(const Result<T>& made, CommandContext& context) {
   return made ? 0 : context.io.complain(made.error());
 }
 
@@ -108,7 +109,7 @@ int run(const cli::CloneOptions& options, CommandContext& context) {
                                          options.ref + "@NAME') and clone that",
                                      0});
   }
-  return done(context.store.clones().create(options.name, tree->reader.layers(), options.ref), context);
+  return done(context.store.clones().create_all(options.names, tree->reader.layers(), options.ref), context);
 }
 
 int run(const cli::RollbackOptions& options, CommandContext& context) {
