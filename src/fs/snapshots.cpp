@@ -14,10 +14,10 @@ namespace {
 
 using Batch = cas::Database::Batch;
 
-constexpr int kRounds = 4;  // of copying what was opened meanwhile; then it is copied while others wait
+constexpr int kCopyRounds = 4;  // of copying what was opened meanwhile; then it is copied while others wait
 constexpr auto kGatePatience = std::chrono::milliseconds{50};
-constexpr auto kPause = std::chrono::milliseconds{20};
-constexpr auto kPatience = std::chrono::seconds{30};  // with somebody who copies a large file
+constexpr auto kGatePause = std::chrono::milliseconds{20};
+constexpr auto kLongestWait = std::chrono::seconds{30};  // with somebody who copies a large file
 
 }  // namespace
 
@@ -156,7 +156,7 @@ Result<std::vector<WritableTree::Entry>> Snapshots::Making::decide(const OpenClo
       if (!same) return fail(same.error());
       current = *same;
     }
-    if (!current && round_ < kRounds && (copy == nullptr || copy->attempts < SnapshotCopies::kAttempts)) {
+    if (!current && round_ < kCopyRounds && (copy == nullptr || copy->attempts < SnapshotCopies::kAttempts)) {
       again = true;
       return kept;
     }
@@ -234,7 +234,7 @@ Result<Snapshots::Making::Outcome> Snapshots::Making::freeze(const std::optional
 }
 
 Result<Snapshots::Made> Snapshots::Making::run() {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
+  const auto until = std::chrono::steady_clock::now() + kLongestWait;
   for (;;) {
     if (auto free = clones_.check_snapshot(clone_, name_); !free) return fail(free.error());
     const auto clone = clones_.find(clone_);
@@ -257,7 +257,7 @@ Result<Snapshots::Made> Snapshots::Making::run() {
     if (std::chrono::steady_clock::now() > until)
       return fail(Errc::busy, "clone " + clone_ + " is busy: its files are being copied, or it is mounted just now");
     if (*outcome == Outcome::wait) {
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kGatePause);
     } else {
       ++round_;
     }

@@ -14,7 +14,7 @@ namespace stellarium::fs {
 namespace {
 
 /// Why a member cannot be taken, in one readable line: control bytes of its path are shown as '?'.
-tl::unexpected<Error> refuse(const std::string& path, const Error& error) {
+tl::unexpected<Error> fail_at(const std::string& path, const Error& error) {
   std::string shown = path.substr(0, 200);
   for (char& c : shown) {
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
@@ -32,7 +32,7 @@ class TarImport {
       Result<std::optional<ArchiveReader::Member>> member = archive_.next();
       if (!member) return fail(member.error());
       if (!*member) break;
-      if (Result<void> taken = take(**member); !taken) return refuse((*member)->path, taken.error());
+      if (Result<void> taken = take(**member); !taken) return fail_at((*member)->path, taken.error());
       if (Result<void> going = report_progress(); !going) return going;
     }
     return archive_.drain();
