@@ -16,8 +16,9 @@ using Batch = cas::Database::Batch;
 
 constexpr int kCopyRounds = 4;  // of copying what was opened meanwhile; then it is copied while others wait
 constexpr auto kGatePatience = std::chrono::milliseconds{50};
-constexpr auto kGatePause = std::chrono::milliseconds{20};
-constexpr auto kLongestWait = std::chrono::seconds{30};  // with somebody who copies a large file
+constexpr auto kGatePause = std::chrono::milliseconds{200};  // in which the others go on
+constexpr int kMostWaits = 120;                              // 30 seconds with somebody who copies a large file
+constexpr int kMostRounds = 100;                             // with a clone that is mounted and unmounted all the time
 
 }  // namespace
 
@@ -234,8 +235,7 @@ Result<Snapshots::Making::Outcome> Snapshots::Making::freeze(const std::optional
 }
 
 Result<Snapshots::Made> Snapshots::Making::run() {
-  const auto until = std::chrono::steady_clock::now() + kLongestWait;
-  for (;;) {
+  for (int waits = 0;;) {
     if (auto free = clones_.check_snapshot(clone_, name_); !free) return fail(free.error());
     const auto clone = clones_.find(clone_);
     if (!clone) return fail(clone.error());
@@ -254,13 +254,9 @@ Result<Snapshots::Made> Snapshots::Making::run() {
       break;
     }
     if (!go_on_()) return fail(Errc::cancelled, "stopped");
-    if (std::chrono::steady_clock::now() > until)
-      return fail(Errc::busy, "clone " + clone_ + " is busy: its files are being copied, or it is mounted just now");
-    if (*outcome == Outcome::wait) {
-      std::this_thread::sleep_for(kGatePause);
-    } else {
-      ++round_;
-    }
+    if (*outcome == Outcome::wait ? ++waits > kMostWaits : ++round_ > kMostRounds)
+      return fail(Errc::busy, "clone " + clone_ + " is busy: a large file is being copied, or it is mounted just now");
+    if (*outcome == Outcome::wait) std::this_thread::sleep_for(kGatePause);
   }
   Staging& staging = parts_.staging;
   const auto synced =
