@@ -13,27 +13,27 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr auto kTick = std::chrono::milliseconds{20};  // of the host's clock, at the most
+constexpr auto kClockTick = std::chrono::milliseconds{20};  // of the host's clock, at the most
 
-bool is_same(const timespec& a, const timespec& b) {
+bool equal_times(const timespec& a, const timespec& b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-bool is_same(const struct stat& a, const struct stat& b) {
-  return a.st_ino == b.st_ino && a.st_size == b.st_size && is_same(a.st_mtim, b.st_mtim) &&
-         is_same(a.st_ctim, b.st_ctim);
+bool is_unchanged(const struct stat& a, const struct stat& b) {
+  return a.st_ino == b.st_ino && a.st_size == b.st_size && equal_times(a.st_mtim, b.st_mtim) &&
+         equal_times(a.st_ctim, b.st_ctim);
 }
 
 /// A change that follows within the same tick would leave the times as they are.
-bool is_young(const struct stat& st) {
+bool is_within_tick(const struct stat& st) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   const auto age =
       std::chrono::seconds{now.tv_sec - st.st_ctim.tv_sec} + std::chrono::nanoseconds{now.tv_nsec - st.st_ctim.tv_nsec};
-  return age >= std::chrono::nanoseconds{0} && age < kTick;
+  return age >= std::chrono::nanoseconds{0} && age < kClockTick;
 }
 
-Timespec time_of(const timespec& time) {
+Timespec to_time(const timespec& time) {
   return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
 }
 
@@ -57,7 +57,7 @@ Result<bool> SnapshotCopies::is_current(const Copy& copy) const {
   if (!copy.exact) return false;
   const auto now = staging_.status(copy.live);
   if (!now) return fail(now.error());
-  return is_same(*now, copy.seen);
+  return is_unchanged(*now, copy.seen);
 }
 
 Result<void> SnapshotCopies::prepare(Ino ino, StagedId live, bool wait) {
@@ -83,12 +83,12 @@ Result<void> SnapshotCopies::copy(Copy& into, bool wait) {
   const auto from = staging_.open_to_read(into.live);
   if (!from) return fail(from.error());
   auto before = system_io().status(from->get());
-  if (before && wait && is_young(*before)) {
-    std::this_thread::sleep_for(kTick);
+  if (before && wait && is_within_tick(*before)) {
+    std::this_thread::sleep_for(kClockTick);
     before = system_io().status(from->get());
   }
   if (!before) return fail(before.error());
-  const bool young = is_young(*before);
+  const bool young = is_within_tick(*before);
   // Only a hint for what is on disk; but from now on a store to a mapping makes its page dirty anew, and changes times.
   constexpr unsigned kWriteBack = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   (void)::sync_file_range(from->get(), 0, 0, kWriteBack);
@@ -101,7 +101,7 @@ Result<void> SnapshotCopies::copy(Copy& into, bool wait) {
   const auto copied = staging_.copy_file(**made, from->get(), static_cast<std::uint64_t>(before->st_size), go_on_);
   const auto after = system_io().status(from->get());
   if (!after) return fail(after.error());
-  into.exact = copied && !young && is_same(*before, *after);
+  into.exact = copied && !young && is_unchanged(*before, *after);
   if (!copied && copied.error().code != Errc::busy) return copied;
   const timespec times[2] = {{0, UTIME_OMIT}, before->st_mtim};
   if (::futimens((*made)->fd(), times) != 0) return fail_errno("a staged file's time");
@@ -112,8 +112,8 @@ Inode SnapshotCopies::record_of(const Copy& copy, Inode record) {
   record.staged = copy.staged;
   record.size = static_cast<std::uint64_t>(copy.seen.st_size);
   record.allocated = std::min(static_cast<std::uint64_t>(copy.seen.st_blocks) * 512, record.size);
-  record.mtime = time_of(copy.seen.st_mtim);
-  record.ctime = std::max(record.ctime, time_of(copy.seen.st_ctim));
+  record.mtime = to_time(copy.seen.st_mtim);
+  record.ctime = std::max(record.ctime, to_time(copy.seen.st_ctim));
   return record;
 }
 

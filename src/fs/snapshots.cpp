@@ -14,10 +14,11 @@ namespace {
 
 using Batch = cas::Database::Batch;
 
-constexpr int kRounds = 4;  // of copying what was opened meanwhile; then it is copied while others wait
+constexpr int kCopyRounds = 4;  // of copying what was opened meanwhile; then it is copied while others wait
 constexpr auto kGatePatience = std::chrono::milliseconds{50};
-constexpr auto kPause = std::chrono::milliseconds{20};
-constexpr auto kPatience = std::chrono::seconds{30};  // with somebody who copies a large file
+constexpr auto kGatePause = std::chrono::milliseconds{200};  // in which the others go on
+constexpr int kMostWaits = 120;                              // 30 seconds with somebody who copies a large file
+constexpr int kMostRounds = 100;                             // with a clone that is mounted and unmounted all the time
 
 }  // namespace
 
@@ -156,7 +157,7 @@ Result<std::vector<WritableTree::Entry>> Snapshots::Making::decide(const OpenClo
       if (!same) return fail(same.error());
       current = *same;
     }
-    if (!current && round_ < kRounds && (copy == nullptr || copy->attempts < SnapshotCopies::kAttempts)) {
+    if (!current && round_ < kCopyRounds && (copy == nullptr || copy->attempts < SnapshotCopies::kAttempts)) {
       again = true;
       return kept;
     }
@@ -234,8 +235,7 @@ Result<Snapshots::Making::Outcome> Snapshots::Making::freeze(const std::optional
 }
 
 Result<Snapshots::Made> Snapshots::Making::run() {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  for (;;) {
+  for (int waits = 0;;) {
     if (auto free = clones_.check_snapshot(clone_, name_); !free) return fail(free.error());
     const auto clone = clones_.find(clone_);
     if (!clone) return fail(clone.error());
@@ -254,13 +254,9 @@ Result<Snapshots::Made> Snapshots::Making::run() {
       break;
     }
     if (!go_on_()) return fail(Errc::cancelled, "stopped");
-    if (std::chrono::steady_clock::now() > until)
-      return fail(Errc::busy, "clone " + clone_ + " is busy: its files are being copied, or it is mounted just now");
-    if (*outcome == Outcome::wait) {
-      std::this_thread::sleep_for(kPause);
-    } else {
-      ++round_;
-    }
+    if (*outcome == Outcome::wait ? ++waits > kMostWaits : ++round_ > kMostRounds)
+      return fail(Errc::busy, "clone " + clone_ + " is busy: a large file is being copied, or it is mounted just now");
+    if (*outcome == Outcome::wait) std::this_thread::sleep_for(kGatePause);
   }
   if (auto synced = parts_.database.sync(); !synced) return fail(synced.error());
   return std::move(made_);

@@ -19,7 +19,7 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::size_t kReadBytes = 256 << 10;
+constexpr std::size_t kPieceBytes = 256 << 10;
 constexpr std::uint64_t kBlock = 4096;
 
 /// The names in a directory, in byte order, without "." and "..".
@@ -64,7 +64,7 @@ bool begins_as_elf(int fd) {
 class TreeWalk {
  public:
   TreeWalk(ByteOutput& out, const EmitOptions& options, EmitObserver& observer)
-      : options_{options}, observer_{observer}, writer_{out}, window_{writer_, observer}, buffer_(kReadBytes) {}
+      : options_{options}, observer_{observer}, writer_{out}, window_{writer_, observer}, buffer_(kPieceBytes) {}
 
   Result<void> run(int root) {
     struct stat status {};

@@ -11,7 +11,7 @@
 namespace stellarium::server {
 namespace {
 
-using Action = cli::VolumeOptions::Action;
+using VolumeAction = cli::VolumeOptions::Action;
 using Clock = std::chrono::steady_clock;
 
 fs::Volume::Progress shown(CommandIo& io, const char* phase) {
@@ -165,21 +165,21 @@ Result<void> list(CommandContext& context) {
 Result<void> run_action(const cli::VolumeOptions& options, CommandContext& context) {
   fs::Volumes& volumes = context.store.volumes();
   switch (options.action) {
-    case Action::create:
+    case VolumeAction::create:
       return create(options, context);
-    case Action::clone:
+    case VolumeAction::clone:
       return volumes.clone(options.words[0], options.words[1], shown(context.io, "settle"));
-    case Action::resize:
+    case VolumeAction::resize:
       return resize(options, context);
-    case Action::import:
+    case VolumeAction::import:
       return import(options, context);
-    case Action::export_:
+    case VolumeAction::export_:
       return send(options.words[0], context);
-    case Action::map:
+    case VolumeAction::map:
       return map(options.words[0], context);
-    case Action::rm:
+    case VolumeAction::rm:
       return remove(options.words[0], context);
-    case Action::list:
+    case VolumeAction::list:
       return list(context);
   }
   return fail(Errc::invalid_argument, "no such action");
