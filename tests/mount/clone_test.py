@@ -9,50 +9,25 @@ import unittest
 from pathlib import Path
 
 import harness
-import syscalls
 import posix_cases
-import posix_cases_bytes  # noqa: F401  both add their cases
-import posix_cases_owners  # noqa: F401
+import syscalls
 import trees
+import twins
 from harness import Store
 
 harness.require_mounts()
-CASES = posix_cases.CASES
 
 
-def without_times(tree: dict) -> dict:
-    return {path: {key: value for key, value in entry.items() if key != "mtime"} for path, entry in tree.items()}
-
-
-class SameAsExt4(unittest.TestCase):
+class SameAsExt4(twins.Twins):
     """Each case runs in a folder of the clone and in the folder that was imported."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.store = cls.enterClassContext(Store())
-        cls.twin = cls.store.scratch / "twin"
-        for name in CASES:
-            posix_cases.populate(cls.twin / name)
-        for folder in (cls.store.root, cls.store.scratch, cls.twin):
-            folder.chmod(0o755)
-        cls.store.run("import", cls.twin, "base")
-        cls.store.run("clone", "base", "web")
-        cls.mount = cls.enterClassContext(cls.store.mounted("web"))
-
-    def compare(self, name: str) -> None:
-        os.umask(0o022)
+    def run_twice(self, name: str) -> list[list]:
         said = []
         for folder in (self.twin / name, self.mount / name):
             recorder = syscalls.Recorder()
-            CASES[name](folder, recorder)
+            twins.CASES[name](folder, recorder)
             said.append(recorder.said)
-        differences = [f"line {there[0]}: ext4 {there[1]!r}, clone {here[1]!r}" for there, here in zip(*said) if there != here]
-        if len(said[0]) != len(said[1]):
-            differences.append(f"ext4 says {len(said[0])} things, the clone {len(said[1])}")
-        differences.append(harness.first_difference(without_times(trees.snapshot(self.twin / name)), without_times(trees.snapshot(self.mount / name))))
-        if text := "\n".join(filter(None, differences)):
-            self.fail(f"{name}:\n{text[:6000]}")
-
+        return said
 
     def test_zz_everything_is_there_in_a_new_mount(self):  # after all others
         before = trees.snapshot(self.mount)
@@ -60,12 +35,11 @@ class SameAsExt4(unittest.TestCase):
         self.store.run("mount", "web", self.mount)
         after = trees.snapshot(self.mount)
         self.assertEqual(harness.first_difference(before, after), "")
-        self.assertEqual(harness.first_difference(without_times(trees.snapshot(self.twin)), without_times(after)), "")
+        self.assertEqual(self.difference(self.twin, self.mount), "")
         self.assertEqual(self.store.json("fsck")["damage"], [])
 
 
-for case_name in CASES:
-    setattr(SameAsExt4, f"test_{case_name}", lambda self, name=case_name: self.compare(name))
+SameAsExt4.add_cases()
 
 def listed(folder: Path, meanwhile) -> tuple[list[str], int]:
     """Names of a listing; after a third of them something happens."""

@@ -13,34 +13,20 @@ from pathlib import Path
 import harness
 import idmapped
 import posix_cases
-import posix_cases_bytes  # noqa: F401  both add their cases
-import posix_cases_owners  # noqa: F401
 import trees
+import twins
 from harness import Store
 
 harness.require_mounts()
 harness.require(tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12), "FUSE mounts with shifted owners need Linux 6.12")
-CASES = posix_cases.CASES
 
 
-def without_times(tree: dict) -> dict:
-    return {path: {key: value for key, value in entry.items() if key != "mtime"} for path, entry in tree.items()}
-
-
-class SameAsExt4(unittest.TestCase):
+class SameAsExt4(twins.Twins):
     """The namespace's superuser runs each case in a folder of the clone and in its twin on ext4."""
 
     @classmethod
     def setUpClass(cls):
-        cls.store = cls.enterClassContext(Store())
-        cls.twin = cls.store.scratch / "twin"
-        for name in CASES:
-            posix_cases.populate(cls.twin / name)
-        for folder in (cls.store.root, cls.store.scratch, cls.twin):
-            folder.chmod(0o755)
-        cls.store.run("import", cls.twin, "base")
-        cls.store.run("clone", "base", "web")
-        cls.mount = cls.enterClassContext(cls.store.mounted("web"))
+        super().setUpClass()
         cls.namespace = cls.enterClassContext(idmapped.user_namespace())
         cls.shifted = []
         for source in (cls.twin, cls.mount):
@@ -48,19 +34,12 @@ class SameAsExt4(unittest.TestCase):
             target.mkdir()
             cls.shifted.append(cls.enterClassContext(idmapped.shown_shifted(source, target, cls.namespace)))
 
-    def compare(self, name: str) -> None:
-        os.umask(0o022)
-        there, here = (idmapped.as_root_of(self.namespace, lambda recorder, folder=folder: CASES[name](folder / name, recorder)) for folder in self.shifted)
-        differences = [f"line {a[0]}: ext4 {a[1]!r}, clone {b[1]!r}" for a, b in zip(there, here) if a != b]
-        if len(there) != len(here):
-            differences.append(f"ext4 says {len(there)} things, the clone {len(here)}")
-        differences.append(harness.first_difference(without_times(trees.snapshot(self.twin / name)), without_times(trees.snapshot(self.mount / name))))
-        if text := "\n".join(filter(None, differences)):
-            self.fail(f"{name}:\n{text[:6000]}")
+    def run_twice(self, name: str) -> list[list]:
+        return [idmapped.as_root_of(self.namespace, lambda recorder, folder=folder: twins.CASES[name](folder / name, recorder))
+                for folder in self.shifted]
 
 
-for case_name in CASES:
-    setattr(SameAsExt4, f"test_{case_name}", lambda self, name=case_name: self.compare(name))
+SameAsExt4.add_cases()
 
 
 class Shifted(unittest.TestCase):
