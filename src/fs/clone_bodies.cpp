@@ -11,6 +11,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "fs/clock.h"
 
 namespace stellarium::fs {
 namespace {
@@ -20,10 +21,6 @@ constexpr auto kCleanPause = std::chrono::seconds{1};
 
 Error with_errno(Errc code, const char* what, int sys_errno) {
   return Error{code, what, sys_errno};
-}
-
-Timespec time_of(const timespec& time) {
-  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
 }
 
 Timespec later(Timespec time, std::uint32_t nanoseconds) {
@@ -49,9 +46,9 @@ Result<void> refresh_staged(Staging& staging, Inode& inode) {
   inode.allocated = std::min(static_cast<std::uint64_t>(status->st_blocks) * 512, inode.size);
   // Our times are exact, the host's clock ticks: what a program wrote by itself right after the file was made must not
   // look older than that.
-  const Timespec written = time_of(status->st_mtim);
+  const Timespec written = to_time(status->st_mtim);
   if (inode.mtime < written || later(written, kTick) < inode.mtime) inode.mtime = written;
-  inode.ctime = std::max(inode.ctime, time_of(status->st_ctim));
+  inode.ctime = std::max(inode.ctime, to_time(status->st_ctim));
   // The same for the time of writing (note_written) and the host's ctime.
   if (inode.ctime < inode.mtime && inode.mtime < later(inode.ctime, kTick)) inode.ctime = inode.mtime;
   return {};

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "fs/clock.h"
 #include "fs/clones.h"
 #include "fs/families.h"
 #include "fs/layer_reader.h"
@@ -23,23 +24,6 @@ constexpr std::uint64_t kGroupBytes = 64u << 20;
 constexpr std::size_t kBetweenQuestions = 4096;  // records of a scan for each `go_on`
 constexpr std::size_t kPiecesBetweenLooks = 64;  // 16 MiB
 constexpr int kMaxFailures = 3;                  // one after another: then it is the store, not the files
-/// A change within the same tick of the host's clock leaves the file's times as they are, so what is read must be older
-/// than that.
-constexpr auto kTick = std::chrono::milliseconds{20};
-
-std::chrono::nanoseconds age_of(const struct stat& st) {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::chrono::seconds{now.tv_sec - st.st_ctim.tv_sec} +
-         std::chrono::nanoseconds{now.tv_nsec - st.st_ctim.tv_nsec};
-}
-
-/// Since when nobody changed the file: the ctime, which only the kernel sets. One in the future is left from before the
-/// clock was set back.
-bool is_younger(const struct stat& st, std::chrono::nanoseconds limit) {
-  const auto age = age_of(st);
-  return age >= std::chrono::nanoseconds{0} && age < limit;
-}
 
 struct Candidate {
   Ino ino = 0;
@@ -210,11 +194,11 @@ Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, 
     ++report_.busy;
     return {};
   }
-  if (is_younger(*seen, kTick)) {
-    std::this_thread::sleep_for(kTick);
+  if (is_younger(*seen, kClockTick)) {
+    std::this_thread::sleep_for(kClockTick);
     seen = system_io().status(fd);
     if (!seen) return fail(seen.error());
-    if (is_younger(*seen, kTick)) {  // somebody writes it all the time
+    if (is_younger(*seen, kClockTick)) {  // somebody writes it all the time
       ++report_.busy;
       return {};
     }

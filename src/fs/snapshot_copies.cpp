@@ -1,7 +1,6 @@
 #include "fs/snapshot_copies.h"
 
 #include <fcntl.h>
-#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,11 +8,10 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "fs/clock.h"
 
 namespace stellarium::fs {
 namespace {
-
-constexpr auto kClockTick = std::chrono::milliseconds{20};  // of the host's clock, at the most
 
 bool equal_times(const timespec& a, const timespec& b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
@@ -22,19 +20,6 @@ bool equal_times(const timespec& a, const timespec& b) {
 bool is_unchanged(const struct stat& a, const struct stat& b) {
   return a.st_ino == b.st_ino && a.st_size == b.st_size && equal_times(a.st_mtim, b.st_mtim) &&
          equal_times(a.st_ctim, b.st_ctim);
-}
-
-/// A change that follows within the same tick would leave the times as they are.
-bool is_within_tick(const struct stat& st) {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  const auto age =
-      std::chrono::seconds{now.tv_sec - st.st_ctim.tv_sec} + std::chrono::nanoseconds{now.tv_nsec - st.st_ctim.tv_nsec};
-  return age >= std::chrono::nanoseconds{0} && age < kClockTick;
-}
-
-Timespec to_time(const timespec& time) {
-  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
 }
 
 }  // namespace
@@ -83,15 +68,14 @@ Result<void> SnapshotCopies::copy(Copy& into, bool wait) {
   const auto from = staging_.open_to_read(into.live);
   if (!from) return fail(from.error());
   auto before = system_io().status(from->get());
-  if (before && wait && is_within_tick(*before)) {
+  if (before && wait && is_younger(*before, kClockTick)) {
     std::this_thread::sleep_for(kClockTick);
     before = system_io().status(from->get());
   }
   if (!before) return fail(before.error());
-  const bool young = is_within_tick(*before);
-  // Only a hint for what is on disk; but from now on a store to a mapping makes its page dirty anew, and changes times.
-  constexpr unsigned kWriteBack = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  (void)::sync_file_range(from->get(), 0, 0, kWriteBack);
+  const bool young = is_younger(*before, kClockTick);
+  // From now on a store to a mapping makes its page dirty anew, and that changes times. A failure counts for all.
+  if (auto written = staging_.make_durable(into.live); !written) return written;
   const auto made = staging_.create();
   if (!made) return fail(made.error());
   discard(into.staged);
