@@ -88,7 +88,6 @@ class StoreCatalog final : public Catalog {
   }
 
  private:
-  Result<NewLayer> make_layer(cas::Database::Sync sync, const MakeLayer& make) EXCLUDES(mutex_);
   Result<NewLayer> take_numbers(LayerCounters& counters) const;
   Result<void> change(JournalRecord record, cas::Database::Batch&& batch) REQUIRES(mutex_);
   Result<void> reconcile() REQUIRES(mutex_);
@@ -160,18 +159,12 @@ Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
 }
 
 Result<Catalog::NewLayer> StoreCatalog::add_layer(const PutLayer& put) {
-  return make_layer(cas::Database::Sync::yes, [&](LayerId layer, TreeId tree, const WriteLayer& write) -> Result<void> {
-    cas::Database::Batch batch;
-    if (Result<void> added = put(batch, layer, tree); !added) return added;
-    return write(std::move(batch));
-  });
+  auto made = add_layers(1, put);
+  if (!made) return fail(made.error());
+  return std::move(made->front());
 }
 
 Result<Catalog::NewLayer> StoreCatalog::extend_layer(const MakeLayer& make) {
-  return make_layer(cas::Database::Sync::no, make);
-}
-
-Result<Catalog::NewLayer> StoreCatalog::make_layer(cas::Database::Sync sync, const MakeLayer& make) {
   const MutexLock lock{mutex_};
   LayerCounters next = counters_;
   auto made = take_numbers(next);
@@ -179,7 +172,7 @@ Result<Catalog::NewLayer> StoreCatalog::make_layer(cas::Database::Sync sync, con
   bool written = false;
   const WriteLayer write = [&](cas::Database::Batch&& batch) -> Result<void> {
     put_counters(batch, next);
-    if (Result<void> done = database_.write(std::move(batch), sync); !done)
+    if (Result<void> done = database_.write(std::move(batch), cas::Database::Sync::no); !done)
       return fail(done.error(), "beginning a layer");
     written = true;
     return {};

@@ -325,14 +325,6 @@ Result<void> Clones::put_snapshot(Batch& batch, const std::string& clone, const 
   return {};
 }
 
-Result<Clone> Clones::snapshot(const std::string& clone, const std::string& name) {
-  const auto added = catalog_.add_layer([&](Batch& batch, LayerId layer, TreeId tree) {
-    return put_snapshot(batch, clone, name, {layer, tree});
-  });
-  if (!added) return fail(added.error());
-  return find(clone);
-}
-
 Result<Snapshot> Clones::find_snapshot(const std::string& clone, const std::string& name) const {
   const auto record = read_record(database_, clone_key(clone, name));
   if (!record) return fail(record.error());

@@ -51,11 +51,9 @@ class Clones {
   [[nodiscard]] Result<void> rename(const std::string& from, const std::string& to);
   [[nodiscard]] Result<void> remove(const std::string& name);  ///< with its snapshots
 
-  /// Freezes the writable layer under the name and puts a new one over it. Returns the clone as it is now. Of one that
-  /// is mounted, Snapshots does so.
-  [[nodiscard]] Result<Clone> snapshot(const std::string& clone, const std::string& name);
-  /// The part of it that is the same for both: `layer` and `tree` are new. Inode numbers from `next_ino` on are free,
-  /// or those from where the frozen layer's record says so. Errors: exists, out_of_space (256 layers over one another).
+  /// What of a snapshot (snapshots.h) are records of names and layers: the written one is frozen under the name, and a
+  /// new one put over it, whose numbers are `layer` and `tree`. Inode numbers from `next_ino` on are free, or those
+  /// from where the frozen layer's record says so. Errors: exists, out_of_space (256 layers over one another).
   struct NewTop {
     LayerId layer = 0;
     TreeId tree = 0;

@@ -243,8 +243,6 @@ Result<Snapshots::Made> Snapshots::Making::run() {
     if (!open) return fail(open.error());
     if (*open) {
       if (auto prepared = prepare(**open); !prepared) return fail(prepared.error(), "snapshot of " + clone_);
-    } else if (auto synced = parts_.staging.sync_noted(); !synced) {
-      return fail(synced.error());  // what is frozen must be whole on disk before anything refers to it for good
     }
     const auto outcome = freeze(*open, clone->layers);
     if (!outcome) return fail(outcome.error());

@@ -2,13 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "fs/layer_store.h"
+#include "fs/open_clones.h"
+#include "fs/snapshots.h"
+#include "fs/staging.h"
 #include "support/image_store.h"
 #include "support/tar_maker.h"
+#include "support/temp_dir.h"
 
 namespace stellarium::fs {
 namespace {
@@ -24,7 +29,16 @@ class ClonesTest : public testing::Test {
   Clones clones() { return Clones{*store_.database, *store_.catalog}; }
   Clone clone(const std::string& name) { return must(clones().create(name, {image_.layer}, "debian:latest")); }
 
+  Clone snapshot(const std::string& name, const std::string& snapshot) {
+    must(snapshots_.make(name, snapshot));
+    return must(clones().find(name));
+  }
+
   test::ImageStore store_;
+  test::TempDir dir_;
+  std::unique_ptr<Staging> staging_ = must(Staging::open(system_io(), dir_ / "staged"));
+  OpenClones open_clones_;
+  Snapshots snapshots_{{*store_.database, *store_.catalog, *staging_, open_clones_}};
   Image image_;
 };
 
@@ -95,7 +109,7 @@ TEST_F(ClonesTest, ACloneKeepsTheLayersOfAnImageThatLostItsName) {
 
 TEST_F(ClonesTest, ASnapshotFreezesAndTheCloneKeepsItsTree) {
   const Clone before = clone("web");
-  const Clone after = must(clones().snapshot("web", "monday"));
+  const Clone after = snapshot("web", "monday");
   EXPECT_EQ(after.tree, before.tree);
   ASSERT_EQ(after.layers.size(), 3u);
   EXPECT_EQ(after.layers[1], before.layers[0]);
@@ -103,14 +117,14 @@ TEST_F(ClonesTest, ASnapshotFreezesAndTheCloneKeepsItsTree) {
   EXPECT_EQ(snapshot.layers, before.layers);
   EXPECT_NE(snapshot.tree, before.tree);
   EXPECT_EQ((**read_layer(*store_.database, snapshot.layers.front())).state, LayerRecord::State::frozen);
-  EXPECT_EQ(clones().snapshot("web", "monday").error().code, Errc::exists);
+  EXPECT_EQ(snapshots_.make("web", "monday").error().code, Errc::exists);
   EXPECT_EQ(must(clones().snapshots("web")).size(), 1u);
   EXPECT_EQ(must(clones().list()).size(), 1u);
 }
 
 TEST_F(ClonesTest, ARollbackGivesNeitherTreeNorInodeNumbersOutAgain) {
   clone("web");
-  const Clone later = must(clones().snapshot("web", "monday"));
+  const Clone later = snapshot("web", "monday");
   const Clone back = must(clones().rollback("web", "monday"));
   EXPECT_NE(back.tree, later.tree);
   EXPECT_EQ(back.layers[1], later.layers[1]);
@@ -121,7 +135,7 @@ TEST_F(ClonesTest, ARollbackGivesNeitherTreeNorInodeNumbersOutAgain) {
 
 TEST_F(ClonesTest, ARenamedCloneTakesItsSnapshotsAlong) {
   clone("web");
-  must(clones().snapshot("web", "monday"));
+  snapshot("web", "monday");
   must(clones().rename("web", "www"));
   EXPECT_FALSE(clones().find("web"));
   EXPECT_TRUE(clones().find_snapshot("www", "monday"));

@@ -12,6 +12,7 @@
 #include "fs/clone_bodies.h"
 #include "fs/clones.h"
 #include "fs/layer_store.h"
+#include "fs/snapshots.h"
 #include "fs/staged_first.h"
 #include "support/fake_tier.h"
 #include "support/image_store.h"
@@ -70,7 +71,7 @@ class SettleTest : public testing::Test {
   /// A snapshot, and the clone goes on above it.
   void snapshot(const std::string& name) {
     mounted_.reset();
-    must(clones().snapshot("web", name));
+    must(Snapshots{{*store_.database, *store_.catalog, *staging_, open_clones_}}.make("web", name));
     mount();
   }
   Settler::Report settle(std::chrono::milliseconds quiet = 0ms, const Settler::GoOn& go_on = {}) {
