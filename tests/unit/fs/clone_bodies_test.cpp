@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "fs/staged_first.h"
 #include "support/fake_tier.h"
+#include "support/fault_io.h"
 #include "support/image_store.h"
 #include "support/written_tree.h"
 
@@ -45,7 +48,8 @@ class CloneBodiesTest : public testing::Test {
 
   test::TempDir dir_;
   test::FakeTier tier_{dir_.path()};
-  std::unique_ptr<Staging> staging_ = must(Staging::open(system_io(), dir_ / "staged"));
+  test::FaultIo io_;
+  std::unique_ptr<Staging> staging_ = must(Staging::open(io_, dir_ / "staged"));
   test::WrittenTree tree_;
   StagedFirst staged_first_{tree_.database(), *staging_};
   std::unique_ptr<CloneBodies> bodies_;
@@ -54,6 +58,20 @@ class CloneBodiesTest : public testing::Test {
 TEST_F(CloneBodiesTest, AFileThatNobodyWroteCostsNothing) {
   EXPECT_EQ(content(kHello), "hello");
   EXPECT_EQ(staged_files(), 0u);
+}
+
+TEST_F(CloneBodiesTest, AFileThatCannotBeSyncedFailsItsOwnSyncsAndOneOfAll) {
+  write(kHello, "j", 0);
+  write(kEmpty, "x", 0);
+  io_.fail_at(0, EIO);
+  EXPECT_EQ(bodies_->sync_all().error().sys_errno, EIO);
+  EXPECT_TRUE(bodies_->sync_all()) << "it was told";
+  EXPECT_TRUE(bodies_->sync());
+  const bool hello_failed = !bodies_->sync(kHello), empty_failed = !bodies_->sync(kEmpty);
+  EXPECT_NE(hello_failed, empty_failed) << "whichever was synced first";
+  write(hello_failed ? kEmpty : kHello, "y", 0);
+  EXPECT_TRUE(bodies_->sync(hello_failed ? kEmpty : kHello));
+  EXPECT_FALSE(bodies_->sync(hello_failed ? kHello : kEmpty));
 }
 
 TEST_F(CloneBodiesTest, TheFirstWriteCopiesAndLaterOnesDoNot) {
