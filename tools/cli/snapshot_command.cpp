@@ -74,7 +74,9 @@ int run_snapshot(const Invocation& invocation, const std::filesystem::path& stor
     if (!stopping) return complain(stopping.error());
     stopped.emplace(std::move(*stopping));
   }
-  if (*mount) (void)::syncfs(mount->get());  // stores to mappings that go through the page cache of the mount itself
+  // Stores to mappings that go through the page cache of the mount itself.
+  if (*mount && ::syncfs(mount->get()) != 0)
+    return complain(fail_errno("writing what programs in the clone changed").value());
   mount->reset();
   const int code = run_remotely(invocation, store);
   if (options.freeze && !stopped && code == 0)
