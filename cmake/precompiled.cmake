@@ -1,5 +1,5 @@
 # Outside headers parsed once instead of in every file: half of the time a build takes. Off while developing, so that a
-# missing #include is noticed; the presets `fuzz` and `tsan`, which build the same files again, switch it on.
+# missing #include is noticed; the presets `test`, `fuzz` and `tsan` switch it on.
 option(STELLARIUM_PRECOMPILE "Precompile the outside headers that most files include" OFF)
 
 set(STELLARIUM_STANDARD_HEADERS

@@ -6,10 +6,14 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 option(STELLARIUM_FUZZ "Build the fuzz targets (needs clang)" OFF)
-# A component's sources compiled ten at a time: a third of the time that the presets `fuzz` and `tsan` take, which build
-# everything again. Two sources that come together so must not use one name for two things in their unnamed namespaces: the
+# A component's sources compiled ten at a time, and its unit tests: a third of the time. For the presets `test`, `fuzz` and `tsan`,
+# which each build everything. Two sources that come together so must not use one name for two things in their unnamed namespaces: the
 # compiler says so. Off while developing, so that a missing #include is noticed and a change costs one file.
 option(STELLARIUM_UNITY "Compile several sources of a component as one" OFF)
+# stellarium_unite(TARGET): with that option, a component or a program that tests one
+function(stellarium_unite target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${STELLARIUM_UNITY} UNITY_BUILD_BATCH_SIZE 10)
+endfunction()
 set(STELLARIUM_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined")
 set(STELLARIUM_TEST_PREFIX "" CACHE STRING "Put before test names, so that one ctest run can list several build kinds")
 

@@ -28,7 +28,7 @@ struct Filled {
   std::vector<ContentId> ids;
 };
 /// A closed store of one finished segment that holds frames, packs and recipes.
-Filled fill(TestStore& store) {
+Filled fill_and_close(TestStore& store) {
   Filled filled;
   for (const std::size_t size : {700u, 9000u, 30'000u, 120'000u, 400'000u})
     filled.contents.push_back(text_bytes(size, size));
@@ -46,7 +46,7 @@ std::vector<ContentStore::Damage> damage(TestStore& store, bool deep) {
 
 TEST(Check, FindsNothingInASoundStore) {
   TestStore store;
-  fill(store);
+  fill_and_close(store);
   store.open();
   const auto report = store->check(/*deep=*/true, {});
   ASSERT_TRUE(report);
@@ -57,7 +57,7 @@ TEST(Check, FindsNothingInASoundStore) {
 
 TEST(Check, NoFlippedBitAnywhereInASegmentGivesWrongBytesAndDeepFindsIt) {
   TestStore store;
-  const Filled filled = fill(store);
+  const Filled filled = fill_and_close(store);
   const auto path = store.segments() / "00000001.seg";
   const auto size = std::filesystem::file_size(path);
   // Header, first container's header, index and data, steps through the rest, footer entries and trailer.
@@ -89,7 +89,7 @@ TEST(Check, NoFlippedBitAnywhereInASegmentGivesWrongBytesAndDeepFindsIt) {
 
 TEST(Check, NoticesAMissingSegment) {
   TestStore store;
-  const Filled filled = fill(store);
+  const Filled filled = fill_and_close(store);
   std::filesystem::remove(store.segments() / "00000001.seg");
   store.open();
   const auto found = damage(store, false);
@@ -104,7 +104,7 @@ TEST(Check, NoticesAMissingSegment) {
 
 TEST(Check, NoticesBytesAfterTheEndAndATornEnd) {
   TestStore store;
-  fill(store);
+  fill_and_close(store);
   const auto path = store.segments() / "00000001.seg";
   const auto size = std::filesystem::file_size(path);
   for (const auto changed : {size + 1, size + 4096, size - 1, size - 1000, size / 2}) {
@@ -119,7 +119,7 @@ TEST(Check, NoticesBytesAfterTheEndAndATornEnd) {
 
 TEST(Check, NoticesAFileThatTheDatabaseDoesNotKnowAndKeepsIt) {
   TestStore store;
-  fill(store);
+  fill_and_close(store);
   std::filesystem::copy_file(store.segments() / "00000001.seg", store.segments() / "00000007.seg");
   store.open();
   const auto found = damage(store, false);
@@ -132,7 +132,7 @@ TEST(Check, NoticesAFileThatTheDatabaseDoesNotKnowAndKeepsIt) {
 
 TEST(Check, NamesTheContentOfADamagedRecipe) {
   TestStore store;
-  const Filled filled = fill(store);
+  const Filled filled = fill_and_close(store);
   store.open();
   const std::string key = recipe_page_key(filled.ids[4], 0);
   std::string page = **store.database().get(kRecipeFamily, key);
@@ -148,7 +148,7 @@ TEST(Check, NamesTheContentOfADamagedRecipe) {
 
 TEST(Check, NamesContentsWhoseChunksAreGone) {
   TestStore store;
-  const Filled filled = fill(store);
+  const Filled filled = fill_and_close(store);
   store.open();
   const auto recipe = store->recipe(filled.ids[3], filled.contents[3].size());
   ASSERT_TRUE(recipe);

@@ -14,7 +14,7 @@ using test::random_bytes;
 using test::TestStore;
 using test::text_bytes;
 
-std::vector<Bytes> fill(TestStore& store) {
+std::vector<Bytes> fill_mixed(TestStore& store) {
   std::vector<Bytes> contents;
   for (std::uint64_t n = 0; n < 25; ++n)
     contents.push_back(n % 3 == 0 ? text_bytes(n, 3000 + n) : random_bytes(n, 150'000));
@@ -28,7 +28,7 @@ void lose_database(TestStore& store) {
 
 TEST(Rebuild, BringsEverythingBackFromFinishedSegments) {
   TestStore store;
-  const auto contents = fill(store);
+  const auto contents = fill_mixed(store);
   const auto chunks = store->stats().chunks;
   store.close();
   lose_database(store);
@@ -41,7 +41,7 @@ TEST(Rebuild, BringsEverythingBackFromFinishedSegments) {
 
 TEST(Rebuild, TakesUnfinishedSegmentsUpToTheirTornEnd) {
   TestStore store;
-  auto contents = fill(store);
+  auto contents = fill_mixed(store);
   store.drop();
   lose_database(store);
   const auto last = store.segments() / "00000003.seg";
@@ -93,7 +93,7 @@ TEST(Rebuild, GarbageThatCameBackIsCollectedAgain) {
 
 TEST(Rebuild, RefusesADatabaseThatHasSomething) {
   TestStore store;
-  fill(store);
+  fill_mixed(store);
   EXPECT_EQ(store->rebuild({}).error().code, Errc::exists);
 }
 

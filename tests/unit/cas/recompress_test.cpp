@@ -19,7 +19,7 @@ struct Stored {
   std::vector<ContentStore::LiveContent> roots;
 };
 
-Stored fill(TestStore& store) {
+Stored store_rooted(TestStore& store) {
   Stored stored;
   const auto session = store->begin_session();
   for (std::uint64_t n = 0; n < 40; ++n) {
@@ -34,7 +34,7 @@ Stored fill(TestStore& store) {
 
 TEST(Recompress, StoresTheSameInLessAndOnlyOnce) {
   TestStore store;
-  const Stored stored = fill(store);
+  const Stored stored = store_rooted(store);
   const auto before = store->stats();
   const auto report = store->recompress(live(stored.roots), 19, {});
   ASSERT_TRUE(report) << to_string(report.error());
@@ -49,7 +49,7 @@ TEST(Recompress, StoresTheSameInLessAndOnlyOnce) {
 
 TEST(Recompress, ReadersNoticeNothing) {
   TestStore store;
-  const Stored stored = fill(store);
+  const Stored stored = store_rooted(store);
   std::atomic<bool> done = false;
   std::jthread reader{[&] {
     for (std::size_t n = 0; !done; n = (n + 1) % stored.contents.size()) {
@@ -67,7 +67,7 @@ TEST(Recompress, ReadersNoticeNothing) {
 
 TEST(Recompress, WorksBesideAnOpenSession) {
   TestStore store;
-  const Stored stored = fill(store);
+  const Stored stored = store_rooted(store);
   const auto session = store->begin_session();
   const Bytes late = text_bytes(1000, 300'000);
   ASSERT_TRUE(test::write(*session, late));
@@ -80,7 +80,7 @@ TEST(Recompress, WorksBesideAnOpenSession) {
 
 TEST(Recompress, KeepsADamagedSegmentForFsckToName) {
   TestStore store;
-  const Stored stored = fill(store);
+  const Stored stored = store_rooted(store);
   store.close();
   {
     std::fstream file{store.segments() / "00000001.seg", std::ios::in | std::ios::out | std::ios::binary};

@@ -9,8 +9,8 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-constexpr StoreId kStore{std::byte{1}, std::byte{2}};
-constexpr std::uint32_t kNumber = 7;
+constexpr StoreId kFormatStore{std::byte{1}, std::byte{2}};
+constexpr std::uint32_t kFormatNumber = 7;
 
 /// Three containers back to back.
 std::vector<SegmentEntry> three() {
@@ -51,28 +51,29 @@ TEST(SegmentName, HasEightDigitsAndIsTheOnlyOneOfItsNumber) {
 }
 
 TEST(SegmentHeader, NamesItsNumberAndItsStore) {
-  const Bytes header = encode_segment_header(kNumber, kStore);
+  const Bytes header = encode_segment_header(kFormatNumber, kFormatStore);
   ASSERT_EQ(header.size(), kSegmentHeaderSize);
-  EXPECT_TRUE(check_segment_header(header, kNumber, kStore));
-  EXPECT_EQ(code_of(check_segment_header(header, kNumber + 1, kStore)), Errc::corrupt);
-  EXPECT_EQ(code_of(check_segment_header(header, kNumber, StoreId{})), Errc::corrupt);
+  EXPECT_TRUE(check_segment_header(header, kFormatNumber, kFormatStore));
+  EXPECT_EQ(code_of(check_segment_header(header, kFormatNumber + 1, kFormatStore)), Errc::corrupt);
+  EXPECT_EQ(code_of(check_segment_header(header, kFormatNumber, StoreId{})), Errc::corrupt);
 }
 
 TEST(SegmentHeader, WithAnyBitFlippedIsRefused) {
-  Bytes header = encode_segment_header(kNumber, kStore);
+  Bytes header = encode_segment_header(kFormatNumber, kFormatStore);
   for (std::size_t bit = 0; bit < 8 * header.size(); ++bit) {
     const std::byte mask{static_cast<unsigned char>(1u << (bit % 8))};
     header[bit / 8] ^= mask;
-    ASSERT_FALSE(check_segment_header(header, kNumber, kStore)) << "bit " << bit;
+    ASSERT_FALSE(check_segment_header(header, kFormatNumber, kFormatStore)) << "bit " << bit;
     header[bit / 8] ^= mask;
   }
 }
 
 TEST(SegmentHeader, CutShortOrOfAnotherVersionIsRefused) {
-  const Bytes header = encode_segment_header(kNumber, kStore);
-  EXPECT_EQ(code_of(check_segment_header({}, kNumber, kStore)), Errc::corrupt);
-  EXPECT_EQ(code_of(check_segment_header(ByteSpan{header}.first(63), kNumber, kStore)), Errc::corrupt);
-  EXPECT_EQ(code_of(check_segment_header(with<std::uint32_t>(header, 8, 2), kNumber, kStore)), Errc::version);
+  const Bytes header = encode_segment_header(kFormatNumber, kFormatStore);
+  EXPECT_EQ(code_of(check_segment_header({}, kFormatNumber, kFormatStore)), Errc::corrupt);
+  EXPECT_EQ(code_of(check_segment_header(ByteSpan{header}.first(63), kFormatNumber, kFormatStore)), Errc::corrupt);
+  EXPECT_EQ(code_of(check_segment_header(with<std::uint32_t>(header, 8, 2), kFormatNumber, kFormatStore)),
+            Errc::version);
 }
 
 TEST(SegmentFooter, ListsWhatWasWritten) {

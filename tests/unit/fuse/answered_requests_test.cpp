@@ -12,14 +12,14 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-constexpr std::uint64_t kMount = 9;
+constexpr std::uint64_t kAnsweredMount = 9;
 
 class AnsweredRequestsTest : public ::testing::Test {
  protected:
   AnsweredRequestsTest() { restart(/*resumed=*/false); }
   /// The server dies and the next one takes over.
   void restart(bool resumed = true) {
-    answered_ = std::make_unique<AnsweredRequests>(*database_, kMount);
+    answered_ = std::make_unique<AnsweredRequests>(*database_, kAnsweredMount);
     ASSERT_TRUE(answered_->started(resumed));
   }
   /// Executes a request, and hands the answer over.

@@ -16,12 +16,12 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-constexpr std::uint64_t kMount = 12;
+constexpr std::uint64_t kTableMount = 12;
 
 class HandleTableTest : public testing::Test {
  protected:
   HandleTable open() {
-    auto table = HandleTable::open(UniqueFd{::dup(fd_.get())}, kMount);
+    auto table = HandleTable::open(UniqueFd{::dup(fd_.get())}, kTableMount);
     EXPECT_TRUE(table) << to_string(table.error());
     return std::move(*table);
   }
@@ -141,13 +141,13 @@ TEST_F(HandleTableTest, BeginsAnewWhenToldTo) {
 
 TEST_F(HandleTableTest, RefusesWhatIsNoTableOfThisMount) {
   { open(); }
-  EXPECT_EQ(HandleTable::open(UniqueFd{::dup(fd_.get())}, kMount + 1).error().code, Errc::corrupt);
+  EXPECT_EQ(HandleTable::open(UniqueFd{::dup(fd_.get())}, kTableMount + 1).error().code, Errc::corrupt);
   UniqueFd other{::memfd_create("other", MFD_CLOEXEC)};
   EXPECT_EQ(::ftruncate(other.get(), 1 << 20), 0);
-  EXPECT_EQ(HandleTable::open(std::move(other), kMount).error().code, Errc::corrupt);
+  EXPECT_EQ(HandleTable::open(std::move(other), kTableMount).error().code, Errc::corrupt);
   const std::uint32_t newer = 2;
   ASSERT_EQ(::pwrite(fd_.get(), &newer, sizeof newer, 8), static_cast<ssize_t>(sizeof newer));
-  const auto refused = HandleTable::open(UniqueFd{::dup(fd_.get())}, kMount);
+  const auto refused = HandleTable::open(UniqueFd{::dup(fd_.get())}, kTableMount);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::version);
   EXPECT_NE(refused.error().context.find("version 2"), std::string::npos);
@@ -184,7 +184,7 @@ TEST_F(HandleTableTest, SurvivesAKillAtAnyInstruction) {
     ASSERT_EQ(::pipe(pipe), 0);
     const pid_t child = ::fork();
     if (child == 0) {
-      auto table = HandleTable::open(UniqueFd{::dup(fd_.get())}, kMount);
+      auto table = HandleTable::open(UniqueFd{::dup(fd_.get())}, kTableMount);
       for (std::uint64_t unique = static_cast<std::uint64_t>(round) << 32;; unique += 2) {
         const auto begun = table->begin(handle(unique, unique));
         table->confirm(begun->handle);

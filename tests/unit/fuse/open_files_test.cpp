@@ -14,7 +14,7 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-constexpr std::uint64_t kMount = 8;
+constexpr std::uint64_t kFilesMount = 8;
 constexpr std::uint64_t kFeatures = abi::feature::kPassthrough | abi::feature::kHasResend;
 
 class FakePort final : public BackingPort {
@@ -37,7 +37,7 @@ class OpenFilesTest : public testing::Test {
 
   /// The server dies and the next one takes over.
   void restart(bool resumed) {
-    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kMount);
+    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kFilesMount);
     files_ = std::make_unique<OpenFiles>(std::move(*table), port_, tier_, true);
     files_->started(kFeatures, resumed);
   }
@@ -163,7 +163,7 @@ TEST_F(OpenFilesTest, AnOpenThatIsSentAgainGetsTheSameHandleAndCountsOnce) {
   // An earlier server was killed between the record and the answer.
   FileHandle recorded = 0;
   {
-    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kMount);
+    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kFilesMount);
     recorded = table->begin({.unique = 40, .node = NodeId{7}, .mode = OpenMode::cached})->handle;
   }
   restart(/*resumed=*/true);
@@ -178,7 +178,7 @@ TEST_F(OpenFilesTest, AnOpenThatIsSentAgainGetsTheSameHandleAndCountsOnce) {
 
 TEST_F(OpenFilesTest, ACreateThatIsSentAgainAndMakesAnotherInodeGetsAnotherHandle) {
   {
-    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kMount);
+    auto table = HandleTable::open(UniqueFd{::dup(table_.get())}, kFilesMount);
     ASSERT_TRUE(table->begin({.unique = 40, .node = NodeId{7}, .mode = OpenMode::cached}));
   }
   restart(/*resumed=*/true);

@@ -150,14 +150,14 @@ std::string forget_of(std::uint32_t count, std::initializer_list<std::uint64_t> 
   return bytes;
 }
 
-struct Case {
+struct Writing {
   Opcode opcode;
   std::string arguments, call;
   int refusal = EROFS;  ///< of a view that does not write
 };
 
 /// Every request that writes, well-formed.
-std::vector<Case> well_formed() {
+std::vector<Writing> well_formed() {
   abi::SetattrIn setattr{};
   setattr.valid = abi::setattr::kSize;
   setattr.fh = 1;
@@ -194,7 +194,7 @@ std::vector<Case> well_formed() {
 
 TEST(Operations, EveryRequestThatWritesReachesItsMethod) {
   Conversation<WritingFilesystem> conversation;
-  for (const Case& one : well_formed()) {
+  for (const Writing& one : well_formed()) {
     EXPECT_EQ(conversation.ask(one.opcode, one.arguments), 0) << one.call;
     EXPECT_EQ(conversation.calls(), "5: " + one.call + ";");
   }
@@ -202,14 +202,14 @@ TEST(Operations, EveryRequestThatWritesReachesItsMethod) {
 
 TEST(Operations, AViewThatDoesNotWriteRefusesThemAll) {
   Conversation<ReadingFilesystem> conversation;
-  for (const Case& one : well_formed()) {
+  for (const Writing& one : well_formed()) {
     EXPECT_EQ(conversation.ask(one.opcode, one.arguments), one.refusal) << one.call;
   }
 }
 
 TEST(Operations, NothingThatIsCutShortReachesAMethod) {
   Conversation<WritingFilesystem> conversation;
-  for (const Case& one : well_formed()) {
+  for (const Writing& one : well_formed()) {
     // The name of TMPFILE means nothing.
     const std::size_t whole = one.opcode == Opcode::tmpfile ? sizeof(abi::CreateIn) : one.arguments.size();
     for (std::size_t size = 0; size < whole; ++size) {

@@ -18,22 +18,22 @@ using testing::same_bytes;
 
 class RealStoreTest : public ::testing::Test {
  protected:
-  ContentRef add(const cas::test::Bytes& bytes, cas::Placement placement = cas::Placement::data) {
-    return {cas::test::store(*store_, bytes, placement), bytes.size()};
+  ContentRef add(const test::Bytes& bytes, cas::Placement placement = cas::Placement::data) {
+    return {test::store(*store_, bytes, placement), bytes.size()};
   }
   std::unique_ptr<Tier> open_tier() {
     return Tier::open(*store_, system_io(), store_.dir() / "hot", {.hot_budget = 256u << 20, .frame_budget = 4u << 20})
         .value();
   }
 
-  cas::test::TestStore store_;
+  test::TestStore store_;
 };
 
 TEST_F(RealStoreTest, EverySizeIsReadAndFilledRight) {
   const std::vector<std::size_t> sizes{1, 100, 16'384, 16'385, 65'536, 65'537, 262'144, 1'000'003, 9'000'000};
   for (const auto placement : {cas::Placement::data, cas::Placement::program}) {
     for (const std::size_t size : sizes) {
-      const auto bytes = cas::test::text_bytes(size + static_cast<std::size_t>(placement), size);
+      const auto bytes = test::text_bytes(size + static_cast<std::size_t>(placement), size);
       const ContentRef content = add(bytes, placement);
       const auto tier = open_tier();
       EXPECT_TRUE(same_bytes(read_all(*tier, content, 10'000).value(), bytes)) << size;
@@ -47,9 +47,9 @@ TEST_F(RealStoreTest, EverySizeIsReadAndFilledRight) {
 TEST_F(RealStoreTest, AHoleTakesNoRoomInTheHotFile) {
   const auto session = store_->begin_session();
   const auto writer = session->begin(cas::Placement::data);
-  ASSERT_TRUE(writer->append(cas::test::random_bytes(1, 50'000)));
+  ASSERT_TRUE(writer->append(test::random_bytes(1, 50'000)));
   ASSERT_TRUE(writer->append_zeros(1u << 30));
-  ASSERT_TRUE(writer->append(cas::test::random_bytes(2, 50'000)));
+  ASSERT_TRUE(writer->append(test::random_bytes(2, 50'000)));
   const auto id = writer->finish();
   ASSERT_TRUE(id);
   ASSERT_TRUE(session->commit());
@@ -67,7 +67,7 @@ TEST_F(RealStoreTest, SmallFilesOfOnePackCostOneDecode) {
   {
     const auto session = store_->begin_session();
     for (std::uint64_t seed = 0; seed < 40; ++seed) {
-      contents.push_back({cas::test::write(*session, cas::test::text_bytes(seed, 1200)).value(), 1200});
+      contents.push_back({test::write(*session, test::text_bytes(seed, 1200)).value(), 1200});
     }
     ASSERT_TRUE(session->commit());
   }
@@ -77,7 +77,7 @@ TEST_F(RealStoreTest, SmallFilesOfOnePackCostOneDecode) {
 }
 
 TEST_F(RealStoreTest, ABigFillDecodesHardlyAnyFrameTwice) {
-  const ContentRef content = add(cas::test::random_bytes(1, 32u << 20));
+  const ContentRef content = add(test::random_bytes(1, 32u << 20));
   const auto tier = open_tier();
   ASSERT_TRUE(make_hot(*tier, content));
   // 128 frames if all were full; the last of each slice is needed by the next, too, and is mostly still in memory.
@@ -86,12 +86,12 @@ TEST_F(RealStoreTest, ABigFillDecodesHardlyAnyFrameTwice) {
 
 TEST_F(RealStoreTest, ASliceIsWrittenAtOnce) {
   constexpr std::size_t kSlice = 2u << 20;
-  const std::vector<std::byte> bytes = cas::test::random_bytes(1, 2 * kSlice + 1000);
+  const std::vector<std::byte> bytes = test::random_bytes(1, 2 * kSlice + 1000);
   const ContentRef content = add(bytes);
   test::FaultIo io;
   const auto tier = Tier::open(*store_, io, store_.dir() / "hot", {.hot_budget = 256u << 20, .frame_budget = 4u << 20});
   ASSERT_TRUE(tier);
-  ASSERT_TRUE(make_hot(**tier, add(cas::test::text_bytes(2, 1000))));  // the first fill also writes what it trusts
+  ASSERT_TRUE(make_hot(**tier, add(test::text_bytes(2, 1000))));  // the first fill also writes what it trusts
   const std::size_t before = io.calls().size();
   const auto file = make_hot(**tier, content);
   ASSERT_TRUE(file);
@@ -101,7 +101,7 @@ TEST_F(RealStoreTest, ASliceIsWrittenAtOnce) {
 }
 
 TEST_F(RealStoreTest, DamageInASegmentReachesNeitherAReplyNorAHotFile) {
-  const auto bytes = cas::test::text_bytes(1, 2'000'000);
+  const auto bytes = test::text_bytes(1, 2'000'000);
   const ContentRef content = add(bytes);
   for (const auto& segment : std::filesystem::directory_iterator{store_.segments()}) {
     std::fstream file{segment.path(), std::ios::in | std::ios::out | std::ios::binary};
