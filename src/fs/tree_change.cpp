@@ -38,13 +38,13 @@ bool is_forgotten(const Inode& inode) {
   return inode.nlink == 0 && inode == forgotten_inode();
 }
 
-TreeChange::TreeChange(const LayerReader& tree, const LayerReader& below)
-    : tree_{tree}, below_{below}, now_{fs::now()} {}
+TreeChange::TreeChange(const LayerReader& tree, const LayerReader& below, RecordCache* records, AbsentNames* absent)
+    : tree_{tree}, below_{below}, records_{records}, absent_{absent}, now_{fs::now()} {}
 
 Result<TreeChange::Node*> TreeChange::load(Ino ino) {
   const auto known = std::ranges::find(nodes_, ino, &Node::ino);
   if (known != nodes_.end()) return &*known;
-  Result<std::optional<LayerReader::Located>> located = tree_.locate(ino);
+  auto located = records_ != nullptr ? records_->locate(tree_, ino) : tree_.locate(ino);
   if (!located) return fail(located.error());
   if (!*located || is_forgotten((*located)->inode)) return nullptr;
   return &nodes_.emplace_back(Node{.ino = ino, .inode = std::move((*located)->inode), .layer = (*located)->layer});
@@ -91,7 +91,9 @@ Result<bool> TreeChange::is_below(Ino ino, Ino ancestor) const {
 Result<TreeChange::Place> TreeChange::place(const Node& directory, std::string_view name) const {
   if (name.size() > kMaxName) return refuse(ENAMETOOLONG, name.substr(0, kMaxName));
   if (!valid_name(name)) return refuse(EINVAL, "a name that cannot be");
-  Result<Place> found = tree_.place(directory.ino, name);
+  std::optional<Place> absent;
+  if (absent_ != nullptr) absent = absent_->find(directory.ino, name);
+  Result<Place> found = absent ? Result<Place>{*std::move(absent)} : tree_.place(directory.ino, name);
   if (found && found->layer == 0 && found->entry.cookie >> 8 != name_hash(name))
     return refuse(ENOSPC, std::string{name} + " is one name too many of its hash");
   return found;
@@ -117,6 +119,7 @@ void TreeChange::touch(Node& directory) const {
 void TreeChange::enter(Node& directory, const Place& place, const Node& node) {
   batch_.put(kDirentFamily, dirent_key(tree_.layer(), directory.ino, place.entry.cookie, place.entry.name),
              encode_dirent({node.ino, dirent_type(node.inode.mode)}));
+  changes_names_ = true;
   touch(directory);
 }
 
@@ -133,6 +136,7 @@ Result<void> TreeChange::remove(Node& directory, const Place& place) {
   } else {
     batch_.erase(kDirentFamily, key);
   }
+  changes_names_ = true;
   touch(directory);
   return {};
 }

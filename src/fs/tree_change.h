@@ -7,7 +7,9 @@
 
 #include "base/result.h"
 #include "cas/database.h"
+#include "fs/absent_names.h"
 #include "fs/layer_reader.h"
+#include "fs/record_cache.h"
 #include "fs/types.h"
 
 namespace stellarium::fs {
@@ -36,8 +38,10 @@ class TreeChange {
   };
   using Place = LayerReader::Place;
 
-  /// `tree`: all layers, the written one first; `below`: the others. Both outlive the change.
-  TreeChange(const LayerReader& tree, const LayerReader& below);
+  /// `tree`: all layers, the written one first; `below`: the others; `records` and `absent`: what is known of `tree`
+  /// without asking it, if anything is. All outlive the change.
+  TreeChange(const LayerReader& tree, const LayerReader& below, RecordCache* records = nullptr,
+             AbsentNames* absent = nullptr);
 
   const Timespec& now() const { return now_; }  ///< the time of everything that this change does
 
@@ -60,6 +64,7 @@ class TreeChange {
   [[nodiscard]] Result<void> drop_directory(Node& node, Node& parent) const;
 
   const std::deque<Node>& nodes() const { return nodes_; }
+  bool changes_names() const { return changes_names_; }
 
   /// Everything as one batch. EINVAL for an inode that cannot be (why_impossible).
   Result<cas::Database::Batch> finish();
@@ -71,7 +76,10 @@ class TreeChange {
 
   const LayerReader& tree_;
   const LayerReader& below_;
+  RecordCache* const records_;
+  AbsentNames* const absent_;
   const Timespec now_;
+  bool changes_names_ = false;
   std::deque<Node> nodes_;  // three to five
   cas::Database::Batch batch_;
 };

@@ -92,6 +92,8 @@ Result<void> WritableTree::freeze(LayerId next, const Copies& copies, const Writ
     }
   }
   const Freezing freezing{freezes_};
+  const RecordCache::Hold hold{records_};
+  const AbsentNames::Change names{absent_};
   if (Result<void> written = write(std::move(*batch), next_ino_); !written) return written;
   reserved_ino_ = next_ino_;
   layers_.push_back(std::move(after));

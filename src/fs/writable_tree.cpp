@@ -38,6 +38,22 @@ WritableTree::WritableTree(cas::Database& database, std::vector<LayerId> layers,
   current_ = &layers_.back();
 }
 
+Result<std::optional<Inode>> WritableTree::inode(Ino ino) const {
+  Result<std::optional<LayerReader::Located>> located = locate(ino);
+  if (!located) return fail(located.error());
+  if (!*located) return std::nullopt;
+  return std::move((*located)->inode);
+}
+
+Result<std::optional<Dirent>> WritableTree::lookup(Ino parent, std::string_view name) const {
+  const std::uint64_t since = absent_.now();
+  Result<LayerReader::Place> place = reader().place(parent, name);
+  if (!place) return fail(place.error());
+  if (place->layer == 0) absent_.remember(parent, name, *place, since);
+  if (place->entry.ino == 0) return std::nullopt;
+  return std::move(place->entry);
+}
+
 Result<Ino> WritableTree::take_ino() {
   if (next_ino_ > kMaxIno) return refuse(ENOSPC, "no inode number is left");
   return next_ino_++;
@@ -100,8 +116,18 @@ Result<WritableTree::Entry> WritableTree::write(TreeChange& change, const TreeCh
   Entry entry{answer.ino, answer.inode};
   if (note) note(*batch, entry);
   if (batch->empty()) return entry;
-  if (Result<void> written = database_.write(std::move(*batch), cas::Database::Sync::no); !written)
-    return fail(written.error(), "writing " + layer_text(reader().layer()));
+  std::optional<AbsentNames::Change> names;
+  if (change.changes_names()) names.emplace(absent_);
+  const Result<void> written = database_.write(std::move(*batch), cas::Database::Sync::no);
+  for (const TreeChange::Node& node : change.nodes()) {
+    if (!node.changed) continue;
+    if (written) {
+      records_.written(node.ino, {reader().layer(), node.inode});
+    } else {
+      records_.drop(node.ino);
+    }
+  }
+  if (!written) return fail(written.error(), "writing " + layer_text(reader().layer()));
   reserved_ino_ = reserved;
   if (!orphans_) return entry;
   for (const TreeChange::Node& node : change.nodes()) {
@@ -194,6 +220,7 @@ Result<WritableTree::Entry> WritableTree::rmdir(Ino parent, std::string_view nam
 
 Result<void> WritableTree::exclusively(const std::function<Result<void>()>& work) {
   const MutexLock lock{mutex_};
+  const RecordCache::Hold hold{records_};
   return work();
 }
 
@@ -221,7 +248,9 @@ Result<void> WritableTree::forget(Ino ino) {
     for (; cursor->valid(); cursor->next()) batch.erase(*family, cursor->key());
     if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "forgetting an inode");
   }
-  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::no); !written) return written;
+  const Result<void> written = database_.write(std::move(batch), cas::Database::Sync::no);
+  records_.drop(ino);
+  if (!written) return written;
   if (orphans_) orphans_->erase(ino);
   return {};
 }

@@ -13,7 +13,9 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "cas/database.h"
+#include "fs/absent_names.h"
 #include "fs/layer_reader.h"
+#include "fs/record_cache.h"
 #include "fs/tree_change.h"
 #include "fs/types.h"
 
@@ -58,11 +60,10 @@ class WritableTree {
     }
   }
   Result<std::optional<LayerReader::Located>> locate(Ino ino) const {
-    return look([ino](const LayerReader& reader) { return reader.locate(ino); });
+    return look([this, ino](const LayerReader& reader) { return records_.locate(reader, ino); });
   }
-  Result<std::optional<Inode>> inode(Ino ino) const {
-    return look([ino](const LayerReader& reader) { return reader.inode(ino); });
-  }
+  Result<std::optional<Inode>> inode(Ino ino) const;
+  Result<std::optional<Dirent>> lookup(Ino parent, std::string_view name) const;
 
   struct NewNode {
     std::uint32_t mode = 0;  ///< type and permission bits
@@ -127,7 +128,7 @@ class WritableTree {
   WritableTree(cas::Database& database, std::vector<LayerId> layers, Ino next_ino);
 
   const Layers& current() const { return *current_; }
-  TreeChange begin() const { return TreeChange{current().all, current().below}; }
+  TreeChange begin() const { return TreeChange{current().all, current().below, &records_, &absent_}; }
   Result<std::vector<Entry>> find_orphans() const;
   Result<void> take_orphans(const Layers& over, TreeChange& taken, cas::Database::Batch& left) REQUIRES(mutex_);
   Result<TreeChange::Node*> add_node(TreeChange& change, const TreeChange::Node& parent, const NewNode& wanted)
@@ -136,6 +137,8 @@ class WritableTree {
   Result<Entry> write(TreeChange& change, const TreeChange::Node& answer, const Note& note) REQUIRES(mutex_);
 
   cas::Database& database_;
+  mutable RecordCache records_;
+  mutable AbsentNames absent_;
   Mutex mutex_;                                   // one change at a time
   std::deque<Layers> layers_ GUARDED_BY(mutex_);  // of all times: readers may still use the earlier ones
   std::atomic<const Layers*> current_;

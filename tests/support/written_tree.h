@@ -81,7 +81,11 @@ class WrittenTree {
   }
   fs::LayerRecord layer_record() const { return fs::read_layer(*database_, layer()).value().value(); }
 
-  fs::Inode stat(fs::Ino ino) const { return tree_->reader().inode(ino).value().value(); }
+  fs::Inode stat(fs::Ino ino) const {
+    const fs::Inode inode = tree_->reader().inode(ino).value().value();
+    if (tree_->inode(ino).value() != inode) throw std::runtime_error("the tree remembers something else");
+    return inode;
+  }
   /// Number behind a path; 0 if there is none.
   fs::Ino find(std::string_view path) const {
     const auto found = tree_->reader().resolve(path, false);

@@ -165,7 +165,6 @@ void WritableView::refuse_change(Reply& reply, const Error& error, bool may_fail
 void WritableView::lookup(const Request& request, std::string_view name, Reply reply) {
   const Result<Ino> parent = locate(request.node());
   if (!parent) return refuse(reply, parent.error());
-  const LayerReader& reader = clone_.records->reader();
   Ino child = *parent;
   if (name == "..") {  // asked by NFS only, as is "."
     const auto directory = clone_.records->inode(*parent);
@@ -173,7 +172,7 @@ void WritableView::lookup(const Request& request, std::string_view name, Reply r
     if (!*directory) return refuse(reply, stale().value());
     child = (*directory)->parent;
   } else if (name != ".") {
-    const auto found = reader.lookup(*parent, name);
+    const auto found = clone_.records->lookup(*parent, name);
     if (!found) return refuse(reply, found.error());
     if (!*found) {
       abi::EntryOut missing{};

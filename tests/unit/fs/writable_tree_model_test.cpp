@@ -60,9 +60,15 @@ class WritableTreeModel : public testing::TestWithParam<unsigned> {
       agree(made, model_.make_unnamed(directory, number(made), node));
     } else {
       const std::string new_name = name();
+      if (pick(2) == 0) look(directory, new_name);
       const auto made = tree_->make(directory, new_name, wanted, {});
       agree(made, model_.make(directory, new_name, number(made), node));
     }
+  }
+  /// What the tree remembers is what is written.
+  void look(Ino directory, const std::string& which) {
+    const auto read = tree_->reader().lookup(directory, which).value(), told = tree_->lookup(directory, which).value();
+    ASSERT_EQ(told ? told->ino : 0, read ? read->ino : 0) << which;
   }
   void rename() {
     static constexpr unsigned kFlags[] = {0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT};
@@ -113,6 +119,7 @@ class WritableTreeModel : public testing::TestWithParam<unsigned> {
     if (kind < 65) return change();
     if (kind < 75) return xattr();
     if (kind < 80) return forget(any());
+    look(parent(), name());
     const Ino directory = parent(), ino = any();
     const std::string which = name();
     if (kind < 85) return agree(tree_->link(ino, directory, which, {}), model_.link(ino, directory, which));
@@ -143,6 +150,7 @@ class WritableTreeModel : public testing::TestWithParam<unsigned> {
     // And nothing else has come back.
     auto scan = tree_->reader().scan_inodes();
     while (const auto next = scan.next().value()) {
+      ASSERT_EQ(tree_->inode(next->first).value(), next->second) << next->first;
       if (next->second.nlink != 0) {
         ASSERT_TRUE(model_.nodes.contains(next->first)) << next->first;
       }
