@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include "base/bytes.h"
 #include "base/result.h"
 
@@ -16,6 +18,12 @@ class ByteOutput {
  public:
   virtual ~ByteOutput() = default;
   [[nodiscard]] virtual Result<void> write(ByteSpan data) = 0;  ///< all of it; may block
+  /// The first `size` bytes of a file, or as many as it has: how many. May block.
+  [[nodiscard]] virtual Result<std::uint64_t> send(int file, std::uint64_t size) { return send_from(file, 0, size); }
+
+ protected:
+  /// By reading and writing them, from `offset` on.
+  [[nodiscard]] Result<std::uint64_t> send_from(int file, std::uint64_t offset, std::uint64_t size);
 };
 
 }  // namespace stellarium::fs

@@ -1,8 +1,10 @@
 #include "fs/member_window.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -23,17 +25,29 @@ Result<void> MemberWindow::add(PaxMember member) {
   if (filling_.members.size() == kMembers) {
     if (const auto turned = turn(); !turned) return turned;
   }
-  filling_.members.push_back({std::move(member), 0, 0, {}, false});
+  filling_.members.push_back({std::move(member)});
+  return {};
+}
+
+Result<void> MemberWindow::add_unread(PaxMember member, UniqueFd file, const struct stat& status) {
+  if (filling_.members.size() == kMembers || filling_.open_files() == kFiles) {
+    if (const auto turned = turn(); !turned) return turned;
+  }
+  // The disk may begin with it: its turn comes in two windows.
+  ::posix_fadvise(file.get(), 0, static_cast<off_t>(std::min<std::uint64_t>(member.size, kBytes)), POSIX_FADV_WILLNEED);
+  filling_.unread.push_back({filling_.members.size(), std::move(file), status});
+  filling_.members.push_back({.member = std::move(member), .unread = true});
   return {};
 }
 
 Result<void> MemberWindow::add_file(PaxMember member, UniqueFd file, const struct stat& status) {
   const auto size = static_cast<std::size_t>(member.size);
-  if (filling_.members.size() == kMembers || filling_.files.size() == kFiles || size > kBytes - filling_.used) {
+  if (filling_.members.size() == kMembers || filling_.open_files() == kFiles || size > kBytes - filling_.used) {
     if (const auto turned = turn(); !turned) return turned;
   }
   filling_.files.push_back({filling_.members.size(), std::move(file), status});
-  filling_.members.push_back({std::move(member), filling_.used, size, {}, size > kMaxInlineContent});
+  filling_.members.push_back(
+      {.member = std::move(member), .data = filling_.used, .size = size, .asked = size > kMaxInlineContent});
   filling_.used += size;
   return {};
 }
@@ -100,14 +114,19 @@ Result<void> MemberWindow::write(Window& window) {
   std::vector<bool> present;
   if (!window.questions.empty()) present = observer_.answer();
   present.resize(window.questions.size());
-  std::size_t question = 0;
+  std::size_t question = 0, unread = 0;
   for (Pending& pending : window.members) {
+    if (pending.unread) {
+      if (const auto written = write_unread(window.unread[unread++], pending); !written) return written;
+      continue;
+    }
     const bool known = pending.asked && present[question];
     if (pending.asked) ++question;
     if (const auto written = write(window, pending, known); !written) return written;
   }
   window.members.clear();
   window.questions.clear();
+  window.unread.clear();
   window.used = 0;
   return {};
 }
@@ -123,6 +142,23 @@ Result<void> MemberWindow::write(const Window& window, Pending& pending, bool pr
     sent_.insert(pending.content.id);
   }
   return writer_.data({window.data.get() + pending.data, pending.size});
+}
+
+Result<void> MemberWindow::write_unread(const File& file, Pending& pending) {
+  const PaxMember& member = pending.member;
+  if (const auto begun = writer_.begin(member); !begun) return begun;
+  pending.content.elf = begins_as_elf(file.fd.get());
+  pending.content.bare = member.xattrs.empty() && sees_all_attributes_;
+  observer_.data_sent(member.path, file.status, pending.content);
+  const auto whole = writer_.file(file.fd.get());
+  if (!whole) return fail(whole.error());
+  if (!*whole) observer_.note(member.path + ": became shorter while it was read, filled with zeros");
+  return {};
+}
+
+bool begins_as_elf(int fd) {
+  std::array<std::byte, 4> start;
+  return ::pread(fd, start.data(), start.size(), 0) == ssize_t{start.size()} && is_elf(start);
 }
 
 void make_reference(PaxMember& member, const KnownContent& content, std::uint64_t allocated) {

@@ -15,19 +15,22 @@
 namespace stellarium::fs {
 
 /// Members on their way from a tree into the stream. Contents are read and hashed here, the store is asked about a
-/// window of them at once, and only what it does not have is written as data; the rest as references.
+/// window of them at once, and only what it does not have is written as data; the rest as references. Contents that
+/// the store cannot have are not even read: they go from their files into the stream.
 ///
 /// Method:  three windows. While one is filled, the contents of the one before are read, and the store answers the
 ///          question about the one before that: nobody waits for a round trip, and walking and reading go on side by
 ///          side.
 /// Order:   members are written in the order in which they were added.
-/// Memory:  three windows of kBytes, and at most 2 kFiles open files.
+/// Memory:  three windows of kBytes, and at most 3 kFiles open files.
 /// Threads: one at a time. Contents are read by a helper and the caller's thread (shared_loop.h).
 class MemberWindow {
  public:
   static constexpr std::size_t kBytes = 4u << 20;  ///< contents up to this size can be added
   static constexpr std::size_t kMembers = 512;     ///< a window's question has to fit into one message
   static constexpr std::size_t kFiles = 128;
+  /// It takes as long to read less as to keep the file open.
+  static constexpr std::uint64_t kMinUnread = 16u << 10;
 
   MemberWindow(PaxWriter& writer, EmitObserver& observer);
 
@@ -35,6 +38,8 @@ class MemberWindow {
   [[nodiscard]] Result<void> add(PaxMember member);
   /// A regular file of 1 … kBytes bytes. One that became shorter is filled with zeros and noted.
   [[nodiscard]] Result<void> add_file(PaxMember member, UniqueFd file, const struct stat& status);
+  /// A regular file of any size that goes into the stream as it is.
+  [[nodiscard]] Result<void> add_unread(PaxMember member, UniqueFd file, const struct stat& status);
   /// Writes everything added so far.
   [[nodiscard]] Result<void> drain();
 
@@ -42,8 +47,9 @@ class MemberWindow {
   struct Pending {
     PaxMember member;
     std::size_t data = 0, size = 0;  // where the file's bytes are in the window
-    KnownContent content;
+    KnownContent content = {};
     bool asked = false;
+    bool unread = false;  // it has the next one of the window's files that are not read
   };
   /// What reading a file needs and gives.
   struct File {
@@ -57,8 +63,9 @@ class MemberWindow {
     std::vector<Pending> members;
     std::unique_ptr<std::byte[]> data{new std::byte[kBytes]};
     std::size_t used = 0;
-    std::vector<File> files;
+    std::vector<File> files, unread;
     std::vector<ContentSize> questions;
+    std::size_t open_files() const { return files.size() + unread.size(); }
   };
 
   static void read(const Window& window, Pending& pending, File& file);
@@ -68,6 +75,7 @@ class MemberWindow {
   Result<void> turn();
   Result<void> write(Window& window);
   Result<void> write(const Window& window, Pending& pending, bool present);
+  Result<void> write_unread(const File& file, Pending& pending);
 
   PaxWriter& writer_;
   EmitObserver& observer_;
@@ -77,6 +85,9 @@ class MemberWindow {
   std::unordered_set<cas::ContentId, cas::HashOfHash> sent_;
   SharedLoop reading_;  // of being_read_
 };
+
+/// Whether a file begins as a program or library does.
+bool begins_as_elf(int fd);
 
 /// Turns a regular file's member into one that names its content (docs/formats/import-stream.md).
 void make_reference(PaxMember& member, const KnownContent& content, std::uint64_t allocated);

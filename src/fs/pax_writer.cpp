@@ -196,6 +196,17 @@ Result<void> PaxWriter::zeros(std::uint64_t count) {
   return {};
 }
 
+Result<bool> PaxWriter::file(int file) {
+  assert(!sparse_);
+  if (const auto flushed = flush(); !flushed) return fail(flushed.error());
+  const auto sent = out_.send(file, left_);
+  if (!sent) return fail(sent.error(), path_);
+  left_ -= *sent;
+  const bool whole = left_ == 0;
+  if (const auto ended = whole ? pad() : zeros(left_); !ended) return fail(ended.error());
+  return whole;
+}
+
 Result<void> PaxWriter::finish() {
   assert(left_ == 0);
   if (const auto written = write(ByteSpan{kZeros}.first(2 * kTarBlock)); !written) return written;

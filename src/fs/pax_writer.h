@@ -36,8 +36,8 @@ struct PaxMember {
 ///
 /// Why not libarchive: it copies and converts every member several times, which was half of what sending an unchanged
 /// tree costs. What is written here, libarchive and GNU tar read.
-/// Order:   per member `begin`, then exactly `size` bytes by `data` and `zeros` (holes must be given as zeros), at the
-///          end `finish`. Without it the archive has no end mark, so that a cut one does not look whole.
+/// Order:   per member `begin`, then exactly `size` bytes by `data` and `zeros` (holes must be given as zeros), or
+///          `file`; at the end `finish`. Without it the archive has no end mark, so that a cut one does not look whole.
 /// Threads: one at a time. Memory: 256 KiB.
 /// Errors:  those of the output; invalid_argument for what the format cannot hold.
 class PaxWriter {
@@ -47,6 +47,9 @@ class PaxWriter {
   [[nodiscard]] Result<void> begin(const PaxMember& member);
   [[nodiscard]] Result<void> data(ByteSpan bytes);
   [[nodiscard]] Result<void> zeros(std::uint64_t count);
+  /// All data of a member that is not sparse, as the output takes it from the file. False: the file was shorter, and
+  /// was filled with zeros.
+  [[nodiscard]] Result<bool> file(int file);
   [[nodiscard]] Result<void> finish();
 
  private:

@@ -12,7 +12,7 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::size_t kBetweenQuestions = 1024;  // records, or files, for each `go_on`
+constexpr std::size_t kBetweenSweepQuestions = 1024;  // records, or files, for each `go_on`
 
 /// The staged files of earlier runs, and which of them somebody needs.
 class Leftovers {
@@ -46,7 +46,7 @@ Result<bool> keep_named(const cas::Database& database, LayerId layer, Leftovers&
     if (!next) return fail(next.error(), "layer " + std::to_string(layer));
     if (!*next) return true;
     if ((*next)->second.body == Body::staged) leftovers.keep((*next)->second.staged);
-    if (seen % kBetweenQuestions == 0 && !go_on()) return false;
+    if (seen % kBetweenSweepQuestions == 0 && !go_on()) return false;
   }
 }
 
@@ -89,7 +89,7 @@ Result<std::size_t> sweep_staged(cas::Database& database, Staging& staging, cons
   if (!synced) return fail(synced.error());
   std::size_t removed = 0;
   for (const StagedId id : unnamed) {
-    if (removed % kBetweenQuestions == 0 && !go_on()) break;
+    if (removed % kBetweenSweepQuestions == 0 && !go_on()) break;
     if (auto gone = staging.remove(id); !gone) return fail(gone.error());
     ++removed;
   }

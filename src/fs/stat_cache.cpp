@@ -107,6 +107,13 @@ void StatCache::remember(const struct stat& status, const KnownContent& content,
   changed_ = true;
 }
 
+std::vector<std::uint64_t> StatCache::file_sizes(std::uint64_t smallest) const {
+  std::vector<std::uint64_t> sizes;
+  for (const Entry& entry : entries_)
+    if (entry.size >= smallest) sizes.push_back(entry.size);
+  return sizes;
+}
+
 Result<void> StatCache::save() {
   if (!changed_) return {};
   const auto by_key = [](const Entry& a, const Entry& b) { return a.key < b.key; };

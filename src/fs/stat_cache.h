@@ -5,6 +5,7 @@
 #include <deque>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "base/result.h"
 #include "cas/hash.h"
@@ -43,6 +44,8 @@ class StatCache {
   /// saves are dropped.
   [[nodiscard]] Result<void> save();
   std::size_t size() const { return entries_.size(); }
+  /// Sizes of the files that are known, in no order and some of them repeatedly; smaller ones are left out.
+  std::vector<std::uint64_t> file_sizes(std::uint64_t smallest) const;
 
  private:
   struct Key {

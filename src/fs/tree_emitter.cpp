@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <memory>
 
@@ -21,6 +20,7 @@ namespace {
 
 constexpr std::size_t kPieceBytes = 256 << 10;
 constexpr std::uint64_t kBlock = 4096;
+constexpr std::uint64_t kMaxAtOnce = 64u << 20;  // larger ones show progress while they are sent
 
 /// The names in a directory, in byte order, without "." and "..".
 Result<std::vector<std::string>> names_in(int dir, const std::string& path) {
@@ -54,11 +54,6 @@ std::vector<DataExtent> extents_of(int fd, std::uint64_t size) {
     at = static_cast<std::uint64_t>(hole);
   }
   return extents;
-}
-
-bool begins_as_elf(int fd) {
-  std::array<std::byte, 4> start;
-  return ::pread(fd, start.data(), start.size(), 0) == ssize_t{start.size()} && is_elf(start);
 }
 
 class TreeWalk {
@@ -208,19 +203,22 @@ class TreeWalk {
       make_reference(member, *known, allocated);
       return window_.add(std::move(member));
     }
-    if (!member.sparse && member.size <= MemberWindow::kBytes) {
+    if (!member.sparse && member.size <= kMaxAtOnce) {
       bytes_ += member.size;
+      const bool unread = member.size >= MemberWindow::kMinUnread && !observer_.knows_size(member.size);
+      if (unread || member.size > MemberWindow::kBytes)
+        return window_.add_unread(std::move(member), std::move(file), status);
       return window_.add_file(std::move(member), std::move(file), status);
     }
     return stream(file.get(), extents, status, member);
   }
 
-  /// Large and sparse files go into the stream as they are read.
+  /// Very large and sparse files go into the stream as they are read.
   Result<void> stream(int file, const std::vector<DataExtent>& extents, const struct stat& status,
                       const PaxMember& member) {
     if (const auto drained = window_.drain(); !drained) return drained;
     if (const auto begun = writer_.begin(member); !begun) return begun;
-    observer_.data_sent(member.path, status, begins_as_elf(file));
+    observer_.data_sent(member.path, status, {.id = {}, .elf = begins_as_elf(file), .bare = false});
     std::uint64_t at = 0;
     for (const DataExtent& extent : extents) {
       if (const auto skipped = writer_.zeros(extent.offset - at); !skipped) return skipped;

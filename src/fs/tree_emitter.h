@@ -32,8 +32,12 @@ class EmitObserver {
   virtual void ask(const std::vector<ContentSize>& /*contents*/) {}
   /// Waits for the answer to the oldest open question. What is not answered counts as "no": its data is sent then.
   virtual std::vector<bool> answer() { return {}; }
-  /// The data of this regular file was sent, unread; the store will answer with its content id, in the same order.
-  virtual void data_sent(std::string_view /*path*/, const struct stat& /*status*/, bool /*elf*/) {}
+  /// Whether the store may have a content of this size, which may become one by being sent now. If not, a file is sent
+  /// unread: nothing is won by asking. A wrong answer costs time only.
+  virtual bool knows_size(std::uint64_t /*size*/) { return true; }
+  /// The data of this regular file is sent, unread; the store will answer with its content id, in the same order.
+  virtual void data_sent(std::string_view /*path*/, const struct stat& /*status*/, const KnownContent& /*but for id*/) {
+  }
   virtual void note(const std::string& /*line*/) {}  ///< a socket was skipped, a file shrank while it was read
   virtual bool progress(std::uint64_t /*files*/, std::uint64_t /*bytes*/) {
     return true;

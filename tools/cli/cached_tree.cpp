@@ -1,9 +1,9 @@
 #include "tools/cli/cached_tree.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <utility>
 
+#include "fs/member_window.h"
 #include "tools/cli/tree_size.h"
 #include "tools/text/escape.h"
 
@@ -17,6 +17,16 @@ timespec now() {
 }
 
 }  // namespace
+
+CachedTree::CachedTree(fs::StatCache& cache, bool quiet) : cache_{cache}, quiet_{quiet} {
+  const auto sizes = cache.file_sizes(fs::MemberWindow::kMinUnread);
+  sizes_.insert(sizes.begin(), sizes.end());
+}
+
+/// Somebody else may have imported a content of this size: then it is sent in vain.
+bool CachedTree::knows_size(std::uint64_t size) {
+  return !sizes_.insert(size).second;
+}
 
 std::optional<fs::KnownContent> CachedTree::known(std::string_view /*path*/, const struct stat& status) {
   MutexLock lock{mutex_};
@@ -47,10 +57,10 @@ std::vector<bool> CachedTree::answer() {
   return present;
 }
 
-void CachedTree::data_sent(std::string_view path, const struct stat& status, bool elf) {
+void CachedTree::data_sent(std::string_view path, const struct stat& status, const fs::KnownContent& content) {
   const timespec when = now();
   MutexLock lock{mutex_};
-  sent_.push_back({std::string{path}, status, elf, when});
+  sent_.insert_or_assign(std::string{path}, Sent{status, content, when});
 }
 
 void CachedTree::note(const std::string& line) {
@@ -74,13 +84,12 @@ void CachedTree::take(protocol::ContentAnswer answer) {
 void CachedTree::remember(const protocol::ContentList& list) {
   MutexLock lock{mutex_};
   for (const auto& entry : list.entries) {
-    const auto match =
-        std::find_if(sent_.begin(), sent_.end(), [&](const Sent& sent) { return sent.path == entry.path; });
+    const auto match = sent_.find(entry.path);
     if (match == sent_.end()) continue;
-    if (static_cast<std::uint64_t>(match->status.st_size) == entry.size) {
-      cache_.remember(match->status, {.id = entry.id, .elf = match->elf}, match->when);
-    }
-    sent_.erase(sent_.begin(), match + 1);
+    auto& [status, content, when] = match->second;
+    content.id = entry.id;
+    if (static_cast<std::uint64_t>(status.st_size) == entry.size) cache_.remember(status, content, when);
+    sent_.erase(match);
   }
 }
 

@@ -7,6 +7,8 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/mutex.h"
@@ -22,14 +24,16 @@ namespace stellarium::cli {
 /// Threads: the emitter's functions run on one thread, the others on that which follows the server's messages.
 class CachedTree final : public fs::EmitObserver {
  public:
-  CachedTree(fs::StatCache& cache, bool quiet) : cache_{cache}, quiet_{quiet} {}
+  CachedTree(fs::StatCache& cache, bool quiet);
 
   std::optional<fs::KnownContent> known(std::string_view path, const struct stat& status) override EXCLUDES(mutex_);
   void content_read(std::string_view path, const struct stat& status, const fs::KnownContent& content) override
       EXCLUDES(mutex_);
   void ask(const std::vector<fs::ContentSize>& contents) override;
   std::vector<bool> answer() override EXCLUDES(mutex_);
-  void data_sent(std::string_view path, const struct stat& status, bool elf) override EXCLUDES(mutex_);
+  bool knows_size(std::uint64_t size) override;
+  void data_sent(std::string_view path, const struct stat& status, const fs::KnownContent& content) override
+      EXCLUDES(mutex_);
   void note(const std::string& line) override;
   bool progress(std::uint64_t files, std::uint64_t bytes) override;
 
@@ -46,17 +50,17 @@ class CachedTree final : public fs::EmitObserver {
 
  private:
   struct Sent {
-    std::string path;
     struct stat status;
-    bool elf;
+    fs::KnownContent content;  // but for its id
     timespec when;
   };
   Mutex mutex_;
   std::condition_variable changed_;
   fs::StatCache& cache_ GUARDED_BY(mutex_);
-  std::deque<Sent> sent_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, Sent> sent_ GUARDED_BY(mutex_);  // by path
   std::deque<protocol::ContentAnswer> answers_ GUARDED_BY(mutex_);
   bool use_cache_ GUARDED_BY(mutex_) = true;
+  std::unordered_set<std::uint64_t> sizes_;  // of the emitter only: of what was sent, now or earlier
   const Connection* connection_ = nullptr;
   const bool quiet_;
   std::atomic<std::uint64_t> known_bytes_ = 0, read_bytes_ = 0, files_ = 0;

@@ -46,6 +46,24 @@ Result<void> PipeOutput::write(ByteSpan data) {
   return {};
 }
 
+/// The pages of the file go into the pipe, without a copy in between.
+Result<std::uint64_t> PipeOutput::send(int file, std::uint64_t size) {
+  off_t at = 0;
+  while (static_cast<std::uint64_t>(at) < size) {
+    const auto sent = static_cast<std::uint64_t>(at);
+    const ssize_t spliced = ::splice(file, &at, fd_, nullptr, size - sent, SPLICE_F_MOVE | SPLICE_F_MORE);
+    if (spliced < 0 && errno == EINTR) continue;
+    if (spliced < 0 && errno == EPIPE) return fail(Errc::cancelled, "the other side stopped reading");
+    if (spliced < 0 && errno == EINVAL) {  // a file system that cannot
+      const auto rest = send_from(file, sent, size - sent);
+      return rest ? Result<std::uint64_t>{sent + *rest} : rest;
+    }
+    if (spliced < 0) return fail_errno("reading");
+    if (spliced == 0) break;
+  }
+  return static_cast<std::uint64_t>(at);
+}
+
 Result<void> relay(int from, int to, const std::string& what, std::atomic<std::uint64_t>* moved) {
   for (;;) {
     const ssize_t spliced = ::splice(from, nullptr, to, nullptr, kPipeBytes, SPLICE_F_MOVE | SPLICE_F_MORE);

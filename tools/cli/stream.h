@@ -19,6 +19,7 @@ class PipeOutput final : public fs::ByteOutput {
  public:
   explicit PipeOutput(int fd) : fd_{fd} {}
   [[nodiscard]] Result<void> write(ByteSpan data) override;
+  [[nodiscard]] Result<std::uint64_t> send(int file, std::uint64_t size) override;
 
  private:
   int fd_;

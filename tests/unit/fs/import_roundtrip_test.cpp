@@ -29,9 +29,10 @@ class Remembering final : public EmitObserver {
     ++read;
     if (content.elf) elf_.insert(std::string{path});
   }
-  void data_sent(std::string_view path, const struct stat&, bool elf) override {
+  bool knows_size(std::uint64_t size) override { return !sizes_.insert(size).second; }
+  void data_sent(std::string_view path, const struct stat&, const KnownContent& content) override {
     ++read;
-    if (elf) elf_.insert(std::string{path});
+    if (content.elf) elf_.insert(std::string{path});
   }
   void note(const std::string& line) override { notes.push_back(line); }
   std::size_t read = 0;
@@ -40,6 +41,7 @@ class Remembering final : public EmitObserver {
  private:
   const std::map<std::string, cas::ContentId>& contents_;
   std::set<std::string> elf_;
+  std::set<std::uint64_t> sizes_;
 };
 
 class ImportRoundtrip : public testing::Test {

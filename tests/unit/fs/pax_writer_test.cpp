@@ -1,13 +1,16 @@
 #include "fs/pax_writer.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "fs/archive_reader.h"
 #include "support/image_store.h"
+#include "support/temp_dir.h"
 
 namespace stellarium::fs {
 namespace {
@@ -45,6 +48,32 @@ PaxMember file(const std::string& path, std::uint64_t size = 0) {
   member.mode = S_IFREG | 0640;
   member.size = size;
   return member;
+}
+
+TEST(PaxWriter, TakesDataFromAFileAndFillsAShortOneWithZeros) {
+  const test::TempDir dir;
+  const std::string data(300'001, 'd');
+  std::ofstream{dir / "data", std::ios::binary} << data;
+  const UniqueFd fd{::open((dir / "data").c_str(), O_RDONLY | O_CLOEXEC)};
+  for (const std::uint64_t size : {std::uint64_t{1}, std::uint64_t{300'001}, std::uint64_t{300'500}}) {
+    test::TextOutput out;
+    PaxWriter writer{out};
+    must(writer.begin(file("before")));
+    must(writer.begin(file("taken", size)));
+    EXPECT_EQ(must(writer.file(fd.get())), size <= data.size());
+    must(writer.begin(file("after")));
+    must(writer.finish());
+    test::TextInput in{out.text};
+    ArchiveReader reader{in};
+    EXPECT_EQ(must(reader.next())->path, "before");
+    EXPECT_EQ(must(reader.next())->path, "taken");
+    std::string taken;
+    while (const auto block = must(reader.data())) taken += as_text(block->bytes);
+    std::string wanted = data.substr(0, size);
+    wanted.resize(size, '\0');
+    EXPECT_TRUE(taken == wanted) << size;
+    EXPECT_EQ(must(reader.next())->path, "after");
+  }
 }
 
 TEST(PaxWriter, KeepsNamesOfEveryLengthAndEveryByte) {

@@ -127,5 +127,18 @@ TEST_F(StatCacheTest, IsEmptyAfterDamageAnywhere) {
   EXPECT_EQ(StatCache{file_}.size(), 1u);
 }
 
+TEST_F(StatCacheTest, TellsTheSizesOfFilesThatAreNotSmall) {
+  StatCache cache{file_};
+  for (const off_t size : {100, 5000, 70'000}) {
+    status_.st_ino = static_cast<ino_t>(size);
+    status_.st_size = size;
+    cache.remember(status_, content_, kLongAfter);
+  }
+  ASSERT_TRUE(cache.save());
+  auto sizes = StatCache{file_}.file_sizes(5000);
+  std::ranges::sort(sizes);
+  EXPECT_EQ(sizes, (std::vector<std::uint64_t>{5000, 70'000}));
+}
+
 }  // namespace
 }  // namespace stellarium::fs

@@ -201,6 +201,64 @@ TEST_F(TreeEmitterTest, SendsOnlyContentsThatTheStoreDoesNotHave) {
   EXPECT_EQ(members.at("fresh").data, fresh);
 }
 
+/// A store that knows no content of most sizes.
+class KnowsFew final : public EmitObserver {
+ public:
+  explicit KnowsFew(std::set<std::uint64_t> sizes = {}) : sizes_{std::move(sizes)} {}
+  bool knows_size(std::uint64_t size) override { return sizes_.contains(size); }
+  void data_sent(std::string_view path, const struct stat&, const KnownContent& content) override {
+    unread.emplace(path, content);
+  }
+  void content_read(std::string_view path, const struct stat&, const KnownContent&) override { read.emplace(path); }
+  std::map<std::string, KnownContent> unread;
+  std::set<std::string> read;
+
+ private:
+  const std::set<std::uint64_t> sizes_;
+};
+
+TEST_F(TreeEmitterTest, DoesNotReadWhatTheStoreCannotHave) {
+  const std::string program =
+                        "\x7f"
+                        "ELF" +
+                        std::string(40'000, 'p'),
+                    text(50'000, 't'), other(60'000, 'o');
+  write("program", program);
+  write("text", text);
+  write("other", other);
+  write("short", std::string(1000, 's'));
+  ASSERT_EQ(::setxattr((root_ / "text").c_str(), "user.note", "a", 1, 0), 0) << "/var/tmp must hold user attributes";
+  KnowsFew store{{60'000}};
+  const auto members = emit(store);
+  EXPECT_EQ(members.at("program").data, program);
+  EXPECT_EQ(members.at("text").data, text);
+  EXPECT_EQ(members.at("other").data, other);
+  EXPECT_EQ(members.at("short").data, std::string(1000, 's'));
+  EXPECT_EQ(store.read, (std::set<std::string>{"other", "short"}));
+  ASSERT_EQ(store.unread.size(), 2u);
+  EXPECT_TRUE(store.unread.at("program").elf);
+  EXPECT_FALSE(store.unread.at("text").elf);
+  EXPECT_FALSE(store.unread.at("text").bare);
+  EXPECT_EQ(store.unread.at("program").bare, ::geteuid() == 0);
+}
+
+TEST_F(TreeEmitterTest, KeepsTheOrderOfFilesThatAreReadAndThatAreNot) {
+  std::map<std::string, std::string> texts;
+  std::set<std::uint64_t> sizes;
+  for (int n = 0; n < 700; ++n) {
+    const std::string name = "f" + std::to_string(n);
+    texts[name] = name + std::string(static_cast<std::size_t>(20'000 + n), static_cast<char>(n));
+    if (n % 5 == 0) sizes.insert(texts[name].size());
+    write(name, texts[name]);
+  }
+  KnowsFew store{sizes};
+  const auto members = emit(store);
+  EXPECT_EQ(members.size(), 701u);
+  for (const auto& [name, text] : texts) EXPECT_EQ(members.at(name).data, text) << name;
+  EXPECT_EQ(store.unread.size() + store.read.size(), 700u);
+  EXPECT_GT(store.read.size(), 100u);
+}
+
 TEST_F(TreeEmitterTest, SendsAContentOfSeveralFilesOnce) {
   const std::string same(3000, 's');
   write("a", same);
