@@ -334,14 +334,18 @@ Result<std::uint64_t> Volume::next_hole(std::uint64_t offset) const {
 
 Result<void> Volume::sync() {
   std::shared_ptr<Staging::File> staged;
-  {
+  do {
+    {
+      const std::shared_lock lock{lock_};
+      if (auto ok = usable(); !ok) return ok;
+      staged = staged_;
+    }
+    if (!staged) break;
+    const auto durable = parts_.staging.make_durable(staged->id());
+    if (durable) break;
     const std::shared_lock lock{lock_};
-    if (auto ok = usable(); !ok) return ok;
-    staged = staged_;
-  }
-  if (staged) {
-    if (auto durable = parts_.staging.make_durable(staged->id()); !durable) return durable;
-  }
+    if (staged_ == staged) return durable;  // else all of the volume was replaced meanwhile, and the file went
+  } while (true);
   return parts_.database.sync();
 }
 

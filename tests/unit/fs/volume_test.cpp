@@ -6,65 +6,24 @@
 #include <thread>
 
 #include "fs/volumes.h"
-#include "support/byte_streams.h"
-#include "support/image_store.h"
+#include "support/volume_fixture.h"
 
 namespace stellarium::fs {
 namespace {
 
+using test::content;
 using test::must;
+using test::random_text;
+using test::write;
 
 constexpr std::uint64_t kSize = 16 * kVolumeBlock + 5000;  // ends inside a place
 
-/// A store with its volumes, which can be closed and opened again, as after the death of the server.
-class VolumeTest : public testing::Test {
+class VolumeTest : public test::VolumeFixture {
  protected:
-  VolumeTest() { open(); }
-  ~VolumeTest() override { close(); }
-  void open() {
-    staging_ = must(Staging::open(system_io(), store_.path() / "staged"));
-    tier_ = must(tier::Tier::open(*store_.contents, system_io(), store_.path() / "hot", {.private_mount = false}));
-    volumes_ = std::make_unique<Volumes>(Volume::Parts{*store_.database, *store_.contents, *tier_, *staging_});
-  }
-  void close() {
-    volumes_.reset();
-    tier_.reset();
-    staging_.reset();
-  }
-  void reopen() {
-    close();
-    store_.close();
-    store_.open();
-    open();
-  }
   std::shared_ptr<Volume> make(const std::string& name, std::uint64_t size = kSize) {
-    must(volumes_->create(name, size, {}));
-    return must(volumes_->open(name));
+    return VolumeFixture::make(name, size);
   }
-  void collect() {
-    must(volumes_->sweep());
-    must(store_.contents->collect(store_.catalog->live_contents(), false, true, {}));
-  }
-
-  test::ImageStore store_;
-  std::unique_ptr<Staging> staging_;
-  std::unique_ptr<tier::Tier> tier_;
-  std::unique_ptr<Volumes> volumes_;
 };
-
-std::string content(const Volume& volume, std::uint64_t offset = 0, std::size_t length = 1u << 21) {
-  std::string bytes(length, '?');
-  bytes.resize(must(volume.read(offset, std::as_writable_bytes(std::span{bytes}))));
-  return bytes;
-}
-void write(Volume& volume, std::uint64_t offset, std::string_view bytes) {
-  ASSERT_EQ(must(volume.write(offset, as_bytes(bytes))), bytes.size());
-}
-std::string random_text(std::mt19937_64& random, std::size_t length) {
-  std::string text(length, '\0');
-  for (char& c : text) c = static_cast<char>(random());
-  return text;
-}
 
 TEST_F(VolumeTest, BeginsAsZerosThatTakeNoRoom) {
   const auto volume = make("disk");
@@ -251,21 +210,6 @@ TEST_F(VolumeTest, WhoseStagedFileIsLostIsRefusedNotShownAsItWas) {
   disk.reset();
   must(staging_->remove(staged));
   EXPECT_EQ(volumes_->open("disk").error().code, Errc::corrupt);
-}
-
-TEST_F(VolumeTest, AnImportIsReadAsItWas) {
-  std::mt19937_64 random{3};
-  std::string bytes = random_text(random, 5 * kVolumeBlock + 77);
-  bytes.replace(kVolumeBlock, 2 * kVolumeBlock, std::string(2 * kVolumeBlock, '\0'));
-  test::TextInput input{bytes};
-  const auto imported = must(volumes_->import("disk", input, "disk.raw", {}));
-  EXPECT_EQ(imported.size, bytes.size());
-  EXPECT_EQ(imported.mapped, 3 * kVolumeBlock + 77);
-  collect();
-  EXPECT_EQ(content(*must(volumes_->open("disk"))), bytes);
-  test::TextInput empty{""};
-  EXPECT_EQ(volumes_->import("empty", empty, {}, {}).error().code, Errc::invalid_argument);
-  EXPECT_GE(must(volumes_->sweep()), 1u) << "the map of the import that failed";
 }
 
 /// Random changes against a string, with settling, clones and restarts in between.
