@@ -127,23 +127,25 @@ Result<std::vector<Volumes::Listed>> Volumes::list() const {
   return read_volumes(parts_.database);
 }
 
-Result<MapId> Volumes::flatten(const BlockMap& map, const VolumeRecord& source, VolumeCounters& next) {
-  const MapId flat = next.next_map++;
+Result<MapId> Volumes::shorten(const BlockMap& map, VolumeCounters& next) {
+  const auto depth = map.depth_to_merge(kFlattenAt / 2);
+  if (!depth) return fail(depth.error());
+  const auto blocks = map.merged(*depth);
+  if (!blocks) return fail(blocks.error());
+  const MapId merged = next.next_map++;
   // Known before it has extents, so that a sweep finds them if this is cut short. The batches need no sync of their
   // own: the log is one, and the batch that names the map is synced.
   Batch batch;
   put_counters(batch, next);
-  batch.put(kMapFamily, map_key(flat), encode_map({}));
-  const auto blocks = map.list(0, (source.size + kVolumeBlock - 1) / kVolumeBlock);
-  if (!blocks) return fail(blocks.error());
+  batch.put(kMapFamily, map_key(merged), encode_map({*depth < map.chain().size() ? map.chain()[*depth] : 0}));
   for (std::size_t i = 0; i < blocks->size(); ++i) {
-    batch.put(kExtentFamily, extent_key(flat, (*blocks)[i].first), encode_extent((*blocks)[i].second));
+    batch.put(kExtentFamily, extent_key(merged, (*blocks)[i].first), encode_extent((*blocks)[i].second));
     if (i % kBatch != kBatch - 1) continue;
     if (auto written = parts_.database.write(std::move(batch), Sync::no); !written) return fail(written.error());
     batch = {};
   }
   if (auto written = parts_.database.write(std::move(batch), Sync::no); !written) return fail(written.error());
-  return flat;
+  return merged;
 }
 
 // The source's map is frozen, and it goes on in one over it. One that says nothing itself is passed over.
@@ -154,9 +156,9 @@ Result<MapId> Volumes::freeze_map(VolumeRecord& source, const BlockMap& map, con
   if (*empty) return map.chain().size() > 1 ? map.chain()[1] : 0;
   MapId parent = source.map;
   if (map.chain().size() >= kFlattenAt) {
-    const auto flat = flatten(map, source, next);
-    if (!flat) return fail(flat.error());
-    parent = *flat;
+    const auto merged = shorten(map, next);
+    if (!merged) return fail(merged.error());
+    parent = *merged;
   }
   source.map = next.next_map++;
   batch.put(kMapFamily, map_key(source.map), encode_map({parent}));

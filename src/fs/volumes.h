@@ -25,7 +25,8 @@ namespace stellarium::fs {
 /// Errors:  not_found and exists name the volume; invalid_argument for impossible names and sizes.
 class Volumes {
  public:
-  /// A chain of maps of this length is flattened before a clone makes it longer: a look-up asks them all.
+  /// The upper half or more of a chain of maps of this length is merged before a clone makes it longer: a look-up asks
+  /// them all.
   static constexpr std::size_t kFlattenAt = 8;
 
   /// Borrows the parts.
@@ -33,7 +34,8 @@ class Volumes {
 
   /// Names are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-'. `size`: 1 byte to 256 TiB, all zeros.
   [[nodiscard]] Result<void> create(const std::string& name, std::uint64_t size, std::string origin);
-  /// Cost: that of settling `from`, and two records; every eighth clone in a row, one more for each block.
+  /// Cost: that of settling `from`, and two records; every few clones in a row, merging the maps of what was written
+  /// between them (BlockMap::depth_to_merge).
   [[nodiscard]] Result<void> clone(const std::string& from, const std::string& name, const Volume::Progress& progress);
   /// Makes bytes of a volume those of another one, by reference: all of them, where both have one size, at the cost of
   /// a clone; else whole blocks. Returns how many, fewer than asked for mostly, 0 if not a block can be shared. Durable
@@ -79,7 +81,7 @@ class Volumes {
                            cas::Database::Batch& batch) REQUIRES(mutex_);
   Result<VolumeRecord> divide(const VolumeRecord& source, const BlockMap& map, const std::string& from,
                               const std::string& name) REQUIRES(mutex_);
-  Result<MapId> flatten(const BlockMap& map, const VolumeRecord& source, VolumeCounters& counters) REQUIRES(mutex_);
+  Result<MapId> shorten(const BlockMap& map, VolumeCounters& counters) REQUIRES(mutex_);
   /// A new volume whose map `fill` fills and says the size of.
   using Fill = std::function<Result<void>(MapId map, cas::WriteSession& session, Imported& imported)>;
   Result<Imported> build(const std::string& name, std::string origin, const Fill& fill);

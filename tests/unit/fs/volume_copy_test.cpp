@@ -52,7 +52,7 @@ TEST_F(VolumeCopyTest, OfAWholeVolumeSharesItsMap) {
 TEST_F(VolumeCopyTest, OfAWholeVolumeLeavesBothIndependent) {
   std::string from = content(*from_), to = from;
   must(volumes_->copy(*from_, 0, *to_, 0, kCopied));
-  for (int i = 0; i < 10; ++i) {  // chains grow and are flattened
+  for (int i = 0; i < 10; ++i) {  // chains grow and are merged
     write(*from_, 70'000, "from" + std::to_string(i));
     write(*to_, 500'000, "to" + std::to_string(i));
     from.replace(70'000, 5, "from" + std::to_string(i));

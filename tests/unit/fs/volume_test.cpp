@@ -130,6 +130,27 @@ TEST_F(VolumeTest, AChainOfClonesStaysShortAndRight) {
   EXPECT_EQ(content(*must(volumes_->open("v1")), 0, 12), "generation 0");
 }
 
+TEST_F(VolumeTest, CloningAgainAndAgainCostsWhatWasWrittenBetween) {
+  constexpr std::uint64_t kBlocks = 400;
+  std::mt19937_64 random{8};
+  const auto volume = make("disk", kBlocks * kVolumeBlock);
+  std::string model;
+  for (std::uint64_t block = 0; block < kBlocks; ++block)
+    model += random_text(random, 64) + std::string(kVolumeBlock - 64, 'x');
+  write(*volume, 0, model);
+  for (int i = 0; i < 50; ++i) {
+    const std::uint64_t at = random() % (model.size() - 10);
+    write(*volume, at, "changed");
+    model.replace(at, 7, "changed");
+    must(volumes_->clone("disk", "clone" + std::to_string(i), {}));
+  }
+  std::uint64_t extents = 0;
+  must(visit_volume_contents(*store_.database, [&](const auto&) { ++extents; }));
+  EXPECT_LT(extents, 2 * kBlocks) << "all clones are there, so no map was removed";
+  EXPECT_TRUE(content(*volume, 0, model.size()) == model);
+  EXPECT_TRUE(content(*must(volumes_->open("clone49")), 0, model.size()) == model);
+}
+
 TEST_F(VolumeTest, CloningTwiceWithoutAWriteMakesNoLongerChain) {
   write(*make("disk"), 0, "x");
   for (int i = 0; i < 5; ++i) must(volumes_->clone("disk", "copy" + std::to_string(i), {}));
