@@ -24,6 +24,11 @@ class LocalStore final : public ContentStore {
     if (!found) return fail(found.error());
     return found->has_value();
   }
+  Result<std::optional<std::uint32_t>> chunk_size(const ChunkId& id) override {
+    const auto found = parts_.index.find(id);
+    if (!found) return fail(found.error());
+    return *found ? std::optional{(*found)->size} : std::nullopt;
+  }
   Result<GcReport> collect(const LiveContents& live, bool dry_run, bool allow_empty,
                            const Progress& progress) override {
     MutexLock lock{parts_.maintenance};

@@ -85,6 +85,8 @@ class ContentStore : public ChunkSource {
   /// The chunks of a content. Cost: none for a single chunk, else one look-up per 1,024 chunks.
   [[nodiscard]] virtual Result<Recipe> recipe(const ContentId& content, std::uint64_t size) = 0;
   [[nodiscard]] virtual Result<bool> has_chunk(const ChunkId& id) = 0;
+  /// Bytes of a chunk; nothing if the index does not know it, or not yet: before a commit.
+  [[nodiscard]] virtual Result<std::optional<std::uint32_t>> chunk_size(const ChunkId& id) = 0;
 
   /// Calls back with every content that something still needs. Errors stop gc before anything is deleted.
   struct LiveContent {

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "fs/families.h"
+#include "fs/tinyvol.h"
 
 namespace stellarium::fs {
 
@@ -32,17 +33,18 @@ Result<Extent> BlockMap::find(std::uint64_t block) const {
   return Extent{};
 }
 
-Result<BlockMap::Blocks> BlockMap::list(std::uint64_t first, std::uint64_t last) const {
+Result<BlockMap::Blocks> BlockMap::merge(std::uint64_t first, std::uint64_t last, std::size_t depth) const {
   std::map<std::uint64_t, Extent> merged;
   if (first >= last) return Blocks{};
-  for (auto map = chain_.rbegin(); map != chain_.rend(); ++map) {
-    const auto cursor = database_->scan(kExtentFamily, extent_key(*map, first), extent_key(*map, last));
+  const bool all = depth == chain_.size();
+  for (std::size_t at = depth; at-- > 0;) {
+    const auto cursor = database_->scan(kExtentFamily, extent_key(chain_[at], first), extent_key(chain_[at], last));
     for (; cursor->valid(); cursor->next()) {
       const auto key = decode_extent_key(cursor->key());
       if (!key) return fail(key.error());
       const auto extent = decode_extent(cursor->value());
       if (!extent) return fail(extent.error());
-      if (extent->is_zeros()) {
+      if (extent->is_zeros() && all) {
         merged.erase(key->block);
       } else {
         merged.insert_or_assign(key->block, *extent);
@@ -51,6 +53,34 @@ Result<BlockMap::Blocks> BlockMap::list(std::uint64_t first, std::uint64_t last)
     if (auto walked = cursor->status(); !walked) return fail(walked.error());
   }
   return Blocks{merged.begin(), merged.end()};
+}
+
+Result<BlockMap::Blocks> BlockMap::list(std::uint64_t first, std::uint64_t last) const {
+  return merge(first, last, chain_.size());
+}
+
+Result<BlockMap::Blocks> BlockMap::merged(std::size_t depth) const {
+  return merge(0, kMaxVolumeSize / kVolumeBlock, depth);
+}
+
+Result<std::size_t> BlockMap::count(MapId map, std::size_t most) const {
+  std::size_t count = 0;
+  const auto cursor = database_->scan(kExtentFamily, extent_key(map, 0), map_key(map + 1));
+  for (; cursor->valid() && count < most; cursor->next()) ++count;
+  if (auto walked = cursor->status(); !walked) return fail(walked.error());
+  return count;
+}
+
+Result<std::size_t> BlockMap::depth_to_merge(std::size_t fewer) const {
+  std::size_t above = 0;
+  for (std::size_t depth = 0; depth < chain_.size(); ++depth) {
+    const bool enough = depth > fewer;
+    const auto here = count(chain_[depth], enough ? 2 * above + 1 : ~std::size_t{0});
+    if (!here) return fail(here.error());
+    if (enough && *here > 2 * above) return depth;
+    above += *here;
+  }
+  return chain_.size();
 }
 
 Result<bool> BlockMap::top_is_empty() const {

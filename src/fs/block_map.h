@@ -19,7 +19,7 @@ namespace stellarium::fs {
 /// Cost:    `find` is one look-up for each map of the chain, 1 to 5 µs each.
 class BlockMap {
  public:
-  /// Longer chains are refused (corrupt); Volumes flattens them before.
+  /// Longer chains are refused (corrupt); Volumes merges some before.
   static constexpr std::size_t kMaxChain = 64;
 
   /// Borrows the database. Errors: corrupt (a map is missing, or the chain does not end).
@@ -32,12 +32,23 @@ class BlockMap {
   /// chain knows there.
   using Blocks = std::vector<std::pair<std::uint64_t, Extent>>;
   [[nodiscard]] Result<Blocks> list(std::uint64_t first, std::uint64_t last) const;
+  /// How many of the uppermost maps to merge so that the chain becomes shorter by at least `fewer`: those above one
+  /// that is more than twice as large as they are together, else all. So a map is written anew only as often as what is
+  /// above it has grown as large, and merging costs what was written, not what is there. Cost: counts the extents of
+  /// these, and as many again.
+  [[nodiscard]] Result<std::size_t> depth_to_merge(std::size_t fewer) const;
+  /// What the uppermost `depth` maps say together; zeros, too, where a map below them may say otherwise. Memory as
+  /// `list`.
+  [[nodiscard]] Result<Blocks> merged(std::size_t depth) const;
   /// Whether the uppermost map says nothing by itself.
   [[nodiscard]] Result<bool> top_is_empty() const;
   /// The block becomes `extent` in the uppermost map. Zeros over no parent are no record at all.
   void put(cas::Database::Batch& batch, std::uint64_t block, const Extent& extent) const;
 
  private:
+  Result<Blocks> merge(std::uint64_t first, std::uint64_t last, std::size_t depth) const;
+  Result<std::size_t> count(MapId map, std::size_t most) const;  // of its extents; `most` if there are more
+
   BlockMap(const cas::Database& database, std::vector<MapId> chain) : database_{&database}, chain_{std::move(chain)} {}
   const cas::Database* database_;
   std::vector<MapId> chain_;

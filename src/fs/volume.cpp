@@ -332,17 +332,22 @@ Result<std::uint64_t> Volume::next_hole(std::uint64_t offset) const {
   return seek(offset, false);
 }
 
+// What the database knows of a volume was synced when it was written. A sync of the log would cover everybody's
+// records, and with them the files of all clones.
 Result<void> Volume::sync() {
-  std::shared_ptr<Staging::File> staged;
-  {
+  for (;;) {
+    std::shared_ptr<Staging::File> staged;
+    {
+      const std::shared_lock lock{lock_};
+      if (auto ok = usable(); !ok) return ok;
+      staged = staged_;
+    }
+    if (!staged) return {};
+    auto durable = parts_.staging.make_durable(staged->id());
+    if (durable) return {};
     const std::shared_lock lock{lock_};
-    if (auto ok = usable(); !ok) return ok;
-    staged = staged_;
+    if (staged_ == staged) return durable;  // else all of the volume was replaced meanwhile, and the file went
   }
-  if (staged) {
-    if (auto durable = parts_.staging.make_durable(staged->id()); !durable) return durable;
-  }
-  return parts_.database.sync();
 }
 
 Result<void> Volume::grow(std::uint64_t size) {

@@ -81,6 +81,12 @@ class Volume {
   /// has it; what it returns takes its place, and has been written there.
   using Frozen = std::function<Result<VolumeRecord>(const VolumeRecord&, const BlockMap&)>;
   [[nodiscard]] Result<void> freeze(const Progress& progress, const Frozen& then);
+  /// All of it becomes something else: `with` says what, from the record as it is, and has written that to the
+  /// database. What was staged goes.
+  using Replacement = std::function<Result<VolumeRecord>(const VolumeRecord&)>;
+  [[nodiscard]] Result<void> replace_all(const Replacement& with);
+  /// `count` whole blocks from `first` on become those of `blocks`, and zeros where it has none. Durable.
+  [[nodiscard]] Result<void> put_blocks(std::uint64_t first, std::uint64_t count, const BlockMap::Blocks& blocks);
   /// The volume at one moment. Its blocks stay in the store as long as `session` lives.
   [[nodiscard]] Result<TinyVol> manifest(cas::WriteSession& session, const Progress& progress);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <mutex>
 #include <optional>
 
@@ -144,6 +145,37 @@ Result<void> Volume::freeze(const Progress& progress, const Frozen& then) {
   record_ = std::move(*next);
   map_ = std::move(*map);
   return {};
+}
+
+Result<void> Volume::replace_all(const Replacement& with) {
+  const MutexLock one_at_a_time{settling_};
+  const std::unique_lock alone{lock_};
+  if (auto ok = usable(); !ok) return ok;
+  const StagedId before = record_.staged;
+  auto next = with(record_);
+  if (!next) return fail(next.error());
+  auto map = BlockMap::open(parts_.database, next->map);
+  if (!map) {
+    broken_ = true;  // this object shows what the volume was
+    return fail(map.error(), "volume " + name_);
+  }
+  record_ = std::move(*next);
+  map_ = std::move(*map);
+  staged_.reset();
+  return before == 0 ? Result<void>{} : parts_.staging.remove(before);
+}
+
+Result<void> Volume::put_blocks(std::uint64_t first, std::uint64_t count, const BlockMap::Blocks& blocks) {
+  const std::unique_lock alone{lock_};
+  if (auto ok = usable(); !ok) return ok;
+  touch(first * kVolumeBlock, (first + count) * kVolumeBlock);
+  const auto before = map_.list(first, first + count);
+  if (!before) return fail(before.error(), "volume " + name_);
+  std::map<std::uint64_t, Extent> next;
+  for (const auto& [block, extent] : *before) next[block] = {};
+  for (const auto& [block, extent] : blocks) next[block] = extent;
+  if (auto written = commit({next.begin(), next.end()}); !written) return written;
+  return punch(first * kVolumeBlock, (first + count) * kVolumeBlock);
 }
 
 Result<TinyVol> Volume::manifest(cas::WriteSession& session, const Progress& progress) {

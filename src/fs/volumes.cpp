@@ -15,8 +15,7 @@ namespace {
 using Batch = cas::Database::Batch;
 using Sync = cas::Database::Sync;
 
-constexpr std::size_t kBatch = 4096;   // extents in one unsynced batch: 200 KiB
-constexpr std::size_t kCommit = 4096;  // blocks of an import between two commits of its session: 256 MiB
+constexpr std::size_t kBatch = 4096;  // extents in one unsynced batch: 200 KiB
 
 tl::unexpected<Error> no_such_volume(const std::string& name) {
   return fail(Errc::not_found, "there is no volume " + name);
@@ -50,18 +49,6 @@ Result<std::vector<Volumes::Listed>> read_volumes(const cas::Database& database)
 
 void put_counters(Batch& batch, const VolumeCounters& counters) {
   batch.put(kMapFamily, map_key(0), encode_volume_counters(counters));
-}
-
-/// Fills the buffer unless the input ends.
-Result<std::size_t> read_block(ByteInput& input, MutableByteSpan out) {
-  std::size_t filled = 0;
-  while (filled < out.size()) {
-    const auto read = input.read(out.subspan(filled));
-    if (!read) return fail(read.error());
-    if (*read == 0) break;
-    filled += *read;
-  }
-  return filled;
 }
 
 }  // namespace
@@ -140,52 +127,61 @@ Result<std::vector<Volumes::Listed>> Volumes::list() const {
   return read_volumes(parts_.database);
 }
 
-Result<MapId> Volumes::flatten(const BlockMap& map, const VolumeRecord& source, VolumeCounters& next) {
-  const MapId flat = next.next_map++;
+Result<MapId> Volumes::shorten(const BlockMap& map, VolumeCounters& next) {
+  const auto depth = map.depth_to_merge(kFlattenAt / 2);
+  if (!depth) return fail(depth.error());
+  const auto blocks = map.merged(*depth);
+  if (!blocks) return fail(blocks.error());
+  const MapId merged = next.next_map++;
   // Known before it has extents, so that a sweep finds them if this is cut short. The batches need no sync of their
   // own: the log is one, and the batch that names the map is synced.
   Batch batch;
   put_counters(batch, next);
-  batch.put(kMapFamily, map_key(flat), encode_map({}));
-  const auto blocks = map.list(0, (source.size + kVolumeBlock - 1) / kVolumeBlock);
-  if (!blocks) return fail(blocks.error());
+  batch.put(kMapFamily, map_key(merged), encode_map({*depth < map.chain().size() ? map.chain()[*depth] : 0}));
   for (std::size_t i = 0; i < blocks->size(); ++i) {
-    batch.put(kExtentFamily, extent_key(flat, (*blocks)[i].first), encode_extent((*blocks)[i].second));
+    batch.put(kExtentFamily, extent_key(merged, (*blocks)[i].first), encode_extent((*blocks)[i].second));
     if (i % kBatch != kBatch - 1) continue;
     if (auto written = parts_.database.write(std::move(batch), Sync::no); !written) return fail(written.error());
     batch = {};
   }
   if (auto written = parts_.database.write(std::move(batch), Sync::no); !written) return fail(written.error());
-  return flat;
+  return merged;
 }
 
-// The source's map is frozen, and both go on in maps over it. One that says nothing itself is passed over.
+// The source's map is frozen, and it goes on in one over it. One that says nothing itself is passed over.
+Result<MapId> Volumes::freeze_map(VolumeRecord& source, const BlockMap& map, const std::string& name,
+                                  VolumeCounters& next, Batch& batch) {
+  const auto empty = map.top_is_empty();
+  if (!empty) return fail(empty.error());
+  if (*empty) return map.chain().size() > 1 ? map.chain()[1] : 0;
+  MapId parent = source.map;
+  if (map.chain().size() >= kFlattenAt) {
+    const auto merged = shorten(map, next);
+    if (!merged) return fail(merged.error());
+    parent = *merged;
+  }
+  source.map = next.next_map++;
+  batch.put(kMapFamily, map_key(source.map), encode_map({parent}));
+  batch.put(kVolumeFamily, name, encode_volume(source));
+  return parent;
+}
+
+// Both go on in maps over what the source has now.
 Result<VolumeRecord> Volumes::divide(const VolumeRecord& source, const BlockMap& map, const std::string& from,
                                      const std::string& name) {
   auto next = counters();
   if (!next) return fail(next.error());
-  const auto empty = map.top_is_empty();
-  if (!empty) return fail(empty.error());
   VolumeRecord rest = source;
   Batch batch;
-  MapId parent = *empty ? (map.chain().size() > 1 ? map.chain()[1] : 0) : source.map;
-  if (!*empty) {
-    if (map.chain().size() >= kFlattenAt) {
-      const auto flat = flatten(map, source, *next);
-      if (!flat) return fail(flat.error());
-      parent = *flat;
-    }
-    rest.map = next->next_map++;
-    batch.put(kMapFamily, map_key(rest.map), encode_map({parent}));
-    batch.put(kVolumeFamily, from, encode_volume(rest));
-  }
+  const auto parent = freeze_map(rest, map, from, *next, batch);
+  if (!parent) return fail(parent.error());
   VolumeRecord made = rest;
   made.number = next->next_number++;
   made.map = next->next_map++;
   made.staged = 0;
   made.created = made.changed = now();
   made.origin = from;
-  batch.put(kMapFamily, map_key(made.map), encode_map({parent}));
+  batch.put(kMapFamily, map_key(made.map), encode_map({*parent}));
   batch.put(kVolumeFamily, name, encode_volume(made));
   put_counters(batch, *next);
   if (auto written = parts_.database.write(std::move(batch), Sync::yes); !written) return fail(written.error());
@@ -208,6 +204,67 @@ Result<void> Volumes::clone(const std::string& from, const std::string& name, co
   if (!*known || (*known)->number != (*source)->number()) return no_such_volume(from);
   return (*source)->freeze(progress, [&](const VolumeRecord& record, const BlockMap& map)
                                          NO_THREAD_SAFETY_ANALYSIS { return divide(record, map, from, name); });
+}
+
+Result<void> Volumes::copy_all(Volume& from, Volume& to) {
+  if (auto settled = from.settle({}); !settled) return settled;  // most of it while nobody waits
+  const MutexLock lock{mutex_};                                  // so that no two volumes are frozen for each other
+  return from.freeze({}, [&](const VolumeRecord& source, const BlockMap& map) NO_THREAD_SAFETY_ANALYSIS {
+    VolumeRecord rest = source;
+    const auto share = [&](const VolumeRecord& before) NO_THREAD_SAFETY_ANALYSIS -> Result<VolumeRecord> {
+      if (before.size != source.size) return fail(Errc::busy, "volume " + to.name() + " was resized just now");
+      auto next = counters();
+      if (!next) return fail(next.error());
+      Batch batch;
+      const auto parent = freeze_map(rest, map, from.name(), *next, batch);
+      if (!parent) return fail(parent.error());
+      VolumeRecord made = before;
+      made.map = next->next_map++;
+      made.mapped = source.mapped;
+      made.staged = 0;
+      made.changed = now();
+      batch.put(kMapFamily, map_key(made.map), encode_map({*parent}));
+      batch.put(kVolumeFamily, to.name(), encode_volume(made));
+      put_counters(batch, *next);
+      if (auto written = parts_.database.write(std::move(batch), Sync::yes); !written) return fail(written.error());
+      return made;
+    };
+    const auto replaced = to.replace_all(share);
+    return replaced ? Result<VolumeRecord>{rest} : Result<VolumeRecord>{fail(replaced.error())};
+  });
+}
+
+Result<std::uint64_t> Volumes::copy(Volume& from, std::uint64_t offset, Volume& to, std::uint64_t to_offset,
+                                    std::uint64_t length) {
+  if (&from == &to) return std::uint64_t{0};
+  const std::uint64_t size = from.record().size, room = to.record().size;
+  if (offset == 0 && to_offset == 0 && length >= size && size == room) {
+    if (auto shared = copy_all(from, to); !shared) return fail(shared.error());
+    return size;
+  }
+  if (offset % kVolumeBlock != 0 || to_offset % kVolumeBlock != 0 || offset >= size || to_offset >= room)
+    return std::uint64_t{0};
+  length = std::min({length, size - offset, room - to_offset, kMaxCopy});
+  const std::uint64_t first = offset / kVolumeBlock, count = length / kVolumeBlock;
+  if (count == 0) return std::uint64_t{0};
+  // It keeps the contents until the other volume names them, whatever is written to this one.
+  const auto session = parts_.contents.begin_session();
+  BlockMap::Blocks blocks;
+  auto found = from.freeze({}, [&](const VolumeRecord& record, const BlockMap& map) -> Result<VolumeRecord> {
+    auto listed = map.list(first, first + count);
+    if (!listed) return fail(listed.error());
+    blocks = std::move(*listed);
+    for (const auto& [block, extent] : blocks) {
+      const auto known = session->adopt(extent.id, extent.length);
+      if (!known) return fail(known.error());
+      if (!*known) return fail(Errc::corrupt, "volume " + from.name() + ": a block is missing from the store");
+    }
+    return record;
+  });
+  if (!found) return fail(found.error());
+  for (auto& [block, extent] : blocks) block += to_offset / kVolumeBlock - first;
+  if (auto put = to.put_blocks(to_offset / kVolumeBlock, count, blocks); !put) return fail(put.error());
+  return count * kVolumeBlock;
 }
 
 Result<void> Volumes::remove(const std::string& name) {
@@ -242,42 +299,7 @@ Result<MapId> Volumes::reserve_map() {
   return map;
 }
 
-Result<std::uint64_t> Volumes::store_blocks(MapId map, ByteInput& input, cas::WriteSession& session, Imported& imported,
-                                            const Volume::Progress& progress) {
-  std::vector<std::byte> buffer(kVolumeBlock);
-  Batch batch;
-  const auto write_batch = [&]() -> Result<void> {
-    // The contents first: an extent must never name one that a crash can take away.
-    if (auto durable = session.commit(); !durable) return durable;
-    return parts_.database.write(std::exchange(batch, {}), Sync::no);
-  };
-  for (std::uint64_t block = 0;; ++block) {
-    const auto read = read_block(input, buffer);
-    if (!read) return fail(read.error());
-    if (*read == 0) break;
-    imported.size += *read;
-    if (auto ok = check_size(imported.size); !ok) return fail(ok.error());
-    const ByteSpan bytes = ByteSpan{buffer}.first(*read);
-    if (!std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; })) {
-      const auto writer = session.begin(cas::Placement::program);
-      if (auto stored = writer->append(bytes); !stored) return fail(stored.error());
-      const auto id = writer->finish();
-      if (!id) return fail(id.error());
-      batch.put(kExtentFamily, extent_key(map, block), encode_extent({*id, static_cast<std::uint32_t>(*read)}));
-      imported.mapped += *read;
-    }
-    if (block % 16 == 0 && progress && !progress(imported.size, 0)) return fail(Errc::cancelled, "cancelled");
-    if (block % kCommit == kCommit - 1) {
-      if (auto written = write_batch(); !written) return fail(written.error());
-    }
-    if (*read < buffer.size()) break;
-  }
-  if (auto written = write_batch(); !written) return fail(written.error());
-  return imported.size;
-}
-
-Result<Volumes::Imported> Volumes::import(const std::string& name, ByteInput& input, std::string origin,
-                                          const Volume::Progress& progress) {
+Result<Volumes::Imported> Volumes::build(const std::string& name, std::string origin, const Fill& fill) {
   {
     const MutexLock lock{mutex_};
     if (auto ok = check_free(name); !ok) return fail(ok.error());
@@ -286,10 +308,10 @@ Result<Volumes::Imported> Volumes::import(const std::string& name, ByteInput& in
   if (!map) return fail(map.error());
   const auto session = parts_.contents.begin_session();  // until the name is there
   Imported imported;
-  auto stored = store_blocks(*map, input, *session, imported, progress);
+  auto filled = fill(*map, *session, imported);
   const MutexLock lock{mutex_};
   building_.erase(*map);  // without a name, the next sweep takes it
-  if (!stored) return fail(stored.error());
+  if (!filled) return fail(filled.error());
   if (auto ok = check_size(imported.size); !ok) return fail(ok.error());
   if (auto ok = check_free(name); !ok) return fail(ok.error());
   auto next = counters();

@@ -86,9 +86,11 @@ class Store:
         return measure.du(self.dir, leave_out=["hot", "run", "ballast"])
 
     @contextlib.contextmanager
-    def mounted(self, ref: str, where: Path):
+    def mounted(self, *ref_and_where: str | Path):
+        """REF and where, or only where: the whole store."""
+        where = Path(ref_and_where[-1])
         where.mkdir(parents=True, exist_ok=True)
-        self.run("mount", ref, where)
+        self.run("mount", *ref_and_where)
         try:
             yield where
         finally:

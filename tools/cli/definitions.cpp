@@ -143,22 +143,24 @@ void Definitions::define_volumes(CLI::App& app) {
   const std::map<std::string, VolumeOptions::Action> actions{
       {"create", VolumeOptions::Action::create},  {"clone", VolumeOptions::Action::clone},
       {"resize", VolumeOptions::Action::resize},  {"import", VolumeOptions::Action::import},
-      {"export", VolumeOptions::Action::export_}, {"map", VolumeOptions::Action::map},
-      {"rm", VolumeOptions::Action::rm},          {"list", VolumeOptions::Action::list}};
+      {"export", VolumeOptions::Action::export_}, {"manifest", VolumeOptions::Action::manifest},
+      {"map", VolumeOptions::Action::map},        {"rm", VolumeOptions::Action::rm},
+      {"list", VolumeOptions::Action::list}};
   CLI::App& v = command(app, "Volumes", "volume", "Make, clone, grow, import, export and list disk images");
   v.add_option("ACTION", volume.action,
-               "create NAME --size SIZE; clone FROM NAME; resize NAME SIZE (only larger); import FILE NAME (raw or "
-               "qcow2); export NAME FILE (raw; '-' for standard output); map NAME (which ranges have data); rm NAME; "
+               "create NAME --size SIZE; clone FROM NAME; resize NAME SIZE (only larger); import FILE NAME (raw, "
+               "qcow2, or a manifest of blocks that the store has); export NAME FILE (raw; '-' for standard output); "
+               "manifest NAME [FILE] (which blocks it has, by content id); map NAME (which ranges have data); rm NAME; "
                "list")
       ->required()
-      ->type_name("create|clone|resize|import|export|map|rm|list")
+      ->type_name("create|clone|resize|import|export|manifest|map|rm|list")
       ->transform(CLI::CheckedTransformer(actions).description(""));
   v.add_option("WORDS", volume.words, "names, files and sizes, as the action wants them")->expected(0, 2);
   v.add_option("--size", volume.size, "of a new volume, in bytes or with K, M, G or T behind it (powers of 1,024)")
       ->type_name("SIZE");
   v.add_option("--format", volume.format, "of the file to import, if it is not what it looks like")
-      ->type_name("raw|qcow2")
-      ->check(CLI::IsMember({"raw", "qcow2"}).description(""));
+      ->type_name("raw|qcow2|tinyvol")
+      ->check(CLI::IsMember({"raw", "qcow2", "tinyvol"}).description(""));
   v.footer("In a mount of the whole store, volumes are the files volumes/NAME.img, which can be written.");
 }
 

@@ -66,10 +66,20 @@ struct NspawnOptions {
 
 // Volumes.
 struct VolumeOptions {
-  enum class Action : std::uint8_t { create, clone, resize, import, export_, map, rm, list } action = Action::list;
+  enum class Action : std::uint8_t {
+    create,
+    clone,
+    resize,
+    import,
+    export_,
+    manifest,
+    map,
+    rm,
+    list
+  } action = Action::list;
   std::vector<std::string> words;  ///< names, files and sizes, as the action wants them (why_wrong)
   std::string size;                ///< of create
-  std::string format;              ///< of import: raw or qcow2; empty: what the file looks like
+  std::string format;              ///< of import: raw, qcow2 or tinyvol; empty: what the file looks like
 };
 /// What is wrong with the words for the action, for a person; empty if nothing is.
 std::string why_wrong(const VolumeOptions& options);

@@ -17,25 +17,33 @@
 #include "base/io.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
+#include "tools/cli/disk_relay.h"
 #include "tools/cli/progress_display.h"
 #include "tools/cli/received_file.h"
 #include "tools/cli/stream.h"
 
-// `stellarium volume import` and `export`: this process reads and writes the user's files; between it and the server go
-// the raw bytes of the disk. Other formats than raw are turned into it by qemu-img, as a child of this process.
+// `stellarium volume import`, `export` and `manifest`: this process reads and writes the user's files; between it and
+// the server go the disk's bytes without its zeros, or a manifest as it is. Other formats of disks than raw are turned
+// into it by qemu-img, as a child of this process.
 namespace stellarium::cli {
 namespace {
 
-constexpr std::size_t kBuffer = 1u << 20;
-constexpr std::size_t kHolePlace = 64u << 10;  // so many zeros become a hole
+constexpr const char* kManifest = "tinyvol";
 
 struct Image {
   UniqueFd fd;
   std::uint64_t size = 0;
 };
 
-Result<Image> open_image(const std::string& name) {
+Result<Image> open_image(const std::string& name, const std::string& format) {
   Image image;
+  if (name == "-") {
+    if (format != kManifest)
+      return fail(Errc::invalid_argument,
+                  "standard input can be imported as a manifest only, with --format tinyvol: a disk must be a file");
+    image.fd = UniqueFd{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)};
+    return image.fd ? std::move(image) : Result<Image>{fail_errno("standard input")};
+  }
   image.fd = UniqueFd{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (!image.fd) return fail_errno(name);
   struct stat status {};
@@ -49,8 +57,8 @@ Result<Image> open_image(const std::string& name) {
   return image;
 }
 
-/// "raw" or "qcow2", by the first bytes. What would make qemu-img read other files than this one is refused: an image
-/// from somebody else could name any file of this user's.
+/// "raw", "qcow2" or "tinyvol", by the first bytes. What would make qemu-img read other files than this one is refused:
+/// an image from somebody else could name any file of this user's.
 Result<std::string> format_of(const Image& image, const std::string& name) {
   std::array<std::byte, 104> head{};
   const auto read = system_io().read_at(image.fd.get(), head, 0);
@@ -59,6 +67,7 @@ Result<std::string> format_of(const Image& image, const std::string& name) {
   if (text.starts_with("KDMV") || text.starts_with("vhdxfile") || text.starts_with("conectix"))
     return fail(Errc::not_supported,
                 name + " is neither raw nor qcow2: convert it with 'qemu-img convert' first, or pass --format raw");
+  if (text.starts_with(std::string_view{"TINYVOL\0", 8})) return std::string{kManifest};
   if (!text.starts_with("QFI\xfb")) return std::string{"raw"};
   constexpr std::size_t kVersion = 4, kBacking = 8, kFeatures = 72;
   constexpr std::uint64_t kExternalData = 1u << 2;
@@ -115,24 +124,29 @@ Result<void> run_qemu_img(const std::string& format, const std::string& from, co
   return fail(Errc::io, "qemu-img could not read " + from);
 }
 
+/// The format to read the image in: what the user says, if the file does not look otherwise.
+Result<std::string> chosen_format(const Image& image, const std::string& name, const std::string& wanted) {
+  if (wanted == "raw" || name == "-") return wanted;
+  auto found = format_of(image, name);
+  if (!found || wanted.empty() || wanted == *found) return found;
+  return fail(Errc::invalid_argument, name + " is not of format " + wanted);
+}
+
 int import_image(const Invocation& invocation, const VolumeOptions& options, const std::filesystem::path& store) {
   const std::string& name = options.words[0];
-  auto image = open_image(name);
+  auto image = open_image(name, options.format);
   if (!image) return complain(image.error());
-  auto format =
-      options.format.empty() || options.format != "raw" ? format_of(*image, name) : Result<std::string>{"raw"};
+  const auto format = chosen_format(*image, name, options.format);
   if (!format) return complain(format.error());
-  if (!options.format.empty() && options.format != *format)
-    return complain(Error{Errc::invalid_argument, name + " is not of format " + options.format, 0});
   auto connection = Connection::open(store, Start::create_store);
   if (!connection) return complain(connection.error());
   std::optional<ScratchFolder> scratch;
-  if (*format != "raw") {
+  if (*format == "qcow2") {
     auto folder = ScratchFolder::make();
     if (!folder) return complain(folder.error());
     scratch.emplace(std::move(*folder));
     if (auto converted = run_qemu_img(*format, name, scratch->file()); !converted) return complain(converted.error());
-    image = open_image(scratch->file());
+    image = open_image(scratch->file(), "raw");
     if (!image) return complain(image.error());
   }
   auto pipe = make_pipe();
@@ -140,16 +154,20 @@ int import_image(const Invocation& invocation, const VolumeOptions& options, con
   const int reader = pipe->read_end.get();
   const bool progress = !invocation.global.quiet && ProgressDisplay::wanted(invocation.global.progress);
   std::error_code ignored;
-  const std::string shown = std::filesystem::absolute(name, ignored).lexically_normal().string();
-  if (auto sent =
-          connection->request(words_for(invocation, {"--", "import", shown, options.words[1]}), progress, {&reader, 1});
+  const std::string shown =
+      name == "-" ? "standard input" : std::filesystem::absolute(name, ignored).lexically_normal().string();
+  const bool manifest = *format == kManifest;
+  if (auto sent = connection->request(
+          words_for(invocation, {"--format", manifest ? kManifest : "raw", "--", "import", shown, options.words[1]}),
+          progress, {&reader, 1});
       !sent)
     return complain(sent.error());
   pipe->read_end.reset();
   Error failure;
   std::atomic<bool> failed = false;
   std::thread writer{[&, out = std::move(pipe->write_end)]() mutable {
-    const auto written = relay(image->fd.get(), out.get(), name);
+    const auto written =
+        manifest ? relay(image->fd.get(), out.get(), shown) : send_disk(image->fd.get(), image->size, out.get(), name);
     if (written) connection->end_stream();
     if (!written && written.error().code != Errc::cancelled) {
       failure = written.error();
@@ -159,49 +177,23 @@ int import_image(const Invocation& invocation, const VolumeOptions& options, con
     out.reset();
   }};
   Handlers handlers;
-  handlers.progress = [&](protocol::Progress& display) { display.total = image->size; };
   handlers.hide_complaints = [&] { return failed.load(); };
   const int code = follow(*connection, invocation.global, handlers);
   writer.join();
   return failed ? complain(failure) : code;
 }
 
-/// Writes what comes into an empty file, but leaves zeros out.
-Result<void> write_sparse(int from, int to, const std::string& name) {
-  std::vector<std::byte> buffer(kBuffer);
-  std::uint64_t size = 0;
-  for (bool end = false; !end;) {
-    std::size_t filled = 0;
-    while (filled < buffer.size()) {
-      const ssize_t got = ::read(from, buffer.data() + filled, buffer.size() - filled);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return fail_errno("reading the server's stream");
-      if (got == 0) {
-        end = true;
-        break;
-      }
-      filled += static_cast<std::size_t>(got);
-    }
-    for (std::size_t at = 0; at < filled; at += kHolePlace) {
-      const ByteSpan part = ByteSpan{buffer}.subspan(at, std::min(kHolePlace, filled - at));
-      if (std::ranges::all_of(part, [](std::byte byte) { return byte == std::byte{0}; })) continue;
-      if (auto written = system_io().write_at(to, part, size + at); !written) return fail(written.error(), name);
-    }
-    size += filled;
-  }
-  if (::ftruncate(to, static_cast<off_t>(size)) != 0) return fail_errno(name);
-  return {};
-}
-
-int export_image(const Invocation& invocation, const VolumeOptions& options, const std::filesystem::path& store) {
-  const std::string& name = options.words[1];
+int receive_file(const Invocation& invocation, const VolumeOptions& options, const std::filesystem::path& store) {
+  const bool manifest = options.action == VolumeOptions::Action::manifest;
+  const std::string name = options.words.size() > 1 ? options.words[1] : "-";
   auto connection = Connection::open(store, Start::if_store);
   if (!connection) return complain(connection.error());
-  auto target = ReceivedFile::open(name, "the image of a disk");
+  auto target = ReceivedFile::open(name, manifest ? "a manifest" : "the image of a disk");
   if (!target) return complain(target.error());
-  const int code = receive(*connection, invocation, {"--", "export", options.words[0], "-"}, [&](int from) {
-    return target->is_plain() ? write_sparse(from, target->fd(), name) : relay(from, target->fd(), name);
-  });
+  const int code =
+      receive(*connection, invocation, {"--", manifest ? "manifest" : "export", options.words[0], "-"}, [&](int from) {
+        return manifest ? relay(from, target->fd(), name) : receive_disk(from, target->fd(), target->is_plain(), name);
+      });
   if (code != 0) return code;
   if (auto finished = target->finish(); !finished) return complain(finished.error());
   return 0;
@@ -215,9 +207,11 @@ int run_volume(const Invocation& invocation, const std::filesystem::path& store)
     complain(Error{Errc::invalid_argument, wrong, 0});
     return 2;
   }
-  if (options.action == VolumeOptions::Action::import) return import_image(invocation, options, store);
-  if (options.action == VolumeOptions::Action::export_) return export_image(invocation, options, store);
-  return run_remotely(invocation, store, options.action == VolumeOptions::Action::create);
+  using Action = VolumeOptions::Action;
+  if (options.action == Action::import) return import_image(invocation, options, store);
+  if (options.action == Action::export_ || options.action == Action::manifest)
+    return receive_file(invocation, options, store);
+  return run_remotely(invocation, store, options.action == Action::create);
 }
 
 }  // namespace stellarium::cli

@@ -22,6 +22,8 @@ std::string why_wrong(const VolumeOptions& options) {
       return expect(2, "import FILE NAME");
     case Action::export_:
       return expect(2, "export NAME FILE");
+    case Action::manifest:
+      return options.words.size() == 1 ? std::string{} : expect(2, "manifest NAME [FILE]");
     case Action::map:
       return expect(1, "map NAME");
     case Action::rm:

@@ -267,9 +267,10 @@ void StoreView::fallocate(const Request& request, const abi::FallocateIn& in, Re
   reply.error(EROFS);
 }
 
-void StoreView::copy_file_range(const Request&, const abi::CopyFileRangeIn& in, bool, Reply reply) {
-  // The kernel then reads and writes.
-  reply.error(volumes_ && VolumeFiles::is_volume(NodeId{in.node_out}) ? EOPNOTSUPP : EROFS);
+void StoreView::copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) {
+  if (volumes_ && VolumeFiles::is_volume(NodeId{in.node_out}))
+    return volumes_->copy_file_range(request, in, wide, std::move(reply));
+  reply.error(EROFS);
 }
 
 void StoreView::fsync(const Request& request, const abi::FsyncIn&, Reply reply) {

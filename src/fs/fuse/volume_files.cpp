@@ -166,6 +166,22 @@ void VolumeFiles::fallocate(const Request& request, const abi::FallocateIn& in, 
   reply.done();
 }
 
+void VolumeFiles::copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) {
+  // Where nothing can be shared, the kernel reads and writes.
+  if (!is_volume(request.node()) || !is_volume(NodeId{in.node_out})) return reply.error(EOPNOTSUPP), void();
+  const auto from = find(request.node()), to = find(NodeId{in.node_out});
+  if (!from) return refuse(reply, from.error());
+  if (!to) return refuse(reply, to.error());
+  const auto copied = volumes_.copy(**from, in.offset_in, **to, in.offset_out, in.length);
+  if (!copied) return refuse(reply, copied.error());
+  if (*copied == 0) return reply.error(EOPNOTSUPP), void();
+  if (wide) {
+    reply.value(abi::CopyFileRangeOut{*copied});
+  } else {
+    reply.value(abi::WriteOut{static_cast<std::uint32_t>(*copied), 0});
+  }
+}
+
 void VolumeFiles::fsync(const Request& request, Reply reply) {
   const auto volume = find(request.node());
   if (!volume) return refuse(reply, volume.error());

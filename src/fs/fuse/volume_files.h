@@ -40,6 +40,7 @@ class VolumeFiles {
   void write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply);
   void lseek(const Request& request, const abi::LseekIn& in, Reply reply);
   void fallocate(const Request& request, const abi::FallocateIn& in, Reply reply);
+  void copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply);
   void fsync(const Request& request, Reply reply);
   void syncfs(Reply reply);
   void release(const Request& request, const abi::ReleaseIn& in, Reply reply);

@@ -211,6 +211,7 @@ TEST(ContentStore, UnknownChunksAndContentsAreNotFound) {
   EXPECT_EQ(store->fetch(hash_of(as_bytes("x"))).error().code, Errc::not_found);
   EXPECT_EQ(store->recipe(hash_of(as_bytes("x")), 100'000).error().code, Errc::not_found);
   EXPECT_FALSE(store->has_chunk(hash_of(as_bytes("x"))).value());
+  EXPECT_EQ(store->chunk_size(hash_of(as_bytes("x"))).value(), std::nullopt);
 }
 
 TEST(ContentStore, RefusesARecipeOfAnotherSize) {

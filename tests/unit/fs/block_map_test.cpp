@@ -58,6 +58,39 @@ TEST_F(BlockMapTest, AsksItsParentsAndHidesWhatTheySay) {
       << "its sister knows nothing of it";
 }
 
+TEST_F(BlockMapTest, MergesItsUppermostMapsAndKeepsTheZerosThatHide) {
+  make_map(1, 0);
+  put(1, 5, extent("a"));
+  put(1, 6, extent("b"));
+  make_map(2, 1);
+  put(2, 6, extent("c"));
+  put(2, 7, extent("d"));
+  make_map(3, 2);
+  put(3, 5, {});
+  put(3, 7, {});
+  EXPECT_EQ(must(open(3).merged(1)), (BlockMap::Blocks{{5, {}}, {7, {}}}));
+  EXPECT_EQ(must(open(3).merged(2)), (BlockMap::Blocks{{5, {}}, {6, extent("c")}, {7, {}}}));
+  EXPECT_EQ(must(open(3).merged(3)), (BlockMap::Blocks{{6, extent("c")}}));
+}
+
+TEST_F(BlockMapTest, MergesWhatIsAboveAMapMoreThanTwiceAsLarge) {
+  const auto grow = [this](MapId map, std::uint64_t blocks) {
+    make_map(map, map - 1);
+    for (std::uint64_t block = 0; block < blocks; ++block) put(map, block, extent("x"));
+  };
+  grow(1, 100);
+  EXPECT_EQ(must(open(1).depth_to_merge(0)), 1u);
+  grow(2, 13);
+  grow(3, 2);
+  grow(4, 2);
+  grow(5, 2);
+  EXPECT_EQ(must(open(5).depth_to_merge(1)), 3u) << "above the 13";
+  EXPECT_EQ(must(open(5).depth_to_merge(3)), 4u) << "above the 100, since it must become shorter by three";
+  EXPECT_EQ(must(open(5).depth_to_merge(4)), 5u);
+  grow(6, 60);
+  EXPECT_EQ(must(open(6).depth_to_merge(1)), 6u) << "all: the 100 are not twice the 79";
+}
+
 TEST_F(BlockMapTest, WithoutAParentNeedsNoRecordOfZeros) {
   make_map(1, 0);
   put(1, 5, extent("a"));

@@ -6,65 +6,24 @@
 #include <thread>
 
 #include "fs/volumes.h"
-#include "support/byte_streams.h"
-#include "support/image_store.h"
+#include "support/volume_fixture.h"
 
 namespace stellarium::fs {
 namespace {
 
+using test::content;
 using test::must;
+using test::random_text;
+using test::write;
 
 constexpr std::uint64_t kSize = 16 * kVolumeBlock + 5000;  // ends inside a place
 
-/// A store with its volumes, which can be closed and opened again, as after the death of the server.
-class VolumeTest : public testing::Test {
+class VolumeTest : public test::VolumeFixture {
  protected:
-  VolumeTest() { open(); }
-  ~VolumeTest() override { close(); }
-  void open() {
-    staging_ = must(Staging::open(system_io(), store_.path() / "staged"));
-    tier_ = must(tier::Tier::open(*store_.contents, system_io(), store_.path() / "hot", {.private_mount = false}));
-    volumes_ = std::make_unique<Volumes>(Volume::Parts{*store_.database, *store_.contents, *tier_, *staging_});
-  }
-  void close() {
-    volumes_.reset();
-    tier_.reset();
-    staging_.reset();
-  }
-  void reopen() {
-    close();
-    store_.close();
-    store_.open();
-    open();
-  }
   std::shared_ptr<Volume> make(const std::string& name, std::uint64_t size = kSize) {
-    must(volumes_->create(name, size, {}));
-    return must(volumes_->open(name));
+    return VolumeFixture::make(name, size);
   }
-  void collect() {
-    must(volumes_->sweep());
-    must(store_.contents->collect(store_.catalog->live_contents(), false, true, {}));
-  }
-
-  test::ImageStore store_;
-  std::unique_ptr<Staging> staging_;
-  std::unique_ptr<tier::Tier> tier_;
-  std::unique_ptr<Volumes> volumes_;
 };
-
-std::string content(const Volume& volume, std::uint64_t offset = 0, std::size_t length = 1u << 21) {
-  std::string bytes(length, '?');
-  bytes.resize(must(volume.read(offset, std::as_writable_bytes(std::span{bytes}))));
-  return bytes;
-}
-void write(Volume& volume, std::uint64_t offset, std::string_view bytes) {
-  ASSERT_EQ(must(volume.write(offset, as_bytes(bytes))), bytes.size());
-}
-std::string random_text(std::mt19937_64& random, std::size_t length) {
-  std::string text(length, '\0');
-  for (char& c : text) c = static_cast<char>(random());
-  return text;
-}
 
 TEST_F(VolumeTest, BeginsAsZerosThatTakeNoRoom) {
   const auto volume = make("disk");
@@ -171,6 +130,27 @@ TEST_F(VolumeTest, AChainOfClonesStaysShortAndRight) {
   EXPECT_EQ(content(*must(volumes_->open("v1")), 0, 12), "generation 0");
 }
 
+TEST_F(VolumeTest, CloningAgainAndAgainCostsWhatWasWrittenBetween) {
+  constexpr std::uint64_t kBlocks = 400;
+  std::mt19937_64 random{8};
+  const auto volume = make("disk", kBlocks * kVolumeBlock);
+  std::string model;
+  for (std::uint64_t block = 0; block < kBlocks; ++block)
+    model += random_text(random, 64) + std::string(kVolumeBlock - 64, 'x');
+  write(*volume, 0, model);
+  for (int i = 0; i < 50; ++i) {
+    const std::uint64_t at = random() % (model.size() - 10);
+    write(*volume, at, "changed");
+    model.replace(at, 7, "changed");
+    must(volumes_->clone("disk", "clone" + std::to_string(i), {}));
+  }
+  std::uint64_t extents = 0;
+  must(visit_volume_contents(*store_.database, [&](const auto&) { ++extents; }));
+  EXPECT_LT(extents, 2 * kBlocks) << "all clones are there, so no map was removed";
+  EXPECT_TRUE(content(*volume, 0, model.size()) == model);
+  EXPECT_TRUE(content(*must(volumes_->open("clone49")), 0, model.size()) == model);
+}
+
 TEST_F(VolumeTest, CloningTwiceWithoutAWriteMakesNoLongerChain) {
   write(*make("disk"), 0, "x");
   for (int i = 0; i < 5; ++i) must(volumes_->clone("disk", "copy" + std::to_string(i), {}));
@@ -251,21 +231,6 @@ TEST_F(VolumeTest, WhoseStagedFileIsLostIsRefusedNotShownAsItWas) {
   disk.reset();
   must(staging_->remove(staged));
   EXPECT_EQ(volumes_->open("disk").error().code, Errc::corrupt);
-}
-
-TEST_F(VolumeTest, AnImportIsReadAsItWas) {
-  std::mt19937_64 random{3};
-  std::string bytes = random_text(random, 5 * kVolumeBlock + 77);
-  bytes.replace(kVolumeBlock, 2 * kVolumeBlock, std::string(2 * kVolumeBlock, '\0'));
-  test::TextInput input{bytes};
-  const auto imported = must(volumes_->import("disk", input, "disk.raw", {}));
-  EXPECT_EQ(imported.size, bytes.size());
-  EXPECT_EQ(imported.mapped, 3 * kVolumeBlock + 77);
-  collect();
-  EXPECT_EQ(content(*must(volumes_->open("disk"))), bytes);
-  test::TextInput empty{""};
-  EXPECT_EQ(volumes_->import("empty", empty, {}, {}).error().code, Errc::invalid_argument);
-  EXPECT_GE(must(volumes_->sweep()), 1u) << "the map of the import that failed";
 }
 
 /// Random changes against a string, with settling, clones and restarts in between.

@@ -81,6 +81,11 @@ class MemoryStore final : public cas::ContentStore {
     return found->second;
   }
   Result<bool> has_chunk(const cas::ChunkId& id) override { return chunks_.contains(id); }
+  Result<std::optional<std::uint32_t>> chunk_size(const cas::ChunkId& id) override {
+    const auto found = chunks_.find(id);
+    if (found == chunks_.end()) return std::nullopt;
+    return found->second->find(id)->size;
+  }
 
   std::unique_ptr<cas::WriteSession> begin_session() override { return nullptr; }
   Result<GcReport> collect(const LiveContents&, bool, bool, const Progress&) override { return GcReport{}; }

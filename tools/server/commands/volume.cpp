@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "fs/disk_stream.h"
 #include "tools/server/commands.h"
 #include "tools/server/json.h"
 #include "tools/server/stream.h"
@@ -42,13 +43,39 @@ Result<void> resize(const cli::VolumeOptions& options, CommandContext& context) 
   return (*volume)->grow(*size);
 }
 
+/// Longer manifests are refused: one is in memory while its volume is made. Blocks of 366 GB.
+constexpr std::size_t kMaxManifest = 256u << 20;
+
+Result<fs::TinyVol> receive_manifest(fs::ByteInput& stream) {
+  std::string bytes;
+  std::vector<std::byte> buffer(fs::kMaxDiskRun);
+  for (;;) {
+    const auto read = stream.read(buffer);
+    if (!read) return fail(read.error());
+    if (*read == 0) return fs::decode_tinyvol(bytes);
+    if (bytes.size() + *read > kMaxManifest)
+      return fail(Errc::invalid_argument, "a manifest of more than " + text::format_bytes(kMaxManifest));
+    put_bytes(bytes, ByteSpan{buffer}.first(*read));
+  }
+}
+
+Result<fs::Volumes::Imported> receive_volume(const cli::VolumeOptions& options, fs::ByteInput& stream,
+                                             CommandContext& context) {
+  const std::string &origin = options.words[0], &name = options.words[1];
+  fs::Volumes& volumes = context.store.volumes();
+  if (options.format != "tinyvol") return volumes.import(name, stream, origin, shown(context.io, "import"));
+  const auto manifest = receive_manifest(stream);
+  if (!manifest) return fail(manifest.error());
+  return volumes.adopt(name, *manifest, origin, shown(context.io, "import"));
+}
+
 Result<void> import(const cli::VolumeOptions& options, CommandContext& context) {
   auto stream = StreamInput::create(context.io);
   if (!stream) return fail(stream.error());
   context.store.ballast().restore();  // what is taken back now, the import cannot use up
   const auto began = Clock::now();
   const std::string& name = options.words[1];
-  const auto imported = context.store.volumes().import(name, *stream, options.words[0], shown(context.io, "import"));
+  const auto imported = receive_volume(options, *stream, context);
   if (!imported) return fail(imported.error(), "import of " + options.words[0]);
   const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
   if (context.global.json) {
@@ -68,41 +95,47 @@ Result<void> import(const cli::VolumeOptions& options, CommandContext& context) 
   return {};
 }
 
-/// The volume as it is at one moment, however much is written while it is sent.
+/// The volume as it is at one moment, however much is written while it is sent. The session keeps its blocks.
+Result<fs::TinyVol> manifest_of(const std::string& name, cas::WriteSession& session, CommandContext& context) {
+  const auto volume = context.store.volumes().open(name);
+  if (!volume) return fail(volume.error());
+  return (*volume)->manifest(session, shown(context.io, "settle"));
+}
+
 Result<void> send(const std::string& name, CommandContext& context) {
   auto stream = StreamOutput::create(context.io);
   if (!stream) return fail(stream.error());
-  const auto volume = context.store.volumes().open(name);
-  if (!volume) return fail(volume.error());
   const auto session = context.store.contents().begin_session();
-  const auto manifest = (*volume)->manifest(*session, shown(context.io, "settle"));
+  const auto manifest = manifest_of(name, *session, context);
   if (!manifest) return fail(manifest.error());
-  const std::vector<std::byte> zeros(fs::kVolumeBlock);
+  auto disk = fs::DiskStreamWriter::begin(*stream, manifest->size);
+  if (!disk) return fail(disk.error());
   std::vector<std::byte> buffer(fs::kVolumeBlock);
   const auto progress = shown(context.io, "export");
-  auto block = manifest->blocks.begin();
-  for (std::uint64_t at = 0; at < manifest->size; at += fs::kVolumeBlock) {
-    const std::uint64_t length = fs::volume_block_length(manifest->size, at);
-    ByteSpan bytes = ByteSpan{zeros}.first(length);
-    if (block != manifest->blocks.end() && block->offset == at) {
-      const auto read = context.store.tier().read({block->id, length}, 0, MutableByteSpan{buffer}.first(length));
-      if (!read) return fail(read.error());
-      if (*read != length) return fail(Errc::corrupt, "a block of volume " + name + " is too short");
-      bytes = ByteSpan{buffer}.first(length);
-      ++block;
-    }
-    if (auto written = stream->write(bytes); !written) return written;
-    if (!progress(at, manifest->size)) return fail(Errc::cancelled, "cancelled");
+  for (const fs::TinyVol::Block& block : manifest->blocks) {
+    const MutableByteSpan bytes = MutableByteSpan{buffer}.first(fs::volume_block_length(manifest->size, block.offset));
+    const auto read = context.store.tier().read({block.id, bytes.size()}, 0, bytes);
+    if (!read) return fail(read.error());
+    if (*read != bytes.size()) return fail(Errc::corrupt, "a block of volume " + name + " is too short");
+    if (auto written = disk->write(block.offset, bytes); !written) return written;
+    if (!progress(block.offset, manifest->size)) return fail(Errc::cancelled, "cancelled");
   }
-  return {};
+  return disk->finish();
+}
+
+Result<void> send_manifest(const std::string& name, CommandContext& context) {
+  auto stream = StreamOutput::create(context.io);
+  if (!stream) return fail(stream.error());
+  const auto session = context.store.contents().begin_session();
+  const auto manifest = manifest_of(name, *session, context);
+  if (!manifest) return fail(manifest.error());
+  return stream->write(as_bytes(fs::encode_tinyvol(*manifest)));
 }
 
 /// Ranges of data and of zeros, in the manner of `qemu-img map`.
 Result<void> map(const std::string& name, CommandContext& context) {
-  const auto volume = context.store.volumes().open(name);
-  if (!volume) return fail(volume.error());
   const auto session = context.store.contents().begin_session();
-  const auto manifest = (*volume)->manifest(*session, shown(context.io, "settle"));
+  const auto manifest = manifest_of(name, *session, context);
   if (!manifest) return fail(manifest.error());
   std::optional<JsonListing> listing;
   if (context.global.json) listing.emplace(context.io, "ranges");
@@ -175,6 +208,8 @@ Result<void> run_action(const cli::VolumeOptions& options, CommandContext& conte
       return import(options, context);
     case VolumeAction::export_:
       return send(options.words[0], context);
+    case VolumeAction::manifest:
+      return send_manifest(options.words[0], context);
     case VolumeAction::map:
       return map(options.words[0], context);
     case VolumeAction::rm:

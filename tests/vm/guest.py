@@ -1,0 +1,153 @@
+"""Debian in QEMU: a root with ext4, and a boot of it that runs one script and powers off, from the host's packages alone.
+
+The kernel is Debian's for virtual machines (package linux-image-cloud-amd64). Its drivers for virtio disks are modules, so there is an
+initial file system, made here from the host's own shell, insmod and switch_root."""
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mount"))
+import harness
+import roots
+
+QEMU = "qemu-system-x86_64"
+SCRIPT = "guest-script"  # in the guest's root: what it runs instead of an init
+DRIVERS = ("virtio_pci", "virtio_blk", "ext4")
+# The root does not depend on what is tested, so all runs of a build folder share it.
+CACHE = harness.BIN.parent / "tests" / "vm" / "cache"
+BOOT_SECONDS = 240  # on two slow cores, with emulated instructions
+# Mounts, runs the script with the words after "--", and is gone: without an init there is nobody else to stop.
+INIT = """#!/bin/sh
+mount -t devtmpfs none /dev
+for module in $(cat /modules); do insmod /$module || echo "insmod $module failed"; done
+tries=0
+while [ ! -b /dev/vda ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+mount -t ext4 /dev/vda /mnt || echo "no root file system"
+mount --move /dev /mnt/dev
+exec switch_root /mnt /bin/sh /%s "$@"
+""" % SCRIPT
+# `o` of sysrq needs no init and no program of the root.
+PROLOGUE = """mount -t proc none /proc
+mount -t tmpfs none /tmp
+finish() {
+  cd /
+  sync
+  mount -o remount,ro / || echo "remounting failed"
+  echo "guest: $1"
+  echo o >/proc/sysrq-trigger
+  read never  # without a look at the disk, which goes before the machine does
+}
+trap 'finish "failed at $step"' EXIT
+set -e
+step=start
+"""
+EPILOGUE = """
+trap - EXIT
+finish done
+"""
+
+
+def kernels() -> list[Path]:
+    """Kernels whose modules are there, too, the newest last."""
+    found = [path for path in Path("/boot").glob("vmlinuz-*-cloud-amd64") if modules_folder(path).is_dir()]
+    return sorted(found, key=lambda path: [int(part) if part.isdigit() else 0 for part in path.name.replace("-", ".").split(".")])
+
+
+def modules_folder(kernel: Path) -> Path:
+    return Path("/lib/modules") / kernel.name.removeprefix("vmlinuz-")
+
+
+def available() -> str:
+    """What is missing here, or an empty string."""
+    for program in (QEMU, "qemu-img", "mke2fs", "debugfs", "modprobe", "switch_root", "cpio"):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    return "" if kernels() else "no kernel of the package linux-image-cloud-amd64 is installed"
+
+
+def run(*command, **options) -> str:
+    """The output of a program that must succeed."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": 600} | options
+    done = subprocess.run([str(word) for word in command], **options)
+    if done.returncode != 0:
+        raise harness.Failed(f"{command} ended with {done.returncode}\n{(done.stdout or b'').decode(errors='replace')[-4000:]}")
+    return (done.stdout or b"").decode(errors="replace")
+
+
+def drivers(kernel: Path) -> list[Path]:
+    """The modules to load, in order."""
+    version = kernel.name.removeprefix("vmlinuz-")
+    lines = "".join(run("modprobe", "--set-version", version, "--show-depends", driver) for driver in DRIVERS)
+    paths = [Path(line.split()[1]) for line in lines.splitlines() if line.startswith("insmod ")]
+    return list(dict.fromkeys(paths))
+
+
+def initial_filesystem(kernel: Path, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        root = Path(scratch) / "root"
+        roots.minimal_root(root)
+        (root / "mnt").mkdir()
+        for program in ("mount", "insmod", "switch_root"):
+            roots.add_program(root, shutil.which(program))
+        for module in drivers(kernel):
+            shutil.copy2(module, root / module.name)
+        (root / "modules").write_text("".join(f"{module.name}\n" for module in drivers(kernel)))
+        (root / "init").write_text(INIT)
+        (root / "init").chmod(0o755)
+        names = "\0".join(os.path.relpath(Path(folder) / name, root) for folder, folders, files in os.walk(root) for name in folders + files)
+        with open(target, "wb") as out:
+            subprocess.run(["cpio", "--quiet", "-0", "-o", "-H", "newc"], cwd=root, input=names.encode(), stdout=out, check=True)
+
+
+def debian_root() -> Path:
+    """A tar of a small Debian root. The first one in a build folder asks the host's package mirror."""
+    tar = CACHE / "debian.tar"
+    if not tar.exists():
+        harness.require(shutil.which("mmdebstrap") is not None, "mmdebstrap is not installed")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        partial = CACHE / f"debian-{os.getpid()}.tar"
+        try:
+            run("mmdebstrap", "--quiet", "--variant=essential", "--include=mount", "bookworm", partial)
+            os.replace(partial, tar)
+        finally:
+            partial.unlink(missing_ok=True)
+    return tar
+
+
+def disk_image(target: Path, size: str, script: str) -> None:
+    """A raw disk with Debian on ext4, which runs `script` when it boots; the script's words are $1, $2, …"""
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        root = Path(scratch) / "root"
+        root.mkdir()
+        run("tar", "-xf", debian_root(), "-C", root, "--numeric-owner", "--exclude=./dev/*")
+        (root / SCRIPT).write_text(PROLOGUE + script + EPILOGUE)
+        run("mke2fs", "-q", "-t", "ext4", "-d", root, target, size)
+
+
+def boot(folder: Path, disk: Path, *words: str, cache: str = "none", aio: str = "threads") -> str:
+    """Boots from a raw disk; returns what the guest said after its script ended and it had powered off."""
+    kernel = kernels()[-1]
+    initrd = folder / "initrd"
+    if not initrd.exists():
+        initial_filesystem(kernel, initrd)
+    drive = f"if=virtio,format=raw,file={disk},cache={cache},aio={aio},discard=unmap,detect-zeroes=unmap"
+    done = subprocess.run([QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+                           "-serial", "stdio", "-drive", drive, "-kernel", str(kernel), "-initrd", str(initrd),
+                           "-append", f"console=ttyS0 panic=-1 quiet -- {' '.join(words)}"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOT_SECONDS, check=False)
+    said = done.stdout.decode(errors="replace").replace("\r", "")
+    if done.returncode != 0 or "guest: done" not in said:
+        raise harness.Failed(f"the guest did not end as it should (exit {done.returncode}):\n{said[-4000:]}")
+    return said
+
+
+def read_file(disk: Path, path: str) -> bytes:
+    """A file of the disk's ext4, read without mounting it."""
+    done = subprocess.run(["debugfs", "-R", f"cat {path}", str(disk)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if b"File not found" in done.stderr:
+        raise FileNotFoundError(path)
+    return done.stdout
