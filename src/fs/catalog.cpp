@@ -7,6 +7,7 @@
 #include <set>
 
 #include "fs/clock.h"
+#include "fs/clone_journal.h"
 #include "fs/clones.h"
 #include "fs/dead_layers.h"
 #include "fs/families.h"
@@ -101,13 +102,21 @@ Result<void> StoreCatalog::recover() {
   if (!uses) return fail(uses.error());
   uses_ = std::move(*uses);
   if (Result<void> noted = foldable_.note(database_, uses_); !noted) return noted;
-  return reconcile();
+  if (Result<void> agrees = reconcile(); !agrees) return agrees;
+  const Result<NamesJournal::Parsed> parsed = journal_.read();
+  if (!parsed) return fail(parsed.error());
+  const auto shorter = without_gone_clones(parsed->records);
+  return shorter ? journal_.rewrite(*shorter) : Result<void>{};
 }
 
-// Every batch that changes layers or their names goes through here.
+// Every batch that changes layers or their names goes through here. What the journal says of clones need not be synced:
+// if the database is there, the next open sets the journal right.
 Result<void> StoreCatalog::write(cas::Database::Batch&& batch, cas::Database::Sync sync) {
   const Result<std::vector<LayerUses::Change>> changes = LayerUses::changes_of(database_, batch);
   if (!changes) return fail(changes.error());
+  Result<std::vector<JournalRecord>> clones = clone_records(database_, batch);
+  if (!clones) return fail(clones.error());
+  if (Result<void> noted = journal_.append_all(std::move(*clones), /*sync=*/false); !noted) return noted;
   if (Result<void> written = database_.write(std::move(batch), sync); !written) return written;
   uses_.apply(*changes);
   return foldable_.note(database_, uses_);
@@ -117,6 +126,9 @@ Result<void> StoreCatalog::write(cas::Database::Batch&& batch, cas::Database::Sy
 Result<void> StoreCatalog::reconcile() {
   const Result<NamesJournal::Parsed> parsed = journal_.read();
   if (!parsed) return fail(parsed.error());
+  Result<std::vector<JournalRecord>> clones = missing_clone_records(database_, parsed->records);
+  if (!clones) return fail(clones.error());
+  if (Result<void> appended = journal_.append_all(std::move(*clones), /*sync=*/true); !appended) return appended;
   ReplayedNames told = replay(parsed->records);
   const Result<std::vector<Image>> images = read_images(database_);
   if (!images) return fail(images.error());
@@ -327,6 +339,11 @@ Result<std::vector<Catalog::Event>> StoreCatalog::history(const ImageName& name)
         before.manifest = past.manifest;
         break;
       }
+      case JournalRecord::Kind::clone:
+      case JournalRecord::Kind::remove_clone:
+      case JournalRecord::Kind::snapshot:
+      case JournalRecord::Kind::remove_snapshot:
+        break;
     }
   }
   const auto found = pasts.find(name);
@@ -458,9 +475,12 @@ Result<std::unique_ptr<Catalog>> Catalog::open(cas::Database& database, Io& io,
     // another matter.
     const Result<NamesJournal::Parsed> parsed = journal->read();
     if (!parsed) return fail(parsed.error());
-    if (const std::size_t lost = replay(parsed->records).size(); lost > 0) {
+    const std::size_t images = replay(parsed->records).size(), clones = replay_clones(parsed->records).size();
+    if (images + clones != 0) {
       return fail(Errc::corrupt,
-                  journal_file.string() + " names " + std::to_string(lost) + " images, but the database " +
+                  journal_file.string() + " names " + std::to_string(images) + " images" +
+                      (clones == 0 ? "" : " and " + std::to_string(clones) + " clones and snapshots") +
+                      ", but the database " +
                       (*known ? "belongs to another journal" : "is empty: it was lost and has to be rebuilt"));
     }
     counters.journal = journal->uuid();
