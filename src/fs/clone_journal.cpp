@@ -14,38 +14,36 @@
 namespace stellarium::fs {
 namespace {
 
-using Kind = JournalRecord::Kind;
-
 constexpr std::size_t kWorthIt = 1000;  // records of what is gone, beside as many of what is not
 
 /// What the key of a clone or snapshot stands for, in the journal.
-struct Named {
+struct NamedClone {
   ImageName name;
   bool is_clone = false;
 };
-Named named_by(std::string_view key) {
+NamedClone named_by(std::string_view key) {
   const std::size_t end = key.find('\0');
   if (end + 1 == key.size()) return {{std::string{key.substr(0, end)}}, true};
   return {{std::string{key.substr(0, end)}, std::string{key.substr(end + 1)}}, false};
 }
 
-JournalRecord gone(const ImageName& name, bool is_clone) {
+JournalRecord record_of_gone(const ImageName& name, bool is_clone) {
   JournalRecord record;
-  record.kind = is_clone ? Kind::remove_clone : Kind::remove_snapshot;
+  record.kind = is_clone ? JournalRecord::Kind::remove_clone : JournalRecord::Kind::remove_snapshot;
   record.when = now();
   record.name = name;
   return record;
 }
 
-Result<JournalRecord> made(std::string_view key, std::string_view value,
-                           const std::function<Result<std::optional<LayerRecord>>(LayerId)>& layer_of) {
+Result<JournalRecord> record_of_made(std::string_view key, std::string_view value,
+                                     const std::function<Result<std::optional<LayerRecord>>(LayerId)>& layer_of) {
   const auto decoded = decode_name(value);
   if (!decoded) return fail(decoded.error(), "a clone");
   const auto layer = layer_of(decoded->layer);
   if (!layer) return fail(layer.error());
   const auto [name, is_clone] = named_by(key);
   JournalRecord record;
-  record.kind = is_clone ? Kind::clone : Kind::snapshot;
+  record.kind = is_clone ? JournalRecord::Kind::clone : JournalRecord::Kind::snapshot;
   record.when = now();
   record.name = name;
   record.image.layer = decoded->layer;
@@ -76,10 +74,10 @@ Result<std::vector<JournalRecord>> clone_records(const cas::Database& database, 
     if (before->has_value() != change->erased) continue;
     if (change->erased) {
       const auto [name, is_clone] = named_by(key);
-      records.push_back(gone(name, is_clone));
+      records.push_back(record_of_gone(name, is_clone));
       continue;
     }
-    auto record = made(key, change->value, layer_of);
+    auto record = record_of_made(key, change->value, layer_of);
     if (!record) return fail(record.error());
     records.push_back(std::move(*record));
   }
@@ -94,12 +92,13 @@ Result<std::vector<JournalRecord>> missing_clone_records(const cas::Database& da
   for (; cursor->valid(); cursor->next()) {
     const auto [name, is_clone] = named_by(cursor->key());
     if (told.erase({name.name, is_clone ? std::string{} : name.tag}) != 0) continue;
-    auto record = made(cursor->key(), cursor->value(), [&](LayerId layer) { return read_layer(database, layer); });
+    auto record =
+        record_of_made(cursor->key(), cursor->value(), [&](LayerId layer) { return read_layer(database, layer); });
     if (!record) return fail(record.error());
     missing.push_back(std::move(*record));
   }
   if (auto walked = cursor->status(); !walked) return fail(walked.error());
-  for (const auto& [name, record] : told) missing.push_back(gone(record.name, name.second.empty()));
+  for (const auto& [name, record] : told) missing.push_back(record_of_gone(record.name, name.second.empty()));
   return missing;
 }
 

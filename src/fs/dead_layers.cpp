@@ -16,7 +16,7 @@ namespace {
 using Batch = cas::Database::Batch;
 using Sync = cas::Database::Sync;
 
-constexpr std::size_t kSlice = 1024;          // records for each `go_on`
+constexpr std::size_t kErasedAtOnce = 1024;   // records for each `go_on`
 constexpr std::size_t kPointDeletes = 65536;  // of one family in one range of layers
 
 /// Layers with consecutive numbers.
@@ -61,7 +61,7 @@ Result<bool> DeadRange::is_named_below(LayerId layer, Ino ino, StagedId staged) 
 Result<bool> DeadRange::find_staged(std::vector<StagedId>& out) {
   const auto cursor = database_.scan(kInodeFamily, first_, end_);
   for (std::size_t seen = 1; cursor->valid(); cursor->next(), ++seen) {
-    if (seen % kSlice == 0 && !go_on_()) return false;
+    if (seen % kErasedAtOnce == 0 && !go_on_()) return false;
     const auto key = decode_inode_key(cursor->key());
     const auto inode = key ? decode_inode(cursor->value()) : fail(key.error());
     if (!inode || inode->body != Body::staged) continue;  // what cannot be read names nothing that can be found
@@ -79,14 +79,15 @@ Result<bool> DeadRange::erase_records(const cas::Family& family) {
     Batch batch;
     {
       const auto cursor = database_.scan(family, from, end_);
-      for (; cursor->valid() && batch.changes().size() < kSlice; cursor->next()) batch.erase(family, cursor->key());
+      for (; cursor->valid() && batch.changes().size() < kErasedAtOnce; cursor->next())
+        batch.erase(family, cursor->key());
       if (auto walked = cursor->status(); !walked) return fail(walked.error());
     }
     if (batch.empty()) return true;
     const std::size_t count = batch.changes().size();
     from = batch.changes().back().key;
     if (auto written = database_.write(std::move(batch), Sync::no); !written) return fail(written.error());
-    if (count < kSlice) return true;
+    if (count < kErasedAtOnce) return true;
     erased += count;
     if (!go_on_()) return false;
   }

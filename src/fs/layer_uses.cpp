@@ -10,7 +10,7 @@
 namespace stellarium::fs {
 namespace {
 
-using Kind = LayerUses::Change::Kind;
+using UseKind = LayerUses::Change::Kind;
 
 bool lies_on_another(const LayerRecord& record) {
   return record.state == LayerRecord::State::writable || record.state == LayerRecord::State::frozen;
@@ -29,17 +29,17 @@ class Difference {
     const auto old_record = decoded(before), new_record = decoded(after);
     if (!old_record) return fail(old_record.error(), layer_text(layer));
     if (!new_record) return fail(new_record.error(), layer_text(layer));
-    if (!*old_record && *new_record) out_.push_back({.kind = Kind::made, .layer = layer});
+    if (!*old_record && *new_record) out_.push_back({.kind = UseKind::made, .layer = layer});
     const LayerId old_parent = parent_of(*old_record), new_parent = parent_of(*new_record);
     if (old_parent != new_parent) {
-      if (new_parent != 0) out_.push_back({.kind = Kind::covered, .layer = new_parent, .child = layer});
-      if (old_parent != 0) out_.push_back({.kind = Kind::uncovered, .layer = old_parent, .child = layer});
+      if (new_parent != 0) out_.push_back({.kind = UseKind::covered, .layer = new_parent, .child = layer});
+      if (old_parent != 0) out_.push_back({.kind = UseKind::uncovered, .layer = old_parent, .child = layer});
     }
-    if (*old_record && !*new_record) out_.push_back({.kind = Kind::erased, .layer = layer});
+    if (*old_record && !*new_record) out_.push_back({.kind = UseKind::erased, .layer = layer});
     return {};
   }
   Result<void> name(const std::optional<std::string>& before, const std::optional<std::string>& after) {
-    for (const auto& [value, kind] : {std::pair{&after, Kind::named}, std::pair{&before, Kind::unnamed}}) {
+    for (const auto& [value, kind] : {std::pair{&after, UseKind::named}, std::pair{&before, UseKind::unnamed}}) {
       if (!*value) continue;
       const auto record = decode_name(**value);
       if (!record) return fail(record.error(), "a name");

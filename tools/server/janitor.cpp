@@ -13,7 +13,7 @@ namespace stellarium::server {
 namespace {
 
 constexpr int kRest = 3;  // times as long as it worked
-constexpr auto kLongestRest = std::chrono::milliseconds{100};
+constexpr auto kMaxRest = std::chrono::milliseconds{100};
 constexpr auto kShortestWork = std::chrono::microseconds{500};  // shorter pieces of work share a rest
 constexpr std::size_t kMaxFoldable = 8;                         // above it there is no time to rest
 constexpr auto kBusyPause = std::chrono::seconds{5};            // until who reads a layer may be done
@@ -56,7 +56,7 @@ bool Janitor::ending() const {
 bool Janitor::rest() {
   const auto worked = Clock::now() - rested_;
   if (worked < kShortestWork || store_.catalog().chores().foldable > kMaxFoldable) return !ending();
-  const auto until = Clock::now() + std::min<Clock::duration>(worked * kRest, kLongestRest);
+  const auto until = Clock::now() + std::min<Clock::duration>(worked * kRest, kMaxRest);
   {
     MutexLock lock{mutex_};
     while (!ending_ && Clock::now() < until) lock.wait_for(woken_, until - Clock::now());

@@ -79,15 +79,13 @@ TEST(NamesJournal, SaysWhatTheNamesAreAfterAllRecords) {
   EXPECT_EQ(names.begin()->second.manifest, cas::hash_of(as_bytes("web")));
 }
 
-using Kind = JournalRecord::Kind;
-
 std::string example_with_clones() {
-  return example() + NamesJournal::encode_record(kUuid, of_clone(5, Kind::clone, "vm1")) +
-         NamesJournal::encode_record(kUuid, of_clone(6, Kind::clone, "vm2")) +
-         NamesJournal::encode_record(kUuid, of_clone(7, Kind::snapshot, "vm1", "monday")) +
-         NamesJournal::encode_record(kUuid, of_clone(8, Kind::snapshot, "vm1", "latest")) +
-         NamesJournal::encode_record(kUuid, of_clone(9, Kind::remove_clone, "vm2")) +
-         NamesJournal::encode_record(kUuid, of_clone(10, Kind::remove_snapshot, "vm1", "monday"));
+  return example() + NamesJournal::encode_record(kUuid, of_clone(5, JournalRecord::Kind::clone, "vm1")) +
+         NamesJournal::encode_record(kUuid, of_clone(6, JournalRecord::Kind::clone, "vm2")) +
+         NamesJournal::encode_record(kUuid, of_clone(7, JournalRecord::Kind::snapshot, "vm1", "monday")) +
+         NamesJournal::encode_record(kUuid, of_clone(8, JournalRecord::Kind::snapshot, "vm1", "latest")) +
+         NamesJournal::encode_record(kUuid, of_clone(9, JournalRecord::Kind::remove_clone, "vm2")) +
+         NamesJournal::encode_record(kUuid, of_clone(10, JournalRecord::Kind::remove_snapshot, "vm1", "monday"));
 }
 
 TEST(NamesJournal, SaysWhichClonesAndSnapshotsThereAre) {
@@ -109,7 +107,8 @@ TEST(NamesJournal, OfVersionOneIsReadAndGoesOnAsOneOfThePresent) {
   old[8] = 1;
   std::ofstream{file, std::ios::binary} << old;
   NamesJournal journal = test::must(NamesJournal::open(system_io(), file));
-  test::must(journal.append_all({of_clone(0, Kind::clone, "a"), of_clone(0, Kind::clone, "b")}, false));
+  test::must(journal.append_all(
+      {of_clone(0, JournalRecord::Kind::clone, "a"), of_clone(0, JournalRecord::Kind::clone, "b")}, false));
   const auto parsed = test::must(journal.read());
   EXPECT_EQ(parsed.records.size(), 6u);
   EXPECT_EQ(parsed.records[5].sequence, 6u);
