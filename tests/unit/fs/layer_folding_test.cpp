@@ -4,8 +4,9 @@
 #include <unistd.h>
 
 #include <optional>
-#include <set>
+#include <semaphore>
 #include <string>
+#include <thread>
 
 #include "fs/clones.h"
 #include "fs/layer_store.h"
@@ -233,6 +234,46 @@ TEST_F(LayerFoldingTest, AFileMaySettleBetweenTwoParts) {
   EXPECT_EQ(now("late"), text);
   EXPECT_EQ(must(tree_->reader().resolve("early", false)).inode.uid, 7u);
   EXPECT_EQ(staged_files(), 0u);
+}
+
+TEST_F(LayerFoldingTest, AFileThatIsJustBeingSettledWhenItIsCopiedDown) {
+  const std::string text(100'000, 'x');
+  leave(1);
+  write("late", text);
+  const Ino ino = must(tree_->reader().resolve("late", false)).ino;
+  for (int i = 0; i < 1500; ++i) must(tree_->make(kRootIno, "many" + std::to_string(i), {.mode = S_IFREG | 0644}, {}));
+  snapshot("t");
+  remove("t");
+  const std::vector<LayerId> layers = tree_->reader().layers();
+  std::binary_semaphore found{0}, copied{0}, settled{0};
+  std::thread folder{[&] {
+    found.acquire();
+    bool waited = false;
+    must(folding().run([&] {
+      if (waited || !must(LayerReader{*store_.database, layers[2]}.inode(ino))) return true;
+      waited = true;
+      copied.release();
+      settled.acquire();
+      return true;
+    }));
+  }};
+  Settler settler{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_}};
+  bool asked = false;
+  const auto report = must(settler.settle({layers[1]}, 0ms, [&](const Settler::Report&) {
+    if (!asked) {
+      asked = true;
+      found.release();
+      EXPECT_TRUE(copied.try_acquire_for(60s));
+    }
+    return true;
+  }));
+  settled.release();
+  folder.join();
+  EXPECT_EQ(report.files, 1u);
+  sweep();
+  EXPECT_EQ(chain(), 3u);
+  EXPECT_EQ(must(tree_->inode(ino))->body, Body::content);
+  EXPECT_EQ(now("late"), text);
 }
 
 TEST_F(LayerFoldingTest, ACloneLivesForEver) {
