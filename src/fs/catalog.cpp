@@ -7,9 +7,15 @@
 #include <set>
 
 #include "fs/clock.h"
+#include "fs/clone_journal.h"
 #include "fs/clones.h"
+#include "fs/dead_layers.h"
+#include "fs/families.h"
+#include "fs/foldable_layers.h"
+#include "fs/layer_pins.h"
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
+#include "fs/layer_uses.h"
 #include "fs/names_journal.h"
 #include "fs/volumes.h"
 
@@ -17,43 +23,11 @@ namespace stellarium::fs {
 namespace {
 
 constexpr TreeId kMaxTree = (TreeId{1} << 20) - 1;
+constexpr std::size_t kSweptAtOnce = 256;  // layers that are taken out of reach while the lock is held, 10 µs each
 
 tl::unexpected<Error> no_such_image(const ImageName& name) {
   return fail(Errc::not_found, "there is no image " + name.text());
 }
-
-// Who uses which layer. Shared with the pins, because a pin may outlive the catalog.
-class PinTable {
- public:
-  void add(LayerId layer) EXCLUDES(mutex_) {
-    const MutexLock lock{mutex_};
-    ++counts_[layer];
-  }
-  void drop(LayerId layer) EXCLUDES(mutex_) {
-    const MutexLock lock{mutex_};
-    if (--counts_[layer] == 0) counts_.erase(layer);
-  }
-  bool holds(LayerId layer) const EXCLUDES(mutex_) {
-    const MutexLock lock{mutex_};
-    return counts_.contains(layer);
-  }
-
- private:
-  mutable Mutex mutex_;
-  std::map<LayerId, std::size_t> counts_ GUARDED_BY(mutex_);
-};
-
-class Pin final : public Catalog::LayerPin {
- public:
-  Pin(std::shared_ptr<PinTable> table, LayerId layer) : table_{std::move(table)}, layer_{layer} { table_->add(layer_); }
-  Pin(const Pin&) = delete;
-  Pin& operator=(const Pin&) = delete;
-  ~Pin() override { table_->drop(layer_); }
-
- private:
-  std::shared_ptr<PinTable> table_;
-  LayerId layer_;
-};
 
 // Every change is decided and made under one lock: journal first, then the database. If the database then refuses, the
 // journal is set right again, at once or at the next open, because the database is the truth.
@@ -80,16 +54,27 @@ class StoreCatalog final : public Catalog {
   Result<Image> find(const ImageName& name) const override;
   Result<std::vector<Image>> list() const override { return read_images(database_); }
   Result<void> rename(const ImageName& from, const ImageName& to) override EXCLUDES(mutex_);
-  Result<void> remove(const ImageName& name) override EXCLUDES(mutex_);
+  Result<void> remove_all(const std::vector<ImageName>& names, const ChangeClones& also) override EXCLUDES(mutex_);
   Result<std::vector<Event>> history(const ImageName& name) const override EXCLUDES(mutex_);
-  Result<std::uint64_t> sweep() override EXCLUDES(mutex_);
+  Result<std::uint64_t> sweep(const Sweeping& how) override EXCLUDES(sweeping_, mutex_);
+  std::vector<LayerId> foldable() const override EXCLUDES(mutex_) {
+    const MutexLock lock{mutex_};
+    return foldable_.list();
+  }
+  Result<bool> fold(LayerId upper, const FoldLayers& work) override EXCLUDES(mutex_);
+  Chores chores() const override EXCLUDES(mutex_) {
+    const MutexLock lock{mutex_};
+    return {uses_.unused().size(), foldable_.size()};
+  }
   cas::ContentStore::LiveContents live_contents() const override {
     return [this](const auto& found) { return visit_live(found); };
   }
 
  private:
   Result<NewLayer> take_numbers(LayerCounters& counters) const;
-  Result<void> change(JournalRecord record, cas::Database::Batch&& batch) REQUIRES(mutex_);
+  Result<void> write(cas::Database::Batch&& batch, cas::Database::Sync sync) REQUIRES(mutex_);
+  Result<void> change(std::vector<JournalRecord> records, cas::Database::Batch&& batch) REQUIRES(mutex_);
+  Result<std::vector<DeadLayer>> take_dead() EXCLUDES(mutex_);
   Result<void> reconcile() REQUIRES(mutex_);
   Result<std::set<LayerId>> named_layers() const;
   Result<void> visit_live(const std::function<void(const cas::ContentStore::LiveContent&)>& found) const
@@ -97,9 +82,12 @@ class StoreCatalog final : public Catalog {
 
   cas::Database& database_;
   std::shared_ptr<PinTable> pins_ = std::make_shared<PinTable>();
+  Mutex sweeping_;  // one sweep at a time
   mutable Mutex mutex_;
   NamesJournal journal_ GUARDED_BY(mutex_);
   LayerCounters counters_ GUARDED_BY(mutex_);
+  LayerUses uses_ GUARDED_BY(mutex_);
+  FoldableLayers foldable_ GUARDED_BY(mutex_);
 };
 
 Result<void> StoreCatalog::recover() {
@@ -110,13 +98,37 @@ Result<void> StoreCatalog::recover() {
     if (record.state != LayerRecord::State::building) continue;
     if (Result<void> erased = erase_layer(database_, layer); !erased) return erased;
   }
-  return reconcile();
+  Result<LayerUses> uses = LayerUses::count(database_);
+  if (!uses) return fail(uses.error());
+  uses_ = std::move(*uses);
+  if (Result<void> noted = foldable_.note(database_, uses_); !noted) return noted;
+  if (Result<void> agrees = reconcile(); !agrees) return agrees;
+  const Result<NamesJournal::Parsed> parsed = journal_.read();
+  if (!parsed) return fail(parsed.error());
+  const auto shorter = without_gone_clones(parsed->records);
+  return shorter ? journal_.rewrite(*shorter) : Result<void>{};
+}
+
+// Every batch that changes layers or their names goes through here. What the journal says of clones need not be synced:
+// if the database is there, the next open sets the journal right.
+Result<void> StoreCatalog::write(cas::Database::Batch&& batch, cas::Database::Sync sync) {
+  const Result<std::vector<LayerUses::Change>> changes = LayerUses::changes_of(database_, batch);
+  if (!changes) return fail(changes.error());
+  Result<std::vector<JournalRecord>> clones = clone_records(database_, batch);
+  if (!clones) return fail(clones.error());
+  if (Result<void> noted = journal_.append_all(std::move(*clones), /*sync=*/false); !noted) return noted;
+  if (Result<void> written = database_.write(std::move(batch), sync); !written) return written;
+  uses_.apply(*changes);
+  return foldable_.note(database_, uses_);
 }
 
 // Makes the journal end where the database is.
 Result<void> StoreCatalog::reconcile() {
   const Result<NamesJournal::Parsed> parsed = journal_.read();
   if (!parsed) return fail(parsed.error());
+  Result<std::vector<JournalRecord>> clones = missing_clone_records(database_, parsed->records);
+  if (!clones) return fail(clones.error());
+  if (Result<void> appended = journal_.append_all(std::move(*clones), /*sync=*/true); !appended) return appended;
   ReplayedNames told = replay(parsed->records);
   const Result<std::vector<Image>> images = read_images(database_);
   if (!images) return fail(images.error());
@@ -143,12 +155,16 @@ Result<void> StoreCatalog::reconcile() {
   return {};
 }
 
-Result<void> StoreCatalog::change(JournalRecord record, cas::Database::Batch&& batch) {
-  record.when = now();
-  if (Result<void> appended = journal_.append(std::move(record)); !appended) return appended;
-  Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes);
-  if (!written) (void)reconcile();  // best effort: the next open does it again
-  return written;
+Result<void> StoreCatalog::change(std::vector<JournalRecord> records, cas::Database::Batch&& batch) {
+  Result<void> done;
+  for (JournalRecord& record : records) {
+    record.when = now();
+    done = journal_.append(std::move(record));
+    if (!done) break;
+  }
+  if (done) done = write(std::move(batch), cas::Database::Sync::yes);
+  if (!done && !records.empty()) (void)reconcile();  // best effort: the next open does it again
+  return done;
 }
 
 Result<Catalog::NewLayer> StoreCatalog::begin_layer() {
@@ -170,9 +186,9 @@ Result<Catalog::NewLayer> StoreCatalog::extend_layer(const MakeLayer& make) {
   auto made = take_numbers(next);
   if (!made) return made;
   bool written = false;
-  const WriteLayer write = [&](cas::Database::Batch&& batch) -> Result<void> {
+  const WriteLayer write = [&](cas::Database::Batch&& batch) REQUIRES(mutex_) -> Result<void> {
     put_counters(batch, next);
-    if (Result<void> done = database_.write(std::move(batch), cas::Database::Sync::no); !done)
+    if (Result<void> done = this->write(std::move(batch), cas::Database::Sync::no); !done)
       return fail(done.error(), "beginning a layer");
     written = true;
     return {};
@@ -196,7 +212,7 @@ Result<std::vector<Catalog::NewLayer>> StoreCatalog::add_layers(std::size_t coun
     all.push_back(*std::move(made));
   }
   put_counters(batch, next);
-  if (Result<void> written = database_.write(std::move(batch), cas::Database::Sync::yes); !written)
+  if (Result<void> written = write(std::move(batch), cas::Database::Sync::yes); !written)
     return fail(written.error(), "beginning layers");
   counters_ = next;
   for (NewLayer& made : all) made.pin = std::make_shared<Pin>(pins_, made.layer);
@@ -213,7 +229,7 @@ Result<void> StoreCatalog::change_clones(const ChangeClones& change) {
   const MutexLock lock{mutex_};
   cas::Database::Batch batch;
   if (Result<void> decided = change(batch); !decided) return decided;
-  return database_.write(std::move(batch), cas::Database::Sync::yes);
+  return write(std::move(batch), cas::Database::Sync::yes);
 }
 
 Result<void> StoreCatalog::publish(const Image& image) {
@@ -235,7 +251,7 @@ Result<void> StoreCatalog::publish(const Image& image) {
   record.name = complete.name;
   record.image = complete;
   record.detail = complete.source;
-  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed)
+  if (Result<void> changed = change({std::move(record)}, std::move(batch)); !changed)
     return fail(changed.error(), "publishing " + image.name.text());
   return {};
 }
@@ -265,23 +281,29 @@ Result<void> StoreCatalog::rename(const ImageName& from, const ImageName& to) {
   record.kind = JournalRecord::Kind::rename;
   record.name = from;
   record.to = to;
-  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed)
+  if (Result<void> changed = change({std::move(record)}, std::move(batch)); !changed)
     return fail(changed.error(), "renaming " + from.text());
   return {};
 }
 
-Result<void> StoreCatalog::remove(const ImageName& name) {
+Result<void> StoreCatalog::remove_all(const std::vector<ImageName>& names, const ChangeClones& also) {
   const MutexLock lock{mutex_};
-  const Result<std::optional<Image>> image = read_image(database_, name);
-  if (!image) return fail(image.error());
-  if (!*image) return no_such_image(name);
   cas::Database::Batch batch;
-  erase_image_name(batch, name);
-  JournalRecord record;
-  record.kind = JournalRecord::Kind::remove;
-  record.name = name;
-  if (Result<void> changed = change(std::move(record), std::move(batch)); !changed)
-    return fail(changed.error(), "removing " + name.text());
+  std::vector<JournalRecord> records;
+  for (const ImageName& name : names) {
+    const Result<std::optional<Image>> image = read_image(database_, name);
+    if (!image) return fail(image.error());
+    if (!*image) return no_such_image(name);
+    erase_image_name(batch, name);
+    JournalRecord& record = records.emplace_back();
+    record.kind = JournalRecord::Kind::remove;
+    record.name = name;
+  }
+  if (also) {
+    if (Result<void> decided = also(batch); !decided) return decided;
+  }
+  if (Result<void> changed = change(std::move(records), std::move(batch)); !changed)
+    return fail(changed.error(), names.empty() ? "removing clones" : "removing " + names.front().text());
   return {};
 }
 
@@ -317,6 +339,11 @@ Result<std::vector<Catalog::Event>> StoreCatalog::history(const ImageName& name)
         before.manifest = past.manifest;
         break;
       }
+      case JournalRecord::Kind::clone:
+      case JournalRecord::Kind::remove_clone:
+      case JournalRecord::Kind::snapshot:
+      case JournalRecord::Kind::remove_snapshot:
+        break;
     }
   }
   const auto found = pasts.find(name);
@@ -339,19 +366,66 @@ Result<std::set<LayerId>> StoreCatalog::named_layers() const {
   return layers;
 }
 
-Result<std::uint64_t> StoreCatalog::sweep() {
+// Dead layers are taken out of everybody's reach while names stand still, and emptied when nobody is kept waiting.
+Result<std::vector<DeadLayer>> StoreCatalog::take_dead() {
   const MutexLock lock{mutex_};
-  const Result<std::set<LayerId>> named = named_layers();
-  if (!named) return fail(named.error());
-  const Result<std::vector<std::pair<LayerId, LayerRecord>>> layers = read_layers(database_);
-  if (!layers) return fail(layers.error());
+  std::vector<DeadLayer> dead;
+  cas::Database::Batch batch;
+  for (const LayerId layer : uses_.unused()) {
+    if (dead.size() == kSweptAtOnce) break;
+    if (pins_->holds(layer)) continue;
+    const Result<std::optional<LayerRecord>> record = read_layer(database_, layer);
+    if (!record) return fail(record.error());
+    if (!*record) continue;
+    dead.push_back({layer, (*record)->parent});
+    put_layer(batch, layer, {.state = LayerRecord::State::building, .tree = (*record)->tree, .manifest = {}});
+  }
+  if (Result<void> written = write(std::move(batch), cas::Database::Sync::no); !written) return fail(written.error());
+  return dead;
+}
+
+Result<std::uint64_t> StoreCatalog::sweep(const Sweeping& how) {
+  const MutexLock one_at_a_time{sweeping_};
+  bool going_on = true;
+  const auto go_on = [&] { return going_on = going_on && (!how.go_on || how.go_on()); };
   std::uint64_t removed = 0;
-  for (const auto& [layer, record] : *layers) {
-    if (named->contains(layer) || pins_->holds(layer)) continue;
-    if (Result<void> erased = erase_layer(database_, layer); !erased) return fail(erased.error());
-    ++removed;
+  while (going_on) {
+    const Result<std::vector<DeadLayer>> dead = take_dead();
+    if (!dead) return fail(dead.error());
+    if (dead->empty()) break;
+    Result<ErasedLayers> erased = erase_dead_layers(database_, *dead, go_on);
+    if (!erased) return fail(erased.error());
+    if (!erased->staged.empty() && how.drop) {
+      // That nobody names them must survive a power cut before they may go.
+      if (Result<void> synced = database_.sync(); !synced) return fail(synced.error());
+      how.drop(std::move(erased->staged));
+    }
+    if (!erased->complete) break;
+    {
+      const MutexLock lock{mutex_};
+      cas::Database::Batch batch;
+      for (const DeadLayer& one : *dead) batch.erase(kLayerFamily, layer_prefix(one.layer));
+      if (Result<void> written = write(std::move(batch), cas::Database::Sync::no); !written)
+        return fail(written.error());
+    }
+    removed += dead->size();
+    if (!go_on()) break;
   }
   return removed;
+}
+
+Result<bool> StoreCatalog::fold(LayerId upper, const FoldLayers& work) {
+  const MutexLock lock{mutex_};
+  const Result<std::optional<Fold>> fold = foldable_.check(database_, uses_, upper);
+  if (!fold) return fail(fold.error());
+  if (!*fold) return false;
+  // Who reads both sees no difference, but this may be somebody for whom the lower one is a whole tree.
+  if (pins_->holds((*fold)->lower)) return fail(Errc::busy, "somebody reads " + layer_text((*fold)->lower));
+  Result<void> done = work(**fold, [&](cas::Database::Batch&& batch) REQUIRES(mutex_) -> Result<void> {
+    return write(std::move(batch), cas::Database::Sync::no);
+  });
+  if (!done) return fail(done.error());
+  return true;
 }
 
 Result<void> StoreCatalog::visit_live(const std::function<void(const cas::ContentStore::LiveContent&)>& found) const {
@@ -401,9 +475,12 @@ Result<std::unique_ptr<Catalog>> Catalog::open(cas::Database& database, Io& io,
     // another matter.
     const Result<NamesJournal::Parsed> parsed = journal->read();
     if (!parsed) return fail(parsed.error());
-    if (const std::size_t lost = replay(parsed->records).size(); lost > 0) {
+    const std::size_t images = replay(parsed->records).size(), clones = replay_clones(parsed->records).size();
+    if (images + clones != 0) {
       return fail(Errc::corrupt,
-                  journal_file.string() + " names " + std::to_string(lost) + " images, but the database " +
+                  journal_file.string() + " names " + std::to_string(images) + " images" +
+                      (clones == 0 ? "" : " and " + std::to_string(clones) + " clones and snapshots") +
+                      ", but the database " +
                       (*known ? "belongs to another journal" : "is empty: it was lost and has to be rebuilt"));
     }
     counters.journal = journal->uuid();

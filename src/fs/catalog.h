@@ -84,8 +84,10 @@ class Catalog {
 
   [[nodiscard]] virtual Result<Image> find(const ImageName& name) const = 0;  ///< not_found names the image
   [[nodiscard]] virtual Result<std::vector<Image>> list() const = 0;          ///< by name and tag
-  [[nodiscard]] virtual Result<void> rename(const ImageName& from, const ImageName& to) = 0;  ///< exists, not_found
-  [[nodiscard]] virtual Result<void> remove(const ImageName& name) = 0;  ///< O(1): marks; see `sweep`
+  [[nodiscard]] virtual Result<void> rename(const ImageName& from, const ImageName& to) = 0;   ///< exists, not_found
+  [[nodiscard]] Result<void> remove(const ImageName& name) { return remove_all({name}, {}); }  ///< see `sweep`
+  /// Several names, and what `also` changes (if it is anything): all or nothing, in one batch.
+  [[nodiscard]] virtual Result<void> remove_all(const std::vector<ImageName>& names, const ChangeClones& also) = 0;
   struct Event {
     Timespec when;
     std::string what;  ///< "import", "rename", "remove"
@@ -95,8 +97,38 @@ class Catalog {
   };
   [[nodiscard]] virtual Result<std::vector<Event>> history(const ImageName& name) const = 0;
 
-  /// Removes the records of layers that have neither a name nor a pin; returns how many layers that were.
-  [[nodiscard]] virtual Result<std::uint64_t> sweep() = 0;
+  /// How a sweep goes about its work.
+  struct Sweeping {
+    /// Asked after at most 1,024 records; may sleep; false ends the sweep. Empty: go on.
+    std::function<bool()> go_on = {};
+    /// Takes staged files that no durable record names any more. Empty: they stay for the sweep of the next start
+    /// (staged_sweep.h).
+    std::function<void(std::vector<StagedId>)> drop = {};
+  };
+  /// Removes the records of layers that have neither a name nor a pin; returns how many layers that were. Names may
+  /// change meanwhile: what was found to be dead is out of everybody's reach. Cost: that of what is removed, whatever
+  /// else there is.
+  [[nodiscard]] virtual Result<std::uint64_t> sweep(const Sweeping& how) = 0;
+  [[nodiscard]] Result<std::uint64_t> sweep() { return sweep(Sweeping{}); }
+
+  /// Two layers of which the upper one can be folded into the lower one (layer_folding.h): frozen, without names, and
+  /// with one layer on each.
+  struct Fold {
+    LayerId upper = 0, lower = 0;
+    LayerId above = 0;  ///< what lies on the upper one
+    bool operator==(const Fold&) const = default;
+  };
+  virtual std::vector<LayerId> foldable() const = 0;  ///< the upper ones, ascending
+  /// Calls `work`, as while_layers_stay does, if the layer can be folded still; `write` does not sync. False: it cannot
+  /// be folded any more. Errors: busy (somebody reads the lower layer).
+  using FoldLayers = std::function<Result<void>(const Fold&, const WriteLayer& write)>;
+  [[nodiscard]] virtual Result<bool> fold(LayerId upper, const FoldLayers& work) = 0;
+  /// What is left to be done in the background, in layers; those that are pinned or being built count as unused.
+  struct Chores {
+    std::size_t unused = 0, foldable = 0;
+  };
+  virtual Chores chores() const = 0;
+
   /// Every content that a named, pinned or unpublished layer needs, the layer objects, and the blocks of volumes: the
   /// roots of gc.
   virtual cas::ContentStore::LiveContents live_contents() const = 0;

@@ -7,7 +7,6 @@
 
 #include "fs/clock.h"
 #include "fs/families.h"
-#include "fs/layer_reader.h"
 #include "fs/layer_store.h"
 #include "fs/records.h"
 
@@ -85,17 +84,6 @@ Result<void> each_record(const cas::Database& database, const std::string& prefi
   return cursor->status();
 }
 
-/// Calls `visit` with every staged file that a record of the layer names.
-Result<void> each_staged(const cas::Database& database, LayerId layer, const std::function<void(StagedId)>& visit) {
-  auto inodes = LayerReader{database, layer}.scan_inodes();
-  while (true) {
-    const auto next = inodes.next();
-    if (!next) return fail(next.error());
-    if (!*next) return {};
-    if ((*next)->second.body == Body::staged) visit((*next)->second.staged);
-  }
-}
-
 }  // namespace
 
 Result<std::vector<LayerId>> layer_chain(const cas::Database& database, LayerId top) {
@@ -131,50 +119,6 @@ Result<std::vector<LayerId>> written_layers(const cas::Database& database, const
   });
   if (!read) return fail(read.error());
   return std::vector<LayerId>{written.begin(), written.end()};
-}
-
-Result<std::vector<StagedId>> staged_by_clone(const cas::Database& database, const std::string& name) {
-  std::set<LayerId> own, frozen;
-  auto sorted = each_record(database, clone_key(name), [&](std::string_view, const NameRecord& record) -> Result<void> {
-    const auto chain = layer_chain(database, record.layer);
-    if (!chain) return fail(chain.error());
-    for (const LayerId layer : *chain) {
-      const auto found = layer_of(database, layer);
-      if (!found) return fail(found.error());
-      if (found->state == LayerRecord::State::sealed) continue;
-      own.insert(layer);
-      if (found->state == LayerRecord::State::frozen) frozen.insert(layer);
-    }
-    return {};
-  });
-  if (!sorted) return fail(sorted.error());
-  // Only frozen layers can be below others: their files stay, and those that a record of another clone names.
-  std::set<LayerId> of_others;
-  if (!frozen.empty()) {
-    auto read = each_record(database, {}, [&](std::string_view key, const NameRecord& record) -> Result<void> {
-      if (key.starts_with(clone_key(name))) return {};
-      const auto chain = layer_chain(database, record.layer);
-      if (!chain) return fail(chain.error());
-      of_others.insert(chain->begin(), chain->end());
-      return {};
-    });
-    if (!read) return fail(read.error());
-  }
-  std::set<StagedId> staged;
-  for (const LayerId layer : own) {
-    if (of_others.contains(layer)) continue;
-    if (auto walked = each_staged(database, layer, [&](StagedId id) { staged.insert(id); }); !walked)
-      return fail(walked.error());
-  }
-  const bool shared = std::ranges::any_of(frozen, [&](LayerId layer) { return of_others.contains(layer); });
-  for (const LayerId layer : shared && !staged.empty() ? of_others : std::set<LayerId>{}) {
-    const auto record = layer_of(database, layer);
-    if (!record) return fail(record.error());
-    if (record->state == LayerRecord::State::sealed) continue;
-    if (auto walked = each_staged(database, layer, [&](StagedId id) { staged.erase(id); }); !walked)
-      return fail(walked.error());
-  }
-  return std::vector<StagedId>{staged.begin(), staged.end()};
 }
 
 Result<bool> is_clone(const cas::Database& database, std::string_view name) {
@@ -213,6 +157,8 @@ Result<std::vector<Clone>> Clones::create_all(const std::vector<std::string>& na
     if (auto free = check_new_name(name); !free) return free;
     const auto below = layer_of(database_, layers.front());
     if (!below) return fail(below.error());
+    if (below->state != LayerRecord::State::sealed && below->state != LayerRecord::State::frozen)
+      return fail(Errc::not_found, "what " + name + " was to be a clone of was removed meanwhile");
     put_layer(batch, layer,
               {.state = LayerRecord::State::writable,
                .tree = tree,
@@ -274,7 +220,16 @@ Result<void> Clones::rename(const std::string& from, const std::string& to) {
 }
 
 Result<void> Clones::remove(const std::string& name) {
-  return catalog_.change_clones([&](Batch& batch) -> Result<void> {
+  return catalog_.change_clones([&](Batch& batch) { return put_removal(batch, {name}); });
+}
+
+Result<void> Clones::put_removal(Batch& batch, const std::vector<std::string>& names) const {
+  for (const std::string& name : names) {
+    const std::size_t at = name.find('@');
+    if (at != std::string::npos) {
+      if (auto gone = put_snapshot_removal(batch, name.substr(0, at), name.substr(at + 1)); !gone) return gone;
+      continue;
+    }
     bool found = false;
     auto gone = each_record(database_, clone_key(name), [&](std::string_view key, const NameRecord&) {
       found = true;
@@ -283,8 +238,8 @@ Result<void> Clones::remove(const std::string& name) {
     });
     if (!gone) return gone;
     if (!found) return no_such_clone(name);
-    return {};
-  });
+  }
+  return {};
 }
 
 Result<void> Clones::check_snapshot(const std::string& clone, const std::string& name) const {
@@ -346,14 +301,16 @@ Result<std::vector<Snapshot>> Clones::snapshots(const std::string& clone) const 
   return found;
 }
 
+Result<void> Clones::put_snapshot_removal(Batch& batch, const std::string& clone, const std::string& name) const {
+  const auto record = read_record(database_, clone_key(clone, name));
+  if (!record) return fail(record.error());
+  if (name.empty() || !*record) return fail(Errc::not_found, "there is no snapshot " + clone + "@" + name);
+  batch.erase(kCloneFamily, clone_key(clone, name));
+  return {};
+}
+
 Result<void> Clones::remove_snapshot(const std::string& clone, const std::string& name) {
-  return catalog_.change_clones([&](Batch& batch) -> Result<void> {
-    const auto record = read_record(database_, clone_key(clone, name));
-    if (!record) return fail(record.error());
-    if (name.empty() || !*record) return fail(Errc::not_found, "there is no snapshot " + clone + "@" + name);
-    batch.erase(kCloneFamily, clone_key(clone, name));
-    return {};
-  });
+  return catalog_.change_clones([&](Batch& batch) { return put_snapshot_removal(batch, clone, name); });
 }
 
 Result<Clone> Clones::rollback(const std::string& clone, const std::string& name) {

@@ -50,6 +50,8 @@ class Clones {
   [[nodiscard]] Result<std::vector<Clone>> list() const;  ///< by name
   [[nodiscard]] Result<void> rename(const std::string& from, const std::string& to);
   [[nodiscard]] Result<void> remove(const std::string& name);  ///< with its snapshots
+  /// Several clones, with their snapshots, or single snapshots ("CLONE@NAME"), all or none; for Catalog::remove_all.
+  [[nodiscard]] Result<void> put_removal(cas::Database::Batch& batch, const std::vector<std::string>& names) const;
 
   /// What of a snapshot (snapshots.h) are records of names and layers: the written one is frozen under the name, and a
   /// new one put over it, whose numbers are `layer` and `tree`. Inode numbers from `next_ino` on are free, or those
@@ -71,6 +73,8 @@ class Clones {
 
  private:
   [[nodiscard]] Result<void> check_new_name(const std::string& name) const;  ///< no clone or image has it
+  [[nodiscard]] Result<void> put_snapshot_removal(cas::Database::Batch& batch, const std::string& clone,
+                                                  const std::string& name) const;
   cas::Database& database_;
   Catalog& catalog_;
 };
@@ -83,9 +87,6 @@ Result<std::vector<LayerId>> clone_layers(const cas::Database& database);
 /// the one may be other clones', too.
 Result<std::vector<LayerId>> written_layers(const cas::Database& database,
                                             const std::optional<std::string>& name = std::nullopt);
-/// The staged files that no record needs any more once the clone and its snapshots are gone. Cost: one walk over what
-/// they changed.
-Result<std::vector<StagedId>> staged_by_clone(const cas::Database& database, const std::string& name);
 /// Whether there is a clone of this name.
 Result<bool> is_clone(const cas::Database& database, std::string_view name);
 

@@ -11,7 +11,7 @@ namespace stellarium::fs {
 namespace {
 
 constexpr std::string_view kJournalMagic = "STLRNAMS";
-constexpr std::uint32_t kJournalVersion = 1;
+constexpr std::uint32_t kJournalVersion = 2;       // 1 had no clones and is read, too
 constexpr std::uint32_t kRecordMark = 0x4e524c53;  // "SLRN": where to go on behind damage
 constexpr std::size_t kFrame = 16;                 // mark 4, payload size 4, checksum 8
 constexpr std::size_t kMaxText = 1024;             // of source and detail
@@ -54,6 +54,10 @@ std::string encode_payload(const JournalRecord& record) {
   put_name(out, record.name);
   put_text(out, record.detail);
   if (record.kind == JournalRecord::Kind::rename) put_name(out, record.to);
+  if (record.kind == JournalRecord::Kind::clone || record.kind == JournalRecord::Kind::snapshot) {
+    put_varint(out, record.image.layer);
+    put_varint(out, record.image.tree);
+  }
   if (record.kind == JournalRecord::Kind::publish) {
     const Image& image = record.image;
     put_varint(out, image.layer);
@@ -86,6 +90,13 @@ bool decode_payload(std::string_view payload, JournalRecord& record) {
       ok = take_name(reader, record.to) && ok;
       break;
     case JournalRecord::Kind::remove:
+    case JournalRecord::Kind::remove_clone:
+    case JournalRecord::Kind::remove_snapshot:
+      break;
+    case JournalRecord::Kind::clone:
+    case JournalRecord::Kind::snapshot:
+      ok = take_u32(reader, record.image.layer) && ok;
+      ok = take_u32(reader, record.image.tree) && ok;
       break;
     case JournalRecord::Kind::publish: {
       Image& image = record.image;
@@ -138,9 +149,43 @@ ReplayedNames replay(const std::vector<JournalRecord>& records) {
           names[record.to] = node.mapped();
         }
         break;
+      case JournalRecord::Kind::clone:
+      case JournalRecord::Kind::remove_clone:
+      case JournalRecord::Kind::snapshot:
+      case JournalRecord::Kind::remove_snapshot:
+        break;
     }
   }
   return names;
+}
+
+bool is_of_clone(JournalRecord::Kind kind) {
+  return kind >= JournalRecord::Kind::clone;
+}
+
+ReplayedClones replay_clones(const std::vector<JournalRecord>& records) {
+  ReplayedClones clones;
+  for (const JournalRecord& record : records) {
+    switch (record.kind) {
+      case JournalRecord::Kind::clone:
+        clones[{record.name.name, {}}] = record;
+        break;
+      case JournalRecord::Kind::remove_clone:
+        clones.erase({record.name.name, {}});
+        break;
+      case JournalRecord::Kind::snapshot:
+        clones[{record.name.name, record.name.tag}] = record;
+        break;
+      case JournalRecord::Kind::remove_snapshot:
+        clones.erase({record.name.name, record.name.tag});
+        break;
+      case JournalRecord::Kind::publish:
+      case JournalRecord::Kind::rename:
+      case JournalRecord::Kind::remove:
+        break;
+    }
+  }
+  return clones;
 }
 
 std::string NamesJournal::encode_header(const Uuid& uuid) {
@@ -164,9 +209,10 @@ std::string NamesJournal::encode_record(const Uuid& uuid, const JournalRecord& r
 Result<NamesJournal::Parsed> NamesJournal::parse(std::string_view bytes) {
   ByteReader header{as_bytes(bytes)};
   if (header.text(kJournalMagic.size()) != kJournalMagic) return fail(Errc::corrupt, "it is no names journal");
-  if (const auto version = header.le<std::uint32_t>(); header.ok() && version != kJournalVersion) {
-    return fail(Errc::version, "names journal of version " + std::to_string(version) + "; this program reads version " +
-                                   std::to_string(kJournalVersion));
+  const auto version = header.le<std::uint32_t>();
+  if (header.ok() && (version == 0 || version > kJournalVersion)) {
+    return fail(Errc::version, "names journal of version " + std::to_string(version) +
+                                   "; this program reads versions up to " + std::to_string(kJournalVersion));
   }
   if (header.le<std::uint32_t>() != 0) return fail(Errc::corrupt, "reserved bytes of its header are not zero");
   Parsed parsed;
@@ -213,6 +259,12 @@ Result<NamesJournal> NamesJournal::open(Io& io, const std::filesystem::path& fil
   journal.uuid_ = parsed->uuid;
   journal.end_ = parsed->end;
   for (const JournalRecord& record : parsed->records) journal.next_sequence_ = record.sequence + 1;
+  if (bytes->substr(0, kHeaderSize) != encode_header(journal.uuid_)) {  // it gets records of the present version
+    const std::string header = encode_header(journal.uuid_);
+    Result<void> written = io.write_at(journal.fd_.get(), as_bytes(header), 0);
+    if (written) written = io.sync_data(journal.fd_.get());
+    if (!written) return fail(written.error(), file.string());
+  }
   if (parsed->end < bytes->size()) {
     if (Result<void> cut = io.truncate(journal.fd_.get(), parsed->end); !cut) return fail(cut.error(), file.string());
   }
@@ -249,17 +301,46 @@ Result<NamesJournal::Parsed> NamesJournal::read() const {
   return parsed;
 }
 
-Result<void> NamesJournal::append(JournalRecord record) {
-  record.sequence = next_sequence_;
-  const std::string bytes = encode_record(uuid_, record);
+Result<void> NamesJournal::append_all(std::vector<JournalRecord> records, bool sync) {
+  std::string bytes;
+  std::uint64_t sequence = next_sequence_;
+  for (JournalRecord& record : records) {
+    record.sequence = sequence++;
+    bytes += encode_record(uuid_, record);
+  }
+  if (bytes.empty()) return {};
   Result<void> done = io_->write_at(fd_.get(), as_bytes(bytes), end_);
-  if (done) done = io_->sync_data(fd_.get());
+  if (done && sync) done = io_->sync_data(fd_.get());
   if (!done) {
     (void)io_->truncate(fd_.get(), end_);  // if that fails too, the next open cuts it or finds it whole
     return fail(done.error(), "writing " + path_.string());
   }
   end_ += bytes.size();
-  ++next_sequence_;
+  next_sequence_ = sequence;
+  return {};
+}
+
+Result<void> NamesJournal::rewrite(const std::vector<JournalRecord>& records) {
+  std::string bytes = encode_header(uuid_);
+  for (const JournalRecord& record : records) bytes += encode_record(uuid_, record);
+  const std::string folder = path_.parent_path().empty() ? "." : path_.parent_path().string();
+  const std::string fresh = path_.string() + ".new";
+  const auto replace = [&]() -> Result<UniqueFd> {
+    auto fd = io_->open(AT_FDCWD, fresh, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    if (!fd) return fail(fd.error());
+    if (auto written = io_->write_at(fd->get(), as_bytes(bytes), 0); !written) return fail(written.error());
+    if (auto synced = io_->sync(fd->get()); !synced) return fail(synced.error());
+    auto dir = io_->open(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
+    if (!dir) return fail(dir.error());
+    const std::string name = path_.filename().string();
+    if (auto moved = io_->rename(dir->get(), name + ".new", name); !moved) return fail(moved.error());
+    if (auto synced = io_->sync(dir->get()); !synced) return fail(synced.error());
+    return std::move(*fd);
+  };
+  auto fd = replace();
+  if (!fd) return fail(fd.error(), "writing " + path_.string() + " anew");
+  fd_ = std::move(*fd);
+  end_ = bytes.size();
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/io.h"
@@ -15,7 +16,15 @@ namespace stellarium::fs {
 
 /// One change of names (docs/formats/names-journal.md).
 struct JournalRecord {
-  enum class Kind : std::uint8_t { publish = 1, rename = 2, remove = 3 };
+  enum class Kind : std::uint8_t {
+    publish = 1,
+    rename = 2,
+    remove = 3,
+    clone = 4,  ///< or it has a new name; `name` without a tag, image.layer and tree its own, `detail` its origin
+    remove_clone = 5,
+    snapshot = 6,  ///< `name`: its clone, and as tag its own name
+    remove_snapshot = 7,
+  };
   std::uint64_t sequence = 0;
   Kind kind = Kind::publish;
   Timespec when;
@@ -29,8 +38,14 @@ struct JournalRecord {
 using ReplayedNames = std::map<ImageName, Image>;
 ReplayedNames replay(const std::vector<JournalRecord>& records);
 
-/// The append-only file in which every change of names is synced before the database learns of it. It outlives the
-/// database: together with the layer objects it is enough to rebuild every image.
+/// The same of clones (their name, nothing) and snapshots (their clone's name, their own): the record that made each.
+using ReplayedClones = std::map<std::pair<std::string, std::string>, JournalRecord>;
+ReplayedClones replay_clones(const std::vector<JournalRecord>& records);
+bool is_of_clone(JournalRecord::Kind kind);  ///< or of a snapshot
+
+/// The append-only file in which every change of names is written before the database learns of it; those of images are
+/// synced, too. It outlives the database: together with the layer objects it is enough to rebuild every image, and to
+/// say which clones are lost.
 ///
 /// Crashes: a record that was only partly written is cut off at the next open. Damage in the middle costs the records
 /// it touches,
@@ -54,7 +69,12 @@ class NamesJournal {
   const Uuid& uuid() const { return uuid_; }
   Result<Parsed> read() const;
   /// Numbers the record and syncs it. After an error nothing of it is in the journal, as far as the file system allows.
-  Result<void> append(JournalRecord record);
+  Result<void> append(JournalRecord record) { return append_all({std::move(record)}, true); }
+  /// Several, all or none. Without `sync` they survive the death of the process, and the next ones that are synced make
+  /// them durable, too.
+  Result<void> append_all(std::vector<JournalRecord> records, bool sync);
+  /// Replaces all records by some of them, which keep their numbers. Durable on return.
+  Result<void> rewrite(const std::vector<JournalRecord>& records);
 
   static Result<Parsed> parse(std::string_view bytes);  ///< a whole file
   static std::string encode_header(const Uuid& uuid);

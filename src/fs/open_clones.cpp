@@ -27,4 +27,14 @@ Result<void> OpenClones::with(const std::vector<LayerId>& layers,
   return work(found);
 }
 
+Result<void> OpenClones::with_over(LayerId layer, const std::function<Result<void>(std::span<const Clone>)>& work) {
+  const MutexLock lock{mutex_};
+  std::vector<Clone> found;
+  for (const Clone& clone : clones_) {
+    const std::vector<LayerId>& layers = clone.records->reader().layers();
+    if (std::find(layers.begin() + 1, layers.end(), layer) != layers.end()) found.push_back(clone);
+  }
+  return work(found);
+}
+
 }  // namespace stellarium::fs

@@ -34,6 +34,9 @@ class OpenClones {
   /// opened or closed meanwhile. `work` may take their locks.
   Result<void> with(const std::vector<LayerId>& layers, const std::function<Result<void>(std::span<const Clone>)>& work)
       EXCLUDES(mutex_);
+  /// The same with those that have this layer anywhere below their own.
+  Result<void> with_over(LayerId layer, const std::function<Result<void>(std::span<const Clone>)>& work)
+      EXCLUDES(mutex_);
 
  private:
   void remove(std::list<Clone>::iterator clone) EXCLUDES(mutex_);

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "fs/clones.h"
 #include "fs/families.h"
 #include "fs/layer_store.h"
 #include "fs/records.h"
@@ -30,16 +31,23 @@ Result<void> while_unchanged(std::span<const OpenClones::Clone> clones, const st
 
 }  // namespace
 
-Result<std::vector<LayerId>> Rebinding::layers_over(LayerId layer) const {
+Result<std::vector<LayerId>> Rebinding::layers_with(LayerId layer) const {
   const auto all = read_layers(database_);
   if (!all) return fail(all.error());
+  const auto own = std::ranges::lower_bound(*all, layer, {}, &std::pair<LayerId, LayerRecord>::first);
+  if (own == all->end() || own->first != layer || own->second.parent == 0) return std::vector{layer};  // removed
+  // What a layer says may have been copied into those below it, which are to take its place (LayerFold).
+  const auto below = layer_chain(database_, own->second.parent);
+  if (!below) return fail(below.error());
+  std::vector<LayerId> found{below->rbegin() + 1, below->rend()};  // without the image
   // A layer is made after the one below it, so its number is higher: parents come first.
-  std::vector<LayerId> over{layer};
+  const auto first = static_cast<std::ptrdiff_t>(found.size());
+  found.push_back(layer);
   for (const auto& [other, record] : *all) {
     const bool written = record.state == LayerRecord::State::writable || record.state == LayerRecord::State::frozen;
-    if (written && std::ranges::binary_search(over, record.parent)) over.push_back(other);
+    if (written && std::binary_search(found.begin() + first, found.end(), record.parent)) found.push_back(other);
   }
-  return over;
+  return found;
 }
 
 Result<bool> Rebinding::is_as_seen(const ReadFile& file) {
@@ -153,7 +161,7 @@ Result<void> Rebinding::bind_slice(std::span<const ReadFile> files, std::vector<
     if (!record) return fail(record.error());
     const bool writable = *record && (*record)->state == LayerRecord::State::writable;
     if (!writable && !(*record && (*record)->state == LayerRecord::State::frozen)) return {};  // removed
-    const auto layers = writable ? std::vector{layer} : layers_over(layer);
+    const auto layers = writable ? std::vector{layer} : layers_with(layer);
     if (!layers) return fail(layers.error());
     return clones_.with(*layers, [&](std::span<const OpenClones::Clone> open) -> Result<void> {
       if (writable && open.size() == 1) return bind_mounted(open.front(), files, left, outcome);
@@ -168,7 +176,7 @@ Result<void> Rebinding::bind_slice(std::span<const ReadFile> files, std::vector<
 
 Result<void> Rebinding::bind(std::span<const ReadFile> files, Outcome& outcome) {
   if (files.empty()) return {};
-  const auto over = layers_over(files.front().layer);
+  const auto over = layers_with(files.front().layer);
   if (!over) return fail(over.error());
   const std::size_t slice = std::max<std::size_t>(kSlice / over->size(), 1);
   std::vector<ReadFile> again;

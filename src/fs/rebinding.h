@@ -26,11 +26,10 @@ struct ReadFile {
 /// The last step of settling: records name contents instead of staged files, if these are still what was read.
 ///
 /// A file of a mounted clone's own layer is looked at once more while nobody can begin to write it. A frozen layer's
-/// file is named by the records of the layer and by those that clones above it copied to change attributes: all of
-/// them change in one batch, while nothing changes in these clones. So no record ever names a file that it seems to own
-/// but shares (CloneBodies::owns).
-/// Records: their times and sizes become what the file knew better; what programs see stays the same, but for blocks.
-/// Threads: one at a time.
+/// file is named by the records of the layer, by those that clones above it copied to change attributes, and by those
+/// that a fold copied down: all of them change in one batch, while nothing changes in these clones. So no record ever
+/// names a file that it seems to own but shares (CloneBodies::owns). Records: their times and sizes become what the
+/// file knew better; what programs see stays the same, but for blocks. Threads: one at a time.
 class Rebinding {
  public:
   /// Borrows all of them.
@@ -47,7 +46,8 @@ class Rebinding {
   [[nodiscard]] Result<void> bind(std::span<const ReadFile> files, Outcome& outcome);
 
  private:
-  Result<std::vector<LayerId>> layers_over(LayerId layer) const;
+  /// A frozen layer, all above it and those below it down to the image, ascending.
+  Result<std::vector<LayerId>> layers_with(LayerId layer) const;
   Result<void> bind_slice(std::span<const ReadFile> files, std::vector<const ReadFile*>& left, Outcome& outcome);
   Result<void> bind_mounted(const OpenClones::Clone& clone, std::span<const ReadFile> files,
                             std::vector<const ReadFile*>& left, Outcome& outcome);

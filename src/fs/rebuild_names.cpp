@@ -12,6 +12,8 @@
 namespace stellarium::fs {
 namespace {
 
+constexpr const char* kOnlyThere = "its names and attributes were in the database only";
+
 Result<void> restore_layer(cas::Database& database, cas::ContentStore& contents, const Image& image,
                            const std::filesystem::path& scratch) {
   if (Result<void> erased = erase_layer(database, image.layer); !erased)
@@ -47,6 +49,12 @@ Result<RebuildReport> rebuild_names(cas::Database& database, cas::ContentStore& 
   for (const JournalRecord& record : parsed->records) {  // numbers of removed images are not given out again either
     counters.next_layer = std::max(counters.next_layer, record.image.layer + 1);
     counters.next_tree = std::max(counters.next_tree, record.image.tree + 1);
+  }
+  for (const auto& [name, record] : replay_clones(parsed->records)) {
+    const auto& [clone, snapshot] = name;
+    ++report.clones;
+    report.lost.push_back(snapshot.empty() ? "clone " + clone + ", which began as " + record.detail + ": " + kOnlyThere
+                                           : "snapshot " + clone + "@" + snapshot + ": " + kOnlyThere);
   }
   std::map<LayerId, Result<void>> restored;  // several names may share a layer
   for (const auto& [name, image] : replay(parsed->records)) {

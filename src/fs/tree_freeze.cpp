@@ -1,10 +1,11 @@
+#include <algorithm>
 #include <utility>
 
 #include "fs/families.h"
 #include "fs/records.h"
 #include "fs/writable_tree.h"
 
-// What a snapshot does to the tree that is written.
+// What snapshots, and removed ones, do to the tree that is written.
 namespace stellarium::fs {
 namespace {
 
@@ -96,6 +97,21 @@ Result<void> WritableTree::freeze(LayerId next, const Copies& copies, const Writ
   const AbsentNames::Change names{absent_};
   if (Result<void> written = write(std::move(*batch), next_ino_); !written) return written;
   reserved_ino_ = next_ino_;
+  layers_.push_back(std::move(after));
+  current_ = &layers_.back();
+  return {};
+}
+
+Result<void> WritableTree::leave_out(LayerId layer, const std::function<Result<void>()>& write) {
+  const MutexLock lock{mutex_};
+  std::vector<LayerId> layers = current().all.layers();
+  const auto found = std::find(layers.begin() + 1, layers.end(), layer);
+  if (found == layers.end() || found + 1 == layers.end())
+    return fail(Errc::invalid_argument, layer_text(layer) + " cannot be left out");
+  layers.erase(found);
+  Layers after{LayerReader{database_, layers}, LayerReader{database_, {layers.begin() + 1, layers.end()}}};
+  const Freezing freezing{freezes_};
+  if (Result<void> written = write(); !written) return written;
   layers_.push_back(std::move(after));
   current_ = &layers_.back();
   return {};

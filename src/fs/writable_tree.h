@@ -119,6 +119,10 @@ class WritableTree {
   using Copies = std::function<Result<std::vector<Entry>>()>;
   using WriteFrozen = std::function<Result<void>(cas::Database::Batch&&, Ino next_ino)>;
   Result<void> freeze(LayerId next, const Copies& copies, const WriteFrozen& write);
+  /// Goes on without one of the layers below the written one, because the layer under that says all that both say
+  /// (layer_folding.h). `write`, which makes it so, is called while nothing changes. Then nobody reads the layer any
+  /// more but `reader` as it was.
+  Result<void> leave_out(LayerId layer, const std::function<Result<void>()>& write);
 
  private:
   /// What there is to read; `below` is all but the written layer.

@@ -279,7 +279,8 @@ class Dying(unittest.TestCase):
             store.stop()
             os.rename(store.dir / "db", store.dir / "gone")
             store.refuses("images")
-            store.run("fsck", "--repair", expect=1)
+            lost = store.json("fsck", "--repair", expect=4)["lost"]
+            self.assertEqual([line.partition(",")[0] for line in lost], ["clone web"])
             store.run("clone", "image", "web")
             self.assertEqual([file.read_bytes() for file in (store.dir / "staged.damaged").glob("*/*")], [b"by hand"])
 

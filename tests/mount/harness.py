@@ -141,6 +141,14 @@ class Store:
             time.sleep(0.002)
         raise Failed(f"no stellarium-server for {self.dir}")
 
+    def wait_until_cleaned(self, timeout: float = 60) -> None:
+        """Until what `rm` leaves is gone, and what removed snapshots leave is folded."""
+        deadline = time.monotonic() + timeout
+        while any(self.json("stats")["layers"].values()):
+            if time.monotonic() > deadline:
+                raise Failed(f"layers are left: {self.json('stats')['layers']}")
+            time.sleep(0.02)
+
     def wait_until_gone(self, timeout: float = 10) -> None:
         """Until neither keeper nor server is left. After `stop` that is at once; a sanitizer looks for leaks first."""
         deadline = time.monotonic() + timeout

@@ -234,6 +234,7 @@ class Settle(unittest.TestCase):
         self.assertEqual(self.settle()["files"], 1)
         self.store.run("rm", "web")
         self.assertEqual(self.settle()["files"], 0)
+        self.store.wait_until_cleaned()
         self.assertEqual(self.staged(), 0)
         self.assertIn("there is no clone", self.store.refuses("settle", "web"))
 

@@ -36,14 +36,17 @@ class FakeCatalog final : public fs::Catalog {
     return images_;
   }
   Result<void> rename(const fs::ImageName&, const fs::ImageName&) override { return {}; }
-  Result<void> remove(const fs::ImageName& name) override {
+  Result<void> remove_all(const std::vector<fs::ImageName>& names, const ChangeClones&) override {
     const std::lock_guard lock{mutex_};
-    std::erase_if(images_, [&name](const fs::Image& image) { return image.name == name; });
+    std::erase_if(images_, [&names](const fs::Image& image) { return std::ranges::count(names, image.name) != 0; });
     return {};
   }
   Result<std::vector<Event>> history(const fs::ImageName&) const override { return std::vector<Event>{}; }
   std::shared_ptr<LayerPin> pin(fs::LayerId) override { return std::make_shared<LayerPin>(); }
-  Result<std::uint64_t> sweep() override { return 0; }
+  Result<std::uint64_t> sweep(const Sweeping&) override { return 0; }
+  std::vector<fs::LayerId> foldable() const override { return {}; }
+  Result<bool> fold(fs::LayerId, const FoldLayers&) override { return false; }
+  Chores chores() const override { return {}; }
   cas::ContentStore::LiveContents live_contents() const override { return {}; }
 
  private:

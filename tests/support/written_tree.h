@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -79,6 +81,22 @@ class WrittenTree {
     layers_.insert(layers_.begin(), layer() + 1);
     reopen();
   }
+  /// The layer's parent takes its place, which says all that it says (fs/layer_fold.h); its records go.
+  void leave_out(fs::LayerId gone) {
+    const auto at = std::ranges::find(layers_, gone);
+    const fs::LayerId above = *std::prev(at), below = *std::next(at);
+    auto left = tree_->leave_out(gone, [&] {
+      fs::LayerRecord record = fs::read_layer(*database_, above).value().value();
+      record.parent = below;
+      cas::Database::Batch batch;
+      fs::put_layer(batch, above, record);
+      return database_->write(std::move(batch), cas::Database::Sync::no);
+    });
+    if (left) left = fs::erase_layer(*database_, gone);
+    if (!left) throw std::runtime_error(to_string(left.error()));
+    layers_.erase(at);
+  }
+  const std::vector<fs::LayerId>& layers() const { return layers_; }
   fs::LayerRecord layer_record() const { return fs::read_layer(*database_, layer()).value().value(); }
 
   fs::Inode stat(fs::Ino ino) const {

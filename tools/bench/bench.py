@@ -96,6 +96,15 @@ class Store:
         finally:
             self.run("umount", where)
 
+    @contextlib.contextmanager
+    def mounted_whole(self, where: Path):
+        where.mkdir(parents=True, exist_ok=True)
+        self.run("mount", where)
+        try:
+            yield where
+        finally:
+            self.run("umount", where)
+
 
 class Bench:
     """One run of the comparison. Workloads get it, measure, and `add` figures."""

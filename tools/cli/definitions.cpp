@@ -80,8 +80,9 @@ void Definitions::define_images(CLI::App& app) {
   m.add_option("FROM", rename.from, kRefMeaning)->required();
   m.add_option("TO", rename.to, "the new name, which must be free")->required();
 
-  CLI::App& r = command(app, kGroup, "rm", "Remove images, clones and snapshots; 'gc' frees the space");
-  r.add_option("REF", rm.refs, kRefMeaning)->required()->expected(1, 1000);
+  CLI::App& r =
+      command(app, kGroup, "rm", "Remove images, clones and snapshots, all or none; 'gc' frees the space of contents");
+  r.add_option("REF", rm.refs, kRefMeaning)->required()->expected(1, 4000);
 }
 
 void Definitions::define_clones(CLI::App& app) {

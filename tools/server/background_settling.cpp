@@ -1,19 +1,14 @@
 #include "tools/server/background_settling.h"
 
-#include <sched.h>
-#include <sys/resource.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 
 #include "base/log.h"
+#include "tools/server/thread_priority.h"
 
 namespace stellarium::server {
 namespace {
@@ -27,16 +22,6 @@ constexpr auto kLongestPause = std::chrono::minutes{10};
 constexpr int kRestBetweenRuns = 20;       // times as long as a run that found nothing: looking costs 5 % at most
 constexpr std::uint64_t kStagedShare = 4;  // staged files may take a quarter of what they and free space are together
 constexpr std::uint64_t kFreeShare = 20;   // and a twentieth of the file system should be free
-
-/// Below everybody's threads. Not idle: who holds a lock for a moment must get on.
-void lower_priority() {
-  constexpr int kNice = 5, kIoWhoProcess = 1, kIoLowestBestEffort = 2 << 13 | 7;
-  const sched_param none{};
-  const auto thread = static_cast<id_t>(::gettid());
-  if (::sched_setscheduler(0, SCHED_BATCH, &none) != 0 || ::setpriority(PRIO_PROCESS, thread, kNice) != 0 ||
-      ::syscall(SYS_ioprio_set, kIoWhoProcess, 0, kIoLowestBestEffort) != 0)
-    log::warn("settling runs at normal priority: {}", std::strerror(errno));
-}
 
 struct Space {
   std::uint64_t total = 0, free = 0;
@@ -87,7 +72,7 @@ bool BackgroundSettling::wait(std::chrono::nanoseconds time) {
 }
 
 void BackgroundSettling::work(std::chrono::milliseconds quiet) {
-  lower_priority();
+  lower_thread_priority("settling");
   const std::chrono::nanoseconds shortest = std::max<std::chrono::milliseconds>(quiet / 2, kShortestPause);
   std::chrono::nanoseconds pause = shortest;
   while (wait(pause) && !store_.database().stopped()) {

@@ -2,15 +2,26 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
 #include "fs/staged_sweep.h"
+#include "tools/server/thread_priority.h"
 
 namespace stellarium::server {
+namespace {
 
-Janitor::Janitor(fs::Catalog& catalog, cas::Database& database, fs::Staging& staging)
-    : catalog_{catalog}, database_{database}, staging_{staging}, thread_{[this] { work(); }} {}
+constexpr int kRest = 3;  // times as long as it worked
+constexpr auto kMaxRest = std::chrono::milliseconds{100};
+constexpr auto kShortestWork = std::chrono::microseconds{500};  // shorter pieces of work share a rest
+constexpr std::size_t kMaxFoldable = 8;                         // above it there is no time to rest
+constexpr auto kBusyPause = std::chrono::seconds{5};            // until who reads a layer may be done
+constexpr std::size_t kDroppedAtOnce = 32;                      // staged files, 30 µs or more each
+
+}  // namespace
+
+Janitor::Janitor(Store& store) : store_{store}, thread_{[this] { work(); }} {}
 
 Janitor::~Janitor() {
   {
@@ -42,11 +53,23 @@ bool Janitor::ending() const {
   return ending_;
 }
 
+bool Janitor::rest() {
+  const auto worked = Clock::now() - rested_;
+  if (worked < kShortestWork || store_.catalog().chores().foldable > kMaxFoldable) return !ending();
+  const auto until = Clock::now() + std::min<Clock::duration>(worked * kRest, kMaxRest);
+  {
+    MutexLock lock{mutex_};
+    while (!ending_ && Clock::now() < until) lock.wait_for(woken_, until - Clock::now());
+  }
+  rested_ = Clock::now();
+  return !ending();
+}
+
 // The records of a killed server became durable when the database was opened, their files did not. Programs do not wait
 // for that. What cannot be removed now stays for the next start.
 void Janitor::take_over_staged() {
-  if (auto synced = staging_.sync_earlier(); !synced) log::warn("{}", to_string(synced.error()));
-  const auto removed = fs::sweep_staged(database_, staging_, [this] { return !ending(); });
+  if (auto synced = store_.staging().sync_earlier(); !synced) log::warn("{}", to_string(synced.error()));
+  const auto removed = fs::sweep_staged(store_.database(), store_.staging(), [this] { return !ending(); });
   if (!removed) {
     log::warn("removing staged files that nothing names: {}", to_string(removed.error()));
   } else if (*removed != 0) {
@@ -54,19 +77,55 @@ void Janitor::take_over_staged() {
   }
 }
 
+void Janitor::drop(const std::vector<fs::StagedId>& staged) {
+  for (std::size_t at = 0; at < staged.size(); at += kDroppedAtOnce) {
+    const auto begin = staged.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto count = static_cast<std::ptrdiff_t>(std::min(kDroppedAtOnce, staged.size() - at));
+    store_.staging().leases().remove_when_free({begin, begin + count});
+    if (!rest()) return;  // the next start removes the others
+  }
+}
+
+// What it cannot remove now stays for gc.
+void Janitor::sweep() {
+  const auto swept = store_.catalog().sweep({
+      .go_on = [this] { return rest(); },
+      .drop = [this](const std::vector<fs::StagedId>& staged) { drop(staged); },
+  });
+  if (!swept) log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
+}
+
+bool Janitor::clean_up() {
+  for (;;) {
+    sweep();
+    if (!begun_ || ending()) return false;
+    const auto folded = store_.layer_folding().run([this] { return rest(); });
+    if (!folded) log::warn("folding layers that nobody names: {}", to_string(folded.error()));
+    if (!folded || folded->folded == 0) return folded && folded->busy != 0;
+  }
+}
+
 void Janitor::work() {
+  lower_thread_priority("cleaning up");
+  bool busy = false;
   for (;;) {
     bool beginning = false;
     {
       MutexLock lock{mutex_};
-      while (!pending_ && !ending_) lock.wait(woken_);
+      while (!pending_ && !ending_) {
+        if (!busy) {
+          lock.wait(woken_);
+        } else if (lock.wait_for(woken_, kBusyPause) == std::cv_status::timeout) {
+          break;
+        }
+      }
       if (ending_) return;
       pending_ = false;
       std::swap(beginning, beginning_);
     }
-    // What it cannot remove now stays for gc.
-    if (auto swept = catalog_.sweep(); !swept)
-      log::warn("removing the records of unnamed layers: {}", to_string(swept.error()));
+    begun_ = begun_ || beginning;
+    rested_ = Clock::now();
+    busy = clean_up();
     if (beginning) take_over_staged();
     ::malloc_trim(0);
   }

@@ -1,34 +1,43 @@
 #pragma once
+#include <chrono>
 #include <condition_variable>
 #include <thread>
+#include <vector>
 
 #include "base/mutex.h"
-#include "cas/database.h"
-#include "fs/catalog.h"
-#include "fs/staging.h"
+#include "tools/server/store.h"
 
 namespace stellarium::server {
 
-/// What can wait until a command is answered: removes the records of layers that have lost their name (`rm` itself is
-/// one record), and gives freed memory back to the kernel; once, what a crash left of staged files.
+/// What can wait until a command is answered: removes the records and staged files of layers that have lost their name
+/// (`rm` itself is one batch), folds what removed snapshots leave of a clone's chain, and gives freed memory back to
+/// the kernel; once, what a crash left of staged files.
+///
+/// Its thread is below everybody's and rests three times as long as it works, but not while more than a few layers wait
+/// to be folded: who makes and removes snapshots all the time must not get ahead of it.
 /// Threads: all functions may be called concurrently.
 class Janitor {
  public:
-  /// Borrows all of them.
-  Janitor(fs::Catalog& catalog, cas::Database& database, fs::Staging& staging);
-  ~Janitor();  ///< waits for a walk that is under way
+  explicit Janitor(Store& store);  ///< borrows it
+  ~Janitor();                      ///< waits for the piece of work that is under way
   Janitor(const Janitor&) = delete;
   Janitor& operator=(const Janitor&) = delete;
-  void wake() EXCLUDES(mutex_);   ///< after an image was imported, removed, replaced or unmounted
+  void wake() EXCLUDES(mutex_);   ///< after an image or clone was made, removed, replaced or unmounted
   void begin() EXCLUDES(mutex_);  ///< once, when the mounts of an earlier server hold what they need
 
  private:
+  using Clock = std::chrono::steady_clock;
   void work() EXCLUDES(mutex_);
   bool ending() const EXCLUDES(mutex_);
+  bool rest() EXCLUDES(mutex_);      ///< false: it is to end
+  bool clean_up() EXCLUDES(mutex_);  ///< true: somebody reads what is to be folded
+  void sweep() EXCLUDES(mutex_);
+  void drop(const std::vector<fs::StagedId>& staged) EXCLUDES(mutex_);
   void take_over_staged();
-  fs::Catalog& catalog_;
-  cas::Database& database_;
-  fs::Staging& staging_;
+
+  Store& store_;
+  Clock::time_point rested_;  // its own thread's: until when
+  bool begun_ = false;        // the same
   mutable Mutex mutex_;
   std::condition_variable woken_;
   bool pending_ GUARDED_BY(mutex_) = false;

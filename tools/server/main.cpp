@@ -58,7 +58,7 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
                              keeper::KeeperLink::Inheritance inheritance, int signals) {
   keeper::Ending ending{};
   {
-    server::Janitor janitor{store.catalog(), store.database(), store.staging()};
+    server::Janitor janitor{store};
     server::Mounts mounts{store, link, janitor};
     mounts.resume(std::move(inheritance.records));
     janitor.begin();

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include <chrono>
+#include <set>
 
 namespace stellarium::server {
 namespace {
@@ -96,6 +97,17 @@ Result<void> Mounts::check_unmounted(const std::string& clone) const {
     free = check_unmounted_locked(clone);
   }
   return free;
+}
+
+Result<void> Mounts::check_unmounted(const std::vector<std::string>& clones) const {
+  std::set<std::string> mounted;
+  for (const MountSpec& spec : list())
+    if (spec.view.kind == fs::fuse::ViewSpec::Kind::clone) mounted.insert(spec.view.clone);
+  for (const std::string& clone : clones) {
+    if (!mounted.contains(clone)) continue;
+    if (auto free = check_unmounted(clone); !free) return free;
+  }
+  return {};
 }
 
 Result<void> Mounts::remember(const MountSpec& spec) {

@@ -32,6 +32,7 @@ class Mounts {
   /// Errors: busy, if the clone is mounted, saying where. After an umount(2) it waits until its last requests are
   /// answered, at most two seconds.
   [[nodiscard]] Result<void> check_unmounted(const std::string& clone) const EXCLUDES(mutex_);
+  [[nodiscard]] Result<void> check_unmounted(const std::vector<std::string>& clones) const EXCLUDES(mutex_);
 
  private:
   struct Mount {

@@ -109,6 +109,7 @@ int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerCo
              {"rebuilt", true},
              {"images", report->images},
              {"layers", report->layers},
+             {"lost_clones", report->clones},
              {"lost", Json::array()}};
     for (const std::string& line : report->lost) out["lost"].push_back(text::escape(line));
     io.out(dump(out));
@@ -116,6 +117,8 @@ int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerCo
     for (const std::string& line : report->lost) io.out("lost:   " + text::escape(line) + "\n");
     io.out(fmt::format("rebuilt the database: {} images, {} layers; the old one is kept as db.damaged\n",
                        report->images, report->layers));
+    if (report->clones != 0)
+      io.out("bytes that were written in clones and not settled are kept as staged.damaged, one file each\n");
   }
   control.end(keeper::Ending::restart);
   return report->lost.empty() ? kRepaired : kDamageLeft;

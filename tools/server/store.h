@@ -10,6 +10,7 @@
 #include "fs/catalog.h"
 #include "fs/clones.h"
 #include "fs/fuse/fuse_server.h"
+#include "fs/layer_folding.h"
 #include "fs/open_clones.h"
 #include "fs/settle.h"
 #include "fs/snapshots.h"
@@ -43,6 +44,7 @@ class Store {
   fs::Clones clones() { return fs::Clones{*database_, *catalog_}; }
   fs::Staging& staging() { return *staging_; }
   fs::Snapshots snapshots() { return fs::Snapshots{{*database_, *catalog_, *staging_, *open_clones_}}; }
+  fs::LayerFolding layer_folding() { return fs::LayerFolding{{*database_, *catalog_, *staging_, *open_clones_}}; }
   fs::Volumes& volumes() { return *volumes_; }
   fs::Settler& settler() { return *settler_; }
   tier::Tier& tier() { return *tier_; }

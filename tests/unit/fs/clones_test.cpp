@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "fs/layer_store.h"
+#include "fs/names_journal.h"
 #include "fs/open_clones.h"
+#include "fs/rebuild_names.h"
 #include "fs/snapshots.h"
 #include "fs/staging.h"
 #include "support/image_store.h"
@@ -131,6 +133,91 @@ TEST_F(ClonesTest, ARollbackGivesNeitherTreeNorInodeNumbersOutAgain) {
   EXPECT_GE((**read_layer(*store_.database, back.layers[0])).next_ino,
             (**read_layer(*store_.database, later.layers[0])).next_ino);
   EXPECT_EQ(must(store_.catalog->sweep()), 1u) << "what was written since the snapshot is dropped";
+}
+
+TEST_F(ClonesTest, SeveralAreRemovedOrNone) {
+  for (const char* name : {"a", "b", "c"}) clone(name);
+  snapshot("a", "s");
+  const auto remove = [&](const std::vector<std::string>& names) {
+    return store_.catalog->change_clones(
+        [&](cas::Database::Batch& batch) { return clones().put_removal(batch, names); });
+  };
+  EXPECT_EQ(remove({"a", "b", "nothing"}).error().code, Errc::not_found);
+  EXPECT_EQ(remove({"a", "a@none"}).error().code, Errc::not_found);
+  EXPECT_EQ(must(clones().list()).size(), 3u);
+  must(remove({"a@s", "a", "c"}));
+  EXPECT_EQ(must(clones().list()).size(), 1u);
+  EXPECT_EQ(must(store_.catalog->sweep()), 3u);
+  EXPECT_EQ(must(read_layers(*store_.database)).size(), 2u);
+}
+
+TEST_F(ClonesTest, ImagesAndClonesAreRemovedTogetherOrNotAtAll) {
+  clone("web");
+  const auto gone = [&](const std::string& name) {
+    return store_.catalog->remove_all({image_.name},
+                                      [&](cas::Database::Batch& batch) { return clones().put_removal(batch, {name}); });
+  };
+  EXPECT_FALSE(gone("nothing"));
+  EXPECT_TRUE(store_.catalog->find(image_.name));
+  must(gone("web"));
+  EXPECT_FALSE(store_.catalog->find(image_.name));
+  EXPECT_EQ(must(store_.catalog->sweep()), 2u);
+}
+
+TEST_F(ClonesTest, WhatBecameDeadWhileTheStoreWasClosedIsFoundAgain) {
+  clone("web");
+  snapshot("web", "s");
+  must(clones().remove("web"));
+  store_.close();
+  store_.open();
+  EXPECT_EQ(must(store_.catalog->sweep()), 2u);
+}
+
+TEST_F(ClonesTest, TheJournalKnowsTheirNamesWhenTheDatabaseIsLost) {
+  for (const char* name : {"web", "db", "gone"}) clone(name);
+  snapshot("web", "monday");
+  snapshot("web", "tuesday");
+  must(clones().rename("db", "sql"));
+  must(clones().remove("gone"));
+  must(clones().remove_snapshot("web", "monday"));
+  const TreeId last = must(clones().find("web")).tree + 4;
+  store_.lose_database();
+  store_.database = test::open_database(store_.path() / "db");
+  store_.contents = must(cas::ContentStore::open(*store_.database, system_io(), store_.path() / "segments", {}));
+  must(store_.contents->rebuild([](std::uint64_t, std::uint64_t) { return true; }));
+  const RebuildReport report =
+      must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
+  EXPECT_EQ(report.images, 1u);
+  EXPECT_EQ(report.clones, 3u);
+  ASSERT_EQ(report.lost.size(), 3u);
+  EXPECT_TRUE(report.lost[0].starts_with("clone sql, which began as debian:latest: "));
+  EXPECT_TRUE(report.lost[1].starts_with("clone web, "));
+  EXPECT_TRUE(report.lost[2].starts_with("snapshot web@tuesday: "));
+  store_.catalog = must(Catalog::open(*store_.database, system_io(), store_.journal()));
+  EXPECT_TRUE(must(clones().list()).empty());
+  EXPECT_GT(clone("web").tree, last) << "numbers of lost clones stay taken";
+}
+
+TEST_F(ClonesTest, AJournalThatMissedSomethingOrGrewIsSetRightByTheNextOpen) {
+  clone("web");
+  const auto journal = [&] { return must(must(NamesJournal::open(system_io(), store_.journal())).read()).records; };
+  store_.close();
+  std::filesystem::remove(store_.journal());
+  store_.open();
+  EXPECT_EQ(replay_clones(journal()).size(), 1u);
+  for (int i = 0; i < 520; ++i) {
+    clone("short");
+    must(clones().remove("short"));
+  }
+  const std::size_t before = journal().size();
+  EXPECT_GT(before, 1000u);
+  store_.close();
+  store_.open();
+  EXPECT_LT(journal().size(), 10u);
+  EXPECT_EQ(replay_clones(journal()).size(), 1u);
+  EXPECT_EQ(replay(journal()).size(), 1u);
+  clone("db");
+  EXPECT_EQ(replay_clones(journal()).size(), 2u);
 }
 
 TEST_F(ClonesTest, ARenamedCloneTakesItsSnapshotsAlong) {

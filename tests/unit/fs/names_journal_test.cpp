@@ -47,6 +47,19 @@ JournalRecord removed(std::uint64_t sequence, const std::string& name) {
   return record;
 }
 
+JournalRecord of_clone(std::uint64_t sequence, JournalRecord::Kind kind, const std::string& clone,
+                       const std::string& snapshot = "latest") {
+  JournalRecord record;
+  record.sequence = sequence;
+  record.kind = kind;
+  record.when = {1'700'000'000, 7};
+  record.name = {clone, snapshot};
+  record.image.layer = static_cast<LayerId>(sequence);
+  record.image.tree = 9;
+  record.detail = "web:latest";
+  return record;
+}
+
 std::string example() {
   return NamesJournal::encode_header(kUuid) + NamesJournal::encode_record(kUuid, published(1, "web")) +
          NamesJournal::encode_record(kUuid, published(2, "db")) +
@@ -64,6 +77,60 @@ TEST(NamesJournal, SaysWhatTheNamesAreAfterAllRecords) {
   EXPECT_EQ(names.begin()->first.text(), "www:v2");
   EXPECT_EQ(names.begin()->second.name.text(), "www:v2");
   EXPECT_EQ(names.begin()->second.manifest, cas::hash_of(as_bytes("web")));
+}
+
+std::string example_with_clones() {
+  return example() + NamesJournal::encode_record(kUuid, of_clone(5, JournalRecord::Kind::clone, "vm1")) +
+         NamesJournal::encode_record(kUuid, of_clone(6, JournalRecord::Kind::clone, "vm2")) +
+         NamesJournal::encode_record(kUuid, of_clone(7, JournalRecord::Kind::snapshot, "vm1", "monday")) +
+         NamesJournal::encode_record(kUuid, of_clone(8, JournalRecord::Kind::snapshot, "vm1", "latest")) +
+         NamesJournal::encode_record(kUuid, of_clone(9, JournalRecord::Kind::remove_clone, "vm2")) +
+         NamesJournal::encode_record(kUuid, of_clone(10, JournalRecord::Kind::remove_snapshot, "vm1", "monday"));
+}
+
+TEST(NamesJournal, SaysWhichClonesAndSnapshotsThereAre) {
+  const auto parsed = NamesJournal::parse(example_with_clones());
+  ASSERT_TRUE(parsed) << to_string(parsed.error());
+  EXPECT_TRUE(parsed->damage.empty());
+  EXPECT_EQ(replay(parsed->records).size(), 1u);
+  const ReplayedClones clones = replay_clones(parsed->records);
+  ASSERT_EQ(clones.size(), 2u);
+  EXPECT_EQ(clones.at({"vm1", ""}).detail, "web:latest");
+  EXPECT_EQ(clones.at({"vm1", ""}).image.layer, 5u);
+  EXPECT_TRUE(clones.contains({"vm1", "latest"})) << "a snapshot may have any name";
+}
+
+TEST(NamesJournal, OfVersionOneIsReadAndGoesOnAsOneOfThePresent) {
+  const test::TempDir dir;
+  const auto file = dir / "names.journal";
+  std::string old = example();
+  old[8] = 1;
+  std::ofstream{file, std::ios::binary} << old;
+  NamesJournal journal = test::must(NamesJournal::open(system_io(), file));
+  test::must(journal.append_all(
+      {of_clone(0, JournalRecord::Kind::clone, "a"), of_clone(0, JournalRecord::Kind::clone, "b")}, false));
+  const auto parsed = test::must(journal.read());
+  EXPECT_EQ(parsed.records.size(), 6u);
+  EXPECT_EQ(parsed.records[5].sequence, 6u);
+  std::ifstream in{file, std::ios::binary};
+  const std::string bytes{std::istreambuf_iterator<char>{in}, {}};
+  EXPECT_EQ(bytes[8], 2) << "programs from before must not take its new records for damage";
+}
+
+TEST(NamesJournal, IsWrittenAnewWithSomeOfItsRecords) {
+  const test::TempDir dir;
+  const auto file = dir / "names.journal";
+  std::ofstream{file, std::ios::binary} << example_with_clones();
+  NamesJournal journal = test::must(NamesJournal::open(system_io(), file));
+  auto records = test::must(journal.read()).records;
+  std::erase_if(records, [](const JournalRecord& record) { return record.name.name == "vm2"; });
+  test::must(journal.rewrite(records));
+  test::must(journal.append(published(9, "next")));
+  NamesJournal again = test::must(NamesJournal::open(system_io(), file));
+  const auto parsed = test::must(again.read());
+  EXPECT_TRUE(parsed.damage.empty());
+  EXPECT_EQ(parsed.records.size(), 9u);
+  EXPECT_EQ(parsed.records.back().sequence, 11u);
 }
 
 TEST(NamesJournal, CutAnywhereKeepsEveryWholeRecord) {
@@ -103,7 +170,7 @@ TEST(NamesJournal, RecordsOfAnotherJournalOrFromThePastAreNotTaken) {
 
 TEST(NamesJournal, OfAnotherVersionIsRefusedWithBothNamed) {
   std::string bytes = example();
-  bytes[8] = 2;
+  bytes[8] = 3;
   EXPECT_EQ(NamesJournal::parse(bytes).error().code, Errc::version);
   EXPECT_EQ(NamesJournal::parse("PNG").error().code, Errc::corrupt);
 }
@@ -124,8 +191,14 @@ TEST(NamesJournal, AppendsBehindATailThatACrashLeft) {
   EXPECT_EQ(parsed.records[1].sequence, 2u);
 }
 
-TEST(NamesJournal, IsWrittenAsInVersionOne) {
-  EXPECT_EQ(example(), test::golden_or_write("names-journal-v1.bin", example()));
+TEST(NamesJournal, IsWrittenAsInVersionTwo) {
+  EXPECT_EQ(example_with_clones(), test::golden_or_write("names-journal-v2.bin", example_with_clones()));
+}
+
+TEST(NamesJournal, RecordsAreThoseOfVersionOne) {
+  std::string old = example();
+  old[8] = 1;
+  EXPECT_EQ(old, test::golden_or_write("names-journal-v1.bin", old));
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <random>
 #include <set>
 
+#include "fs/layer_fold.h"
 #include "fs/writable_tree.h"
 #include "support/tree_model.h"
 #include "support/written_tree.h"
@@ -180,6 +182,46 @@ TEST_P(WritableTreeModel, AgreesWithTheTree) {
     if (HasFatalFailure()) FAIL() << "after operation " << i;
   }
   EXPECT_GT(done_, kOperations / 4) << "most were refused";
+}
+
+// Every hundred operations there is a layer more, and two of those below become one, while the operations go on.
+TEST_P(WritableTreeModel, AgreesWithATreeWhoseLayersAreFolded) {
+  std::optional<LayerFold> fold;
+  LayerId upper = 0;
+  int folded = 0;
+  for (int i = 1; i <= kOperations; ++i) {
+    step();
+    if (HasFatalFailure()) FAIL() << "operation " << i;
+    if (i % kBetweenReopens == 0) tree_.reopen();
+    if (i % 100 == 0) {
+      const auto orphans = tree_->orphans().value();
+      for (const auto& orphan : orphans) forget(orphan.ino);
+      tree_.stack();
+    }
+    const std::vector<LayerId>& layers = tree_.layers();
+    if (!fold && layers.size() >= 4) {
+      const std::size_t at = 1 + pick(layers.size() - 3);  // neither the written one nor the image
+      upper = layers[at];
+      fold.emplace(
+          tree_.database(),
+          LayerFold::Layers{upper, layers[at + 1], {layers.begin() + static_cast<long>(at) + 2, layers.end()}});
+    }
+    if (fold && pick(3) == 0) {
+      auto part = fold->next(1 + pick(200), pick(2) == 0).value();
+      tree_.write(std::move(part.batch));
+      if (pick(40) == 0) {
+        fold.reset();  // as a crash would: it begins anew, perhaps with other layers
+      } else if (part.last) {
+        tree_.leave_out(upper);
+        fold.reset();
+        ++folded;
+      }
+    }
+    if (i % kBetweenWalks != 0) continue;
+    compare();
+    if (HasFatalFailure()) FAIL() << "after operation " << i;
+  }
+  EXPECT_GT(folded, 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, WritableTreeModel, testing::Values(1u, 2u, 3u, 4u));

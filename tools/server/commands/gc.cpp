@@ -37,7 +37,10 @@ int run(const cli::GcOptions& options, CommandContext& context) {
   std::uint64_t records = 0;
   if (!options.dry_run) {
     settle_volumes(context);
-    auto swept = store.with_room([&] { return store.catalog().sweep(); });
+    const auto drop = [&](std::vector<fs::StagedId> staged) {
+      store.staging().leases().remove_when_free(std::move(staged));
+    };
+    auto swept = store.with_room([&] { return store.catalog().sweep({.go_on = {}, .drop = drop}); });
     if (!swept) return io.complain(swept.error());
     records = *swept;
     auto maps = store.with_room([&] { return store.volumes().sweep(); });

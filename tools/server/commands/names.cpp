@@ -1,7 +1,11 @@
+#include <algorithm>
+#include <set>
+#include <string_view>
+
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 
-// rename and rm: one record each.
+// rename and rm: one batch, whatever the size of the trees.
 namespace stellarium::server {
 namespace {
 
@@ -19,26 +23,33 @@ Result<void> rename(const cli::RenameOptions& options, CommandContext& context) 
   return context.store.catalog().rename(*from, *to);
 }
 
-Result<void> remove_clone(const std::string& name, CommandContext& context) {
-  if (auto free = context.mounts.check_unmounted(name); !free) return free;
-  auto staged = fs::staged_by_clone(context.store.database(), name);
-  if (!staged) return fail(staged.error());
-  if (auto removed = context.store.clones().remove(name); !removed) return removed;
-  for (const fs::StagedId id : *staged) {
-    if (auto removed = context.store.staging().remove(id); !removed) return removed;
+/// One batch for all of them. What only they needed goes in the background (Janitor).
+Result<void> remove(const std::vector<std::string>& refs, CommandContext& context) {
+  std::set<std::string_view> different;
+  std::vector<std::string> clones, written;  // `written`: clones and snapshots
+  std::vector<fs::ImageName> images;
+  for (const std::string& ref : refs) {
+    if (!different.insert(ref).second) return fail(Errc::invalid_argument, "the name " + ref + " is given twice");
+    if (parse_snapshot(ref)) {
+      written.push_back(ref);
+      continue;
+    }
+    const auto clone = fs::is_clone(context.store.database(), ref);
+    if (!clone) return fail(clone.error());
+    if (*clone) {
+      clones.push_back(ref);
+      written.push_back(ref);
+      continue;
+    }
+    auto name = fs::ImageName::parse(ref);
+    if (!name) return fail(name.error());
+    if (std::ranges::count(images, *name) != 0)
+      return fail(Errc::invalid_argument, "the image " + name->text() + " is given twice");
+    images.push_back(std::move(*name));
   }
-  return {};
-}
-
-Result<void> remove(const std::string& ref, CommandContext& context) {
-  if (const auto snapshot = parse_snapshot(ref))
-    return context.store.clones().remove_snapshot(snapshot->clone, snapshot->snapshot);
-  const auto clone = fs::is_clone(context.store.database(), ref);
-  if (!clone) return fail(clone.error());
-  if (*clone) return remove_clone(ref, context);
-  const auto name = fs::ImageName::parse(ref);
-  if (!name) return fail(name.error());
-  return context.store.catalog().remove(*name);
+  if (auto free = context.mounts.check_unmounted(clones); !free) return free;
+  return context.store.catalog().remove_all(
+      images, [&](cas::Database::Batch& batch) { return context.store.clones().put_removal(batch, written); });
 }
 
 }  // namespace
@@ -49,13 +60,13 @@ int run(const cli::RenameOptions& options, CommandContext& context) {
 }
 
 int run(const cli::RmOptions& options, CommandContext& context) {
-  int code = 0;
-  for (const std::string& ref : options.refs) {
-    auto removed = context.store.with_room([&] { return remove(ref, context); });
-    if (!removed) code = context.io.complain(removed.error());
+  const auto removed = context.store.with_room([&] { return remove(options.refs, context); });
+  if (!removed) {
+    const char* none = options.refs.size() == 1 ? "" : "; nothing was removed";
+    return context.io.complain(Error{removed.error().code, removed.error().context + none, removed.error().sys_errno});
   }
   context.janitor.wake();
-  return code;
+  return 0;
 }
 
 }  // namespace stellarium::server

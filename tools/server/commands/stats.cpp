@@ -56,6 +56,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
   const auto database = store.database().stats();
   const auto mounts = store.fuse().stats();
   const auto ballast = store.ballast().stats();
+  const auto chores = store.catalog().chores();
   const ProcessFacts process = facts_of_this_process();
   const auto staged = store.staging().usage();
   if (!staged) return context.io.complain(staged.error());
@@ -85,6 +86,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                    {"fill_failures", tier.fill_failures},
                    {"integrity", tier.integrity}};
     out["staged"] = {{"files", staged->files}, {"bytes", staged->bytes}};
+    out["layers"] = {{"unused", chores.unused}, {"foldable", chores.foldable}};
     out["ballast"] = {{"bytes", ballast.size}, {"held_bytes", ballast.held}};
     out["process"] = {{"memory_bytes", process.memory_bytes},
                       {"peak_memory_bytes", process.peak_memory_bytes},
@@ -111,6 +113,8 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                      text::format_bytes(tier.frame_budget), tier.frame_hits, tier.frame_misses);
   out += fmt::format("staged     {} files of {} that clones wrote and that are not settled\n", staged->files,
                      text::format_bytes(staged->bytes));
+  if (chores.unused + chores.foldable != 0)
+    out += fmt::format("layers     {} to be removed, {} to be folded\n", chores.unused, chores.foldable);
   out += fmt::format("ballast    {} of {} held for a full disk, not counted above\n", text::format_bytes(ballast.held),
                      text::format_bytes(ballast.size));
   out += fmt::format("process    {} memory (peak {}), {} of {} descriptors, up {}\n",
