@@ -1,3 +1,4 @@
+#include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 
@@ -23,7 +24,10 @@ Result<void> remove_clone(const std::string& name, CommandContext& context) {
   if (auto free = context.mounts.check_unmounted(name); !free) return free;
   auto staged = fs::staged_by_clone(context.store.database(), name);
   if (!staged) return fail(staged.error());
+  const auto quota = fs::read_quota(context.store.database(), name);
+  if (!quota) return fail(quota.error());
   if (auto removed = context.store.clones().remove(name); !removed) return removed;
+  if (*quota) forget_quota(context.store, **quota);
   for (const fs::StagedId id : *staged) {
     if (auto removed = context.store.staging().remove(id); !removed) return removed;
   }

@@ -56,6 +56,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
   const auto database = store.database().stats();
   const auto mounts = store.fuse().stats();
   const auto ballast = store.ballast().stats();
+  const auto headroom = store.headroom().state();
   const ProcessFacts process = facts_of_this_process();
   const auto staged = store.staging().usage();
   if (!staged) return context.io.complain(staged.error());
@@ -85,6 +86,10 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                    {"fill_failures", tier.fill_failures},
                    {"integrity", tier.integrity}};
     out["staged"] = {{"files", staged->files}, {"bytes", staged->bytes}};
+    out["space"] = {{"bytes", headroom.space.total},
+                    {"free_bytes", headroom.space.free},
+                    {"mark", headroom.mark},
+                    {"refused", headroom.refused}};
     out["ballast"] = {{"bytes", ballast.size}, {"held_bytes", ballast.held}};
     out["process"] = {{"memory_bytes", process.memory_bytes},
                       {"peak_memory_bytes", process.peak_memory_bytes},
@@ -111,6 +116,9 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                      text::format_bytes(tier.frame_budget), tier.frame_hits, tier.frame_misses);
   out += fmt::format("staged     {} files of {} that clones wrote and that are not settled\n", staged->files,
                      text::format_bytes(staged->bytes));
+  out += fmt::format("space      {} of {} free; clones stop at {}, and were refused {} times\n",
+                     text::format_bytes(headroom.space.free), text::format_bytes(headroom.space.total),
+                     text::format_bytes(headroom.mark), headroom.refused);
   out += fmt::format("ballast    {} of {} held for a full disk, not counted above\n", text::format_bytes(ballast.held),
                      text::format_bytes(ballast.size));
   out += fmt::format("process    {} memory (peak {}), {} of {} descriptors, up {}\n",
