@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "fs/clock.h"
+#include "fs/host_blocks.h"
 
 namespace stellarium::fs {
 namespace {
@@ -54,11 +55,15 @@ Result<void> refresh_staged(Staging& staging, Inode& inode) {
   return {};
 }
 
-CloneBodies::CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database)
+CloneBodies::CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database,
+                         std::shared_ptr<CloneQuota> quota)
     : tree_{tree},
       staging_{staging},
       tier_{tier},
       database_{database},
+      quota_{quota ? std::move(quota)
+                   : std::make_shared<CloneQuota>(
+                         CloneQuota::Parts{.database = database, .staging = staging, .tree = tree})},
       failures_told_{staging.failures()},
       cleaner_{[this] { clean_up(); }} {
   assert(database_.has_named_files() && "a sync of the log would not wait for staged files");
@@ -145,7 +150,18 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::own_file(Ino ino, const Laye
   return staging_.find(inode.staged);
 }
 
+Result<std::shared_ptr<Staging::File>> CloneBodies::create() {
+  auto file = staging_.create();
+  if (!file) return file;
+  if (auto made = quota_->made(**file); !made) {
+    discard((*file)->id());
+    return fail(made.error());
+  }
+  return file;
+}
+
 void CloneBodies::discard(StagedId id) {
+  quota_->gone(id);
   if (auto removed = staging_.remove(id); !removed) log::warn("{}", to_string(removed.error()));  // for the next sweep
 }
 
@@ -161,9 +177,11 @@ Result<bool> CloneBodies::owns(Ino ino, StagedId id) const {
 Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode, std::uint64_t keep) {
   if (auto known = refresh(ino, inode); !known) return fail(known.error());
 
-  auto file = staging_.create();
-  if (!file) return file;
   const std::uint64_t size = std::min(inode.size, keep);
+  auto room = CloneQuota::Reservation::make(quota_.get(), std::min(whole_blocks(inode.allocated), whole_blocks(size)));
+  if (!room) return fail(room.error());
+  auto file = create();
+  if (!file) return file;
   const auto give_up = [&](const Error& error) {
     discard((*file)->id());
     return fail(error);
@@ -172,10 +190,12 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode
     const auto source = [&](std::uint64_t offset, MutableByteSpan out) { return read(ino, inode, offset, out); };
     if (auto copied = staging_.copy_into(**file, size, source); !copied) return give_up(copied.error());
   }
+  if (auto filled = room->filled(**file); !filled) return give_up(filled.error());
   // The time of writing goes along: what follows may be a chmod(2) by way of a write that changes nothing.
   const timespec times[2] = {{0, UTIME_OMIT}, {inode.mtime.seconds, static_cast<long>(inode.mtime.nanoseconds)}};
   if (::futimens((*file)->fd(), times) != 0) return give_up(fail_errno("a staged file's time").value());
 
+  const CloneQuota::Weighing weighing{quota_.get(), {ino}};
   const SyncOrder::Change in_order{staging_.order()};
   staging_.note_unsynced((*file)->id());
   const auto changed = tree_.change(ino,
@@ -202,7 +222,7 @@ Result<void> CloneBodies::note_written(const Staging::File& file) {
 Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
   const auto file = writable(ino, size);
   if (!file) return fail(file.error());
-  if (::ftruncate((*file)->fd(), static_cast<off_t>(size)) != 0) return fail_errno("truncating a staged file");
+  if (auto cut = quota_->truncate(**file, size); !cut) return cut;
   return note_written(**file);
 }
 
@@ -238,6 +258,7 @@ void CloneBodies::drop(Ino ino, const Inode& inode) {
   if (inode.body != Body::staged) return;
   const auto owned = owns(ino, inode.staged);
   if (!owned || !*owned) return;  // what cannot be told now, the next sweep removes
+  quota_->gone(inode.staged);
   {
     const MutexLock lock{mutex_};
     dropped_.push_back(inode.staged);

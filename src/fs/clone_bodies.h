@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "cas/database.h"
+#include "fs/clone_quota.h"
 #include "fs/staging.h"
 #include "fs/types.h"
 #include "fs/writable_tree.h"
@@ -31,8 +32,9 @@ namespace stellarium::fs {
 /// Threads: all functions may be called concurrently.
 class CloneBodies {
  public:
-  /// Borrows all of them.
-  CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database);
+  /// Borrows all of them. `quota`: what may be written; nothing: whatever fits.
+  CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier, cas::Database& database,
+              std::shared_ptr<CloneQuota> quota = nullptr);
   ~CloneBodies();  ///< removes what may be removed
 
   /// Sets what a staged file knows better than the record of `ino` that was read: size, allocated bytes, times. If the
@@ -42,7 +44,7 @@ class CloneBodies {
   /// whoever went by the record `seen` has to look again.
   bool moved_on(Ino ino, const Inode& seen, const Error& error) const;
   /// An empty file for the bytes of an inode that is about to be made.
-  [[nodiscard]] Result<std::shared_ptr<Staging::File>> create() { return staging_.create(); }
+  [[nodiscard]] Result<std::shared_ptr<Staging::File>> create();
   /// … that was not made.
   void discard(StagedId id);
   /// The file that has the inode's bytes if they are staged in the writable layer itself; else null.
@@ -77,6 +79,7 @@ class CloneBodies {
   /// The file was renamed over another, whose bytes people will miss after a power cut unless these come to the disk
   /// soon, even if nobody syncs. The record goes there by itself within half a minute. As ext4 does (auto_da_alloc).
   void took_over(const Inode& inode);
+  CloneQuota& quota() { return *quota_; }
   /// To be passed by whoever changes bytes, or opens a file that may be staged.
   WriteGate& gate() { return gate_; }
   /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
@@ -102,6 +105,7 @@ class CloneBodies {
   Staging& staging_;
   tier::Tier& tier_;
   cas::Database& database_;
+  const std::shared_ptr<CloneQuota> quota_;
   WriteGate gate_;
   // By inode number: one copy-up of a file at a time; held over the copying. Settling tries and does not wait.
   std::array<std::mutex, 64> copying_;

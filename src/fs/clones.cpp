@@ -144,7 +144,7 @@ Result<Clone> Clones::create(const std::string& name, const std::vector<LayerId>
 }
 
 Result<std::vector<Clone>> Clones::create_all(const std::vector<std::string>& names, const std::vector<LayerId>& layers,
-                                              std::string origin) {
+                                              std::string origin, const std::vector<QuotaRecord>& quotas) {
   std::set<std::string_view> different;
   for (const std::string& name : names) {
     if (auto ok = check_name(name, "clone name"); !ok) return fail(ok.error());
@@ -153,6 +153,7 @@ Result<std::vector<Clone>> Clones::create_all(const std::vector<std::string>& na
   const NameRecord record{.layer = 0, .created = now(), .source = std::move(origin)};
   auto next = names.begin();
   const auto added = catalog_.add_layers(names.size(), [&](Batch& batch, LayerId layer, TreeId tree) -> Result<void> {
+    const auto number = static_cast<std::size_t>(next - names.begin());
     const std::string& name = *next++;
     if (auto free = check_new_name(name); !free) return free;
     const auto below = layer_of(database_, layers.front());
@@ -168,6 +169,7 @@ Result<std::vector<Clone>> Clones::create_all(const std::vector<std::string>& na
     NameRecord named = record;
     named.layer = layer;
     batch.put(kCloneFamily, clone_key(name), encode_name(named));
+    if (!quotas.empty()) put_quota(batch, name, quotas.at(number));
     return {};
   });
   if (!added) return fail(added.error());
@@ -215,7 +217,7 @@ Result<void> Clones::rename(const std::string& from, const std::string& to) {
     });
     if (!moved) return moved;
     if (!found) return no_such_clone(from);
-    return {};
+    return move_quota(database_, batch, from, to);
   });
 }
 
@@ -238,6 +240,7 @@ Result<void> Clones::put_removal(Batch& batch, const std::vector<std::string>& n
     });
     if (!gone) return gone;
     if (!found) return no_such_clone(name);
+    put_quota(batch, name, std::nullopt);
   }
   return {};
 }

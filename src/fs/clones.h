@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
+#include "fs/quota_records.h"
 #include "fs/types.h"
 
 namespace stellarium::fs {
@@ -43,9 +44,10 @@ class Clones {
   /// Names are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-', as those of images; no image may have
   /// the name. `layers`: what the clone begins as, an image or a snapshot.
   [[nodiscard]] Result<Clone> create(const std::string& name, const std::vector<LayerId>& layers, std::string origin);
-  /// Several of the same, all or none, in one batch; in the order of the names.
+  /// Several of the same, all or none, in one batch; in the order of the names, as are `quotas`, if there are any.
   [[nodiscard]] Result<std::vector<Clone>> create_all(const std::vector<std::string>& names,
-                                                      const std::vector<LayerId>& layers, std::string origin);
+                                                      const std::vector<LayerId>& layers, std::string origin,
+                                                      const std::vector<QuotaRecord>& quotas = {});
   [[nodiscard]] Result<Clone> find(const std::string& name) const;
   [[nodiscard]] Result<std::vector<Clone>> list() const;  ///< by name
   [[nodiscard]] Result<void> rename(const std::string& from, const std::string& to);

@@ -13,11 +13,14 @@ inline constexpr cas::Family kNameFamily{"name"};          ///< name NUL tag →
 inline constexpr cas::Family kCloneFamily{"clone"};  ///< clone NUL snapshot (or nothing) → layer, created, origin
 inline constexpr cas::Family kAnswerFamily{"answer", 8};  ///< mount 8, slot 4 → request id, answer
 
+inline constexpr cas::Family kQuotaFamily{"quota"};  ///< clone → how much it may hold (quota_records.h)
+
 inline constexpr cas::Family kVolumeFamily{"volume"};     ///< name → volume_records.h
 inline constexpr cas::Family kMapFamily{"map"};           ///< map 8 → its parent
 inline constexpr cas::Family kExtentFamily{"extent", 8};  ///< map 8, block 8 → content of the block, or zeros
 
-inline constexpr std::array kFamilies{&kDirentFamily, &kInodeFamily,  &kXattrFamily,  &kLayerFamily, &kNameFamily,
-                                      &kCloneFamily,  &kAnswerFamily, &kVolumeFamily, &kMapFamily,   &kExtentFamily};
+inline constexpr std::array kFamilies{&kDirentFamily, &kInodeFamily,  &kXattrFamily,  &kLayerFamily,
+                                      &kNameFamily,   &kCloneFamily,  &kAnswerFamily, &kVolumeFamily,
+                                      &kMapFamily,    &kExtentFamily, &kQuotaFamily};
 
 }  // namespace stellarium::fs

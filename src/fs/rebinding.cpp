@@ -98,6 +98,7 @@ Result<void> Rebinding::bind_mounted(const OpenClones::Clone& clone, std::span<c
     Result<void> done;
     bool bound = false;
     const bool unused = clone.bodies->while_unused(file.ino, file.staged, [&] {
+      const CloneQuota::Weighing weighing{&clone.bodies->quota(), {file.ino}};
       done = clone.records->exclusively([&]() -> Result<void> {
         if (clone.is_open(file.ino)) return {};
         const auto same = is_as_seen(file);
@@ -109,6 +110,7 @@ Result<void> Rebinding::bind_mounted(const OpenClones::Clone& clone, std::span<c
         if (!*added) return {};
         if (auto written = database_.write(std::move(batch), cas::Database::Sync::no); !written) return written;
         bound = true;
+        clone.bodies->quota().gone(file.staged);
         return {};
       });
     });

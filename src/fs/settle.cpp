@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kGroupFiles = 1000;
 constexpr std::uint64_t kGroupBytes = 64u << 20;
+constexpr std::uint64_t kSpare = 1u << 20;       // for records, beside the contents
 constexpr std::size_t kBetweenQuestions = 4096;  // records of a scan for each `go_on`
 constexpr std::size_t kPiecesBetweenLooks = 64;  // 16 MiB
 constexpr int kMaxFailures = 3;                  // one after another: then it is the store, not the files
@@ -59,6 +60,7 @@ class Settler::Run {
   Result<void> flush();
   bool stopped() const { return stopped_; }
   const Report& report() const { return report_; }
+  bool lacked_room() const { return lacked_room_; }
 
  private:
   Result<std::vector<Candidate>> candidates(const std::vector<LayerId>& chain, Ino& next);
@@ -67,6 +69,7 @@ class Settler::Run {
   Result<void> drop_open(LayerId layer, std::vector<Candidate>& found);
   Result<void> read(LayerId layer, const Candidate& candidate);
   Result<void> read_open(LayerId layer, const Candidate& candidate, int fd);
+  Result<bool> has_room(std::uint64_t bytes);
   bool going_on() {
     stopped_ = stopped_ || !go_on_(report_);
     return !stopped_;
@@ -77,7 +80,7 @@ class Settler::Run {
   const GoOn& go_on_;
   Rebinding rebinding_;
   Report report_;
-  bool stopped_ = false;
+  bool stopped_ = false, lacked_room_ = false;
   int failures_ = 0;  // one after another
   std::unique_ptr<cas::WriteSession> session_;
   std::vector<ReadFile> read_;  // of the group, layer after layer
@@ -203,6 +206,13 @@ Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, 
       return {};
     }
   }
+  const auto room = has_room(static_cast<std::uint64_t>(seen->st_blocks) * 512);
+  if (!room) return fail(room.error());
+  if (!*room) {
+    lacked_room_ = true;
+    ++report_.busy;
+    return {};
+  }
   if (!session_) session_ = parts_.contents.begin_session();
   const auto size = static_cast<std::uint64_t>(seen->st_size);
   std::size_t pieces = 0;
@@ -219,6 +229,15 @@ Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, 
   report_.bytes_read += body->allocated;
   read_.push_back({layer, candidate.ino, candidate.staged, *seen, std::move(*body)});
   return {};
+}
+
+/// Whether the group and this file fit beside the staged files that they are; what was read before goes first.
+Result<bool> Settler::Run::has_room(std::uint64_t bytes) {
+  if (parts_.headroom == nullptr) return true;
+  const auto fits = [&] { return bytes_ + bytes + kSpare <= parts_.headroom->state().space.free; };
+  if (fits()) return true;
+  if (auto flushed = flush(); !flushed) return fail(flushed.error());
+  return fits();
 }
 
 Result<void> Settler::Run::flush() {
@@ -286,6 +305,8 @@ Result<Settler::Report> Settler::settle(const std::vector<LayerId>& layers, std:
   Result<void> flushed = run.flush();
   if (!done) return fail(done.error());
   if (!flushed) return fail(flushed.error());
+  if (run.lacked_room() && run.report().files == 0)
+    return fail(Error{Errc::out_of_space, "there is no room to settle any file", ENOSPC});
   return run.report();
 }
 

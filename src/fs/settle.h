@@ -11,6 +11,7 @@
 #include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
+#include "fs/headroom.h"
 #include "fs/open_clones.h"
 #include "fs/rebinding.h"
 #include "fs/staging.h"
@@ -26,6 +27,8 @@ namespace stellarium::fs {
 ///          loses nothing. Up to 1,000 files or 64 MiB share one session, one commit and one sync.
 /// Locks:   none is held while a file is read, hashed or stored (Rebinding says which, and how long, afterwards).
 /// Memory:  bounded: 1,000 files' names, one piece of 256 KiB, what a session takes.
+/// Space:   contents are stored before the files go, so little room means small groups, and a file that might not fit
+///          is left; out_of_space if that was so of some and none could be settled.
 /// Threads: all functions may be called concurrently; runs wait for each other.
 class Settler {
  public:
@@ -35,6 +38,7 @@ class Settler {
     Catalog& catalog;
     Staging& staging;
     OpenClones& clones;
+    Headroom* headroom = nullptr;  ///< what the host has room for; without it nobody looks
   };
   explicit Settler(const Parts& parts);
 

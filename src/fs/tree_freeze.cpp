@@ -111,6 +111,8 @@ Result<void> WritableTree::leave_out(LayerId layer, const std::function<Result<v
   layers.erase(found);
   Layers after{LayerReader{database_, layers}, LayerReader{database_, {layers.begin() + 1, layers.end()}}};
   const Freezing freezing{freezes_};
+  const RecordCache::Hold hold{records_};
+  const AbsentNames::Change names{absent_};
   if (Result<void> written = write(); !written) return written;
   layers_.push_back(std::move(after));
   current_ = &layers_.back();

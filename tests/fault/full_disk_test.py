@@ -21,14 +21,14 @@ COARSE, FINE = 768 * 1024, 32 * 1024  # bytes by which the room grows
 
 
 @contextlib.contextmanager
-def small_disk(scratch: Path):
-    """An ext4 of SIZE bytes without reserved blocks, mounted."""
+def small_disk(scratch: Path, *options: str, size: int = SIZE, mount: str = "loop", reserved: int = 0):
+    """An ext4 of SIZE bytes, `reserved` percent of its blocks root's, mounted."""
     image, where = scratch / "disk.img", scratch / "disk"
     with open(image, "wb") as file:
-        file.truncate(SIZE)
+        file.truncate(size)
     where.mkdir()
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, where], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-m", str(reserved), *options, image], check=True)
+    subprocess.run(["mount", "-o", mount, image, where], check=True)
     try:
         yield where
     finally:

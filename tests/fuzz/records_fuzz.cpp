@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "fs/quota_records.h"
 #include "fs/records.h"
 
 using namespace stellarium;
@@ -10,6 +11,10 @@ using namespace stellarium::fs;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes{reinterpret_cast<const char*>(data) + 1, size - 1};
+  if (data[0] == 0xff) {
+    if (const auto quota = decode_quota(bytes); quota && *decode_quota(encode_quota(*quota)) != *quota) std::abort();
+    return 0;
+  }
   switch (data[0] % 7) {
     case 0:
       if (const auto inode = decode_inode(bytes); inode && *decode_inode(encode_inode(*inode)) != *inode) std::abort();

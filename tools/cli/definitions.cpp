@@ -93,6 +93,9 @@ void Definitions::define_clones(CLI::App& app) {
   c.add_option("NAME", clone.names, "names of the new clones, which no image or clone may have; all are made or none")
       ->required()
       ->expected(1, 4000);
+  c.add_option("--quota", clone.quota,
+               "how much each may hold of its own, in bytes or with K, M, G or T behind it (powers of 1,024)")
+      ->type_name("SIZE");
 
   CLI::App& s = command(app, kGroup, "snapshot", "Keep a clone as it is now, under a name; it may be mounted");
   s.add_option("REF", snapshot.ref, kSnapshotMeaning)->required();
@@ -111,6 +114,17 @@ void Definitions::define_clones(CLI::App& app) {
   m.add_option("CLONE", commit.clone, kRefMeaning)->required();
   m.add_option("NAME", commit.name, "name of the image, as NAME[:TAG]; a taken name moves to the new image")
       ->required();
+
+  CLI::App& q = command(app, kGroup, "quota", "Show or set how much a clone may hold of its own; it may be mounted");
+  q.add_option("CLONE", quota.clone, "clone, as NAME")->required();
+  q.add_option("SIZE", quota.size,
+               "the new limit, at least 1M, in bytes or with K, M, G or T behind it (powers of 1,024); or none");
+  q.footer(
+      "What counts: what the clone wrote since its last snapshot, as blocks of the host until it is settled, then as "
+      "bytes; and 512 bytes for each file, folder and further name. Beyond it, writing fails with EDQUOT; removing "
+      "always works. Where the store's file system has project quotas (ext4 with prjquota, XFS with pquota) clones "
+      "with a "
+      "quota are written at full speed; elsewhere everything that they write comes through the daemon.");
 
   CLI::App& t =
       command(app, kGroup, "settle", "Bring what clones wrote into the store, where equal bytes are kept once");
@@ -292,6 +306,7 @@ CommandOptions Definitions::chosen(std::string_view name) const {
                                                            {"snapshot", snapshot},
                                                            {"rollback", rollback},
                                                            {"commit", commit},
+                                                           {"quota", quota},
                                                            {"settle", settle},
                                                            {"clones", ClonesOptions{}},
                                                            {"nspawn", nspawn},

@@ -22,6 +22,7 @@ struct Definitions {
   SnapshotOptions snapshot;
   RollbackOptions rollback;
   CommitOptions commit;
+  QuotaOptions quota;
   SettleOptions settle;
   NspawnOptions nspawn;
   VolumeOptions volume;

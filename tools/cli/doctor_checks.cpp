@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "fs/project_quotas.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/kernel_features.h"
 #include "tools/cli/store_location.h"
@@ -161,6 +162,12 @@ std::vector<Finding> check_store(const std::filesystem::path& store) {
   } else {
     out.push_back({"file system", State::good, type, ""});
   }
+  const bool projects = fs::ProjectQuotas::of(store) != nullptr;
+  out.push_back(
+      {"quotas", projects ? State::good : State::limited,
+       projects ? "project quotas: clones with a quota are written at full speed"
+                : "no project quotas are enforced here: what clones with a quota write comes through the daemon",
+       projects ? "" : "ext4: tune2fs -O quota,project -Q prjquota, and mount with prjquota; XFS: mount with pquota"});
   struct stat ballast {};
   if (::stat((store / "ballast").c_str(), &ballast) == 0 && ballast.st_size != 0) {
     const bool held = ballast.st_blocks * 512 >= ballast.st_size;

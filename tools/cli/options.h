@@ -40,6 +40,11 @@ struct RmOptions {
 struct CloneOptions {
   std::string ref;
   std::vector<std::string> names;  ///< of the new ones
+  std::string quota = {};          ///< of each; empty: none
+};
+struct QuotaOptions {
+  std::string clone;
+  std::string size = {};  ///< "none": no quota from now on; empty: only show it
 };
 struct SnapshotOptions {
   std::string ref;  ///< CLONE@SNAPSHOT
@@ -148,9 +153,9 @@ struct CompletionOptions {
 
 using CommandOptions =
     std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, CloneOptions, SnapshotOptions, RollbackOptions,
-                 CommitOptions, SettleOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions, InfoOptions,
-                 LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions, UmountOptions,
-                 GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions, TopOptions, DoctorOptions,
-                 DaemonOptions, CompletionOptions>;
+                 CommitOptions, QuotaOptions, SettleOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions,
+                 InfoOptions, LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions,
+                 UmountOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions, TopOptions,
+                 DoctorOptions, DaemonOptions, CompletionOptions>;
 
 }  // namespace stellarium::cli

@@ -52,10 +52,15 @@ bool BackgroundSettling::is_space_short(std::uint64_t total, std::uint64_t free,
 }
 
 BackgroundSettling::BackgroundSettling(Store& store, Quiet quiet) : store_{store} {
-  if (quiet) thread_ = std::thread{[this, quiet] { work(*quiet); }};
+  if (!quiet) return;
+  store_.headroom().set_on_short([this] { hurry(); });
+  store_.headroom().set_may_be_relieved(true);
+  thread_ = std::thread{[this, quiet] { work(*quiet); }};
 }
 
 BackgroundSettling::~BackgroundSettling() {
+  store_.headroom().set_may_be_relieved(false);
+  store_.headroom().set_on_short({});
   {
     const MutexLock lock{mutex_};
     ending_ = true;
@@ -71,19 +76,43 @@ bool BackgroundSettling::wait(std::chrono::nanoseconds time) {
   return !ending_;
 }
 
+bool BackgroundSettling::wait_between_runs(std::chrono::nanoseconds time) {
+  const auto until = Clock::now() + time;
+  MutexLock lock{mutex_};
+  while (!ending_ && !hurrying_ && Clock::now() < until) lock.wait_for(changed_, until - Clock::now());
+  hurrying_ = false;
+  return !ending_;
+}
+
+void BackgroundSettling::hurry() {
+  {
+    const MutexLock lock{mutex_};
+    hurrying_ = true;
+  }
+  changed_.notify_all();
+}
+
 void BackgroundSettling::work(std::chrono::milliseconds quiet) {
   lower_thread_priority("settling");
+  fs::Headroom& headroom = store_.headroom();
   const std::chrono::nanoseconds shortest = std::max<std::chrono::milliseconds>(quiet / 2, kShortestPause);
   std::chrono::nanoseconds pause = shortest;
-  while (wait(pause) && !store_.database().stopped()) {
+  bool gave_up_hot_files = false;
+  bool hopeless = false;  // space is short, and the last run made none: looking again at once is of no use
+  while ((hopeless ? wait(pause) : wait_between_runs(pause)) && !store_.database().stopped()) {
     pause = shortest;
     const auto began = Clock::now();
     const auto staged = store_.staging().usage();
     if (!staged) log::warn("settling: {}", to_string(staged.error()));
-    if (!staged || staged->files == 0) continue;
     const Space space = space_of(store_.dir());
-    const bool is_short = is_space_short(space.total, space.free, staged->bytes);
-    if (settle(quiet, is_short)) continue;  // what came meanwhile is not kept waiting for the time that this took
+    const bool at_mark = headroom.is_short();
+    if (at_mark && !gave_up_hot_files) store_.tier().evict(std::nullopt);  // they only make reading faster
+    gave_up_hot_files = at_mark;
+    const bool is_short = at_mark || (staged && is_space_short(space.total, space.free, staged->bytes));
+    const bool settled = staged && staged->files != 0 && settle(quiet, is_short);
+    hopeless = at_mark && !settled && headroom.is_short();
+    headroom.set_may_be_relieved(!hopeless);  // whoever writes waits for room only while some is made
+    if (settled) continue;                    // what came meanwhile is not kept waiting for the time that this took
     const std::chrono::nanoseconds rest = (Clock::now() - began) * kRestBetweenRuns;
     pause = is_short ? kShortestPause : std::max(shortest, std::min<std::chrono::nanoseconds>(rest, kLongestPause));
   }
@@ -103,6 +132,7 @@ bool BackgroundSettling::settle(std::chrono::milliseconds quiet, bool is_short) 
     return more && !store_.settler().somebody_waits();
   };
   const auto done = store_.settler().settle(*layers, is_short ? std::chrono::milliseconds{0} : quiet, go_on);
+  if (!done && done.error().code == Errc::out_of_space) return false;  // who writes is told
   if (!done) {
     log::warn("settling: {}", to_string(done.error()));
     return false;

@@ -32,13 +32,15 @@ class BackgroundSettling {
 
  private:
   void work(std::chrono::milliseconds quiet) EXCLUDES(mutex_);
-  bool settle(std::chrono::milliseconds quiet, bool is_short);  ///< whether anything was settled
-  bool wait(std::chrono::nanoseconds time) EXCLUDES(mutex_);    ///< false: it is to end
+  bool settle(std::chrono::milliseconds quiet, bool is_short);             ///< whether anything was settled
+  bool wait(std::chrono::nanoseconds time) EXCLUDES(mutex_);               ///< false: it is to end
+  bool wait_between_runs(std::chrono::nanoseconds time) EXCLUDES(mutex_);  ///< … less if space gets short
+  void hurry() EXCLUDES(mutex_);
 
   Store& store_;
   Mutex mutex_;
   std::condition_variable changed_;
-  bool ending_ GUARDED_BY(mutex_) = false;
+  bool ending_ GUARDED_BY(mutex_) = false, hurrying_ GUARDED_BY(mutex_) = false;
   std::thread thread_;  ///< last: starts when everything else is there
 };
 

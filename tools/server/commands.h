@@ -14,6 +14,7 @@ int run(const cli::CloneOptions& options, CommandContext& context);
 int run(const cli::SnapshotOptions& options, CommandContext& context);
 int run(const cli::RollbackOptions& options, CommandContext& context);
 int run(const cli::CommitOptions& options, CommandContext& context);
+int run(const cli::QuotaOptions& options, CommandContext& context);
 int run(const cli::SettleOptions& options, CommandContext& context);
 int run(const cli::ClonesOptions& options, CommandContext& context);
 int run(const cli::VolumeOptions& options, CommandContext& context);

@@ -70,6 +70,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io&
   store->uuid_ = std::move(folder->uuid);
   store->lock_ = std::move(folder->lock);
   store->ballast_ = Ballast::open(io, dir, std::move(space));
+  store->headroom_ = std::make_unique<fs::Headroom>(dir);
+  store->projects_ = fs::ProjectQuotas::of(dir);
   // Opening replays logs into tables: on a full disk that, too, needs room.
   auto opened = store->with_room([&] { return store->open_parts(io); });
   if (!opened) return fail(opened.error());
@@ -99,10 +101,11 @@ Result<void> Store::open_parts(Io& io) {
   tier_ = std::move(*tier);
   volumes_ = std::make_unique<fs::Volumes>(fs::Volume::Parts{*database_, *contents_, *tier_, *staging_});
   open_clones_ = std::make_unique<fs::OpenClones>();
-  settler_ =
-      std::make_unique<fs::Settler>(fs::Settler::Parts{*database_, *contents_, *catalog_, *staging_, *open_clones_});
-  auto fuse = fs::fuse::FuseServer::create(
-      {*database_, *catalog_, *contents_, *tier_, staging_.get(), open_clones_.get(), dir_, volumes_.get()}, {});
+  settler_ = std::make_unique<fs::Settler>(
+      fs::Settler::Parts{*database_, *contents_, *catalog_, *staging_, *open_clones_, headroom_.get()});
+  auto fuse = fs::fuse::FuseServer::create({*database_, *catalog_, *contents_, *tier_, staging_.get(),
+                                            open_clones_.get(), dir_, volumes_.get(), headroom_.get(), projects_.get()},
+                                           {});
   if (!fuse) return fail(fuse.error(), "serving the mounts of " + dir_.string());
   fuse_ = std::move(*fuse);
   return {};

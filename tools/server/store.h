@@ -10,8 +10,10 @@
 #include "fs/catalog.h"
 #include "fs/clones.h"
 #include "fs/fuse/fuse_server.h"
+#include "fs/headroom.h"
 #include "fs/layer_folding.h"
 #include "fs/open_clones.h"
+#include "fs/project_quotas.h"
 #include "fs/settle.h"
 #include "fs/snapshots.h"
 #include "fs/staged_first.h"
@@ -50,6 +52,9 @@ class Store {
   tier::Tier& tier() { return *tier_; }
   fs::fuse::FuseServer& fuse() { return *fuse_; }
   Ballast& ballast() { return *ballast_; }
+  fs::Headroom& headroom() { return *headroom_; }
+  fs::OpenClones& open_clones() { return *open_clones_; }
+  const fs::ProjectQuotas* projects() const { return projects_.get(); }  ///< null: the host has none
 
   /// Does work that frees room, and must therefore be possible on a full disk: hot files are given up before it starts,
   /// then the ballast, step by step, while `work` fails for want of space. It may thus run more than once.
@@ -76,6 +81,8 @@ class Store {
   UniqueFd lock_;
   // In the order of their needs; destroyed backwards.
   std::unique_ptr<Ballast> ballast_;
+  std::unique_ptr<fs::Headroom> headroom_;
+  std::unique_ptr<fs::ProjectQuotas> projects_;
   std::unique_ptr<cas::Database> database_;
   std::unique_ptr<cas::ContentStore> contents_;
   std::unique_ptr<fs::Catalog> catalog_;

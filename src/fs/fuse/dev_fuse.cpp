@@ -1,7 +1,7 @@
 #include "fs/fuse/dev_fuse.h"
 
 #include "base/log.h"
-#include "fs/fuse/privileges.h"
+#include "fs/as_nobody.h"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>

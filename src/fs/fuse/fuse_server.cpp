@@ -17,6 +17,7 @@
 #include "fs/fuse/privileges.h"
 #include "fs/fuse/read_only_view.h"
 #include "fs/fuse/store_view.h"
+#include "fs/fuse/waiting_writes.h"
 #include "fs/fuse/writable_view.h"
 
 namespace stellarium::fs::fuse {
@@ -28,6 +29,7 @@ class Server final : public FuseServer {
  public:
   Server(const Backing& backing, const Options& options)
       : backing_{backing}, passthrough_{options.passthrough && may_pass_through()}, reader_{backing.tier} {
+    if (backing.headroom != nullptr) waiting_ = std::make_unique<WaitingWrites>(*backing.headroom);
     if (options.passthrough && !passthrough_) {
       log::warn(
           "no passthrough: CAP_SYS_ADMIN in the initial user namespace is missing; files are read through the page "
@@ -59,6 +61,7 @@ class Server final : public FuseServer {
       gate_->server = nullptr;
     }
     workers_.reset();
+    waiting_.reset();
     std::map<std::uint64_t, Mount> ended;
     {
       const MutexLock lock{mutex_};
@@ -90,6 +93,7 @@ class Server final : public FuseServer {
   };
 
   Result<std::unique_ptr<Filesystem>> make_view(const MountSpec& mount, const std::shared_ptr<OpenFiles>& open_files);
+  Result<void> set_quota(const std::string& clone, CloneQuota& quota) const;
   Result<WritableView::Clone> open_clone(const ViewSpec& view, const std::shared_ptr<OpenFiles>& open_files);
   Result<std::unique_ptr<Filesystem>> make_writable(const MountSpec& mount, const ViewParts& parts,
                                                     const std::shared_ptr<OpenFiles>& open_files);
@@ -105,6 +109,7 @@ class Server final : public FuseServer {
   TreeReadahead readahead_;
   InodeCache inodes_;
   std::unique_ptr<DevFuseWorkers> workers_;
+  std::unique_ptr<WaitingWrites> waiting_;
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
 
   Mutex hook_mutex_;  // held while the hook runs, so that set_on_detached can promise that an old one does not run any
@@ -130,6 +135,22 @@ std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
           }};
 }
 
+/// A command that sets it finds the clone mounted from now on; one that came before has changed the record.
+Result<void> Server::set_quota(const std::string& clone, CloneQuota& quota) const {
+  std::optional<QuotaRecord> known;
+  for (;;) {
+    const auto record = read_quota(backing_.database, clone);
+    if (!record) return fail(record.error());
+    if (*record == known) break;
+    known = *record;
+    if (auto set = quota.set(known); !set) return fail(set.error(), "the quota of clone " + clone);
+  }
+  if (known && passthrough_ && (known->project == 0 || backing_.projects == nullptr))
+    log::info("clone {} has a quota, and the host has no project quotas: what it writes comes through the server",
+              clone);
+  return {};
+}
+
 /// The clone as it is now: what the mount was recorded with may lie under snapshots by now. A snapshot of a clone that
 /// nobody has open may come in between, and then it has another head.
 Result<WritableView::Clone> Server::open_clone(const ViewSpec& view, const std::shared_ptr<OpenFiles>& open_files) {
@@ -142,8 +163,14 @@ Result<WritableView::Clone> Server::open_clone(const ViewSpec& view, const std::
     WritableView::Clone clone{.tree = view.tree, .records = {}, .bodies = {}, .host = backing_.host_dir};
     if (records) {
       clone.records = std::move(*records);
-      clone.bodies = std::make_shared<CloneBodies>(*clone.records, *backing_.staging, backing_.tier, backing_.database);
-      if (backing_.clones == nullptr) return clone;
+      const auto quota = std::make_shared<CloneQuota>(CloneQuota::Parts{
+          backing_.database, *backing_.staging, backing_.headroom, backing_.projects, *clone.records});
+      clone.bodies =
+          std::make_shared<CloneBodies>(*clone.records, *backing_.staging, backing_.tier, backing_.database, quota);
+      if (backing_.clones == nullptr) {
+        if (auto set = set_quota(view.clone, *quota); !set) return fail(set.error());
+        return clone;
+      }
       const auto is_open = [open_files, tree = view.tree](Ino ino) {
         return open_files->is_open_at_all(ino == kRootIno ? NodeId::root() : NodeId::of(tree, ino));
       };
@@ -154,6 +181,7 @@ Result<WritableView::Clone> Server::open_clone(const ViewSpec& view, const std::
     if (!now) return fail(now.error());
     if (now->layers != head->layers) continue;
     if (!records) return fail(records.error());
+    if (auto set = set_quota(view.clone, clone.bodies->quota()); !set) return fail(set.error());
     return clone;
   }
 }
@@ -171,7 +199,8 @@ Result<std::unique_ptr<Filesystem>> Server::make_writable(const MountSpec& mount
 Result<std::unique_ptr<Filesystem>> Server::make_view(const MountSpec& mount,
                                                       const std::shared_ptr<OpenFiles>& open_files) {
   const ViewSpec& spec = mount.view;
-  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_, unhandled_, readahead_, inodes_};
+  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_,
+                        unhandled_,       readahead_,        inodes_,       waiting_.get()};
   const bool passthrough = passthrough_ && spec.passthrough;
   if (spec.kind == ViewSpec::Kind::store) {
     return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog),

@@ -11,7 +11,9 @@
 #include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
+#include "fs/headroom.h"
 #include "fs/open_clones.h"
+#include "fs/project_quotas.h"
 #include "fs/staging.h"
 #include "fs/volumes.h"
 #include "tier/tier.h"
@@ -51,10 +53,12 @@ class FuseServer {
     Catalog& catalog;
     cas::ContentStore& contents;  ///< recipes only: where the holes of sparse files are
     tier::Tier& tier;
-    Staging* staging = nullptr;           ///< of what clones write; without it no clone can be mounted
-    OpenClones* clones = nullptr;         ///< told of mounted clones; may be missing
-    std::filesystem::path host_dir = {};  ///< on the file system whose space clones use
-    Volumes* volumes = nullptr;           ///< without it the whole store shows none
+    Staging* staging = nullptr;               ///< of what clones write; without it no clone can be mounted
+    OpenClones* clones = nullptr;             ///< told of mounted clones; may be missing
+    std::filesystem::path host_dir = {};      ///< on the file system whose space clones use
+    Volumes* volumes = nullptr;               ///< without it the whole store shows none
+    Headroom* headroom = nullptr;             ///< of that file system; without it clones write as long as they can
+    const ProjectQuotas* projects = nullptr;  ///< of that file system; null: it has none
   };
   static Result<std::unique_ptr<FuseServer>> create(const Backing& backing, const Options& options);
   virtual ~FuseServer() = default;  ///< stops the workers; the mounts stay, unanswered, for the next server

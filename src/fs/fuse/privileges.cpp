@@ -1,35 +1,11 @@
 #include "fs/fuse/privileges.h"
 
 #include <cap-ng.h>
-#include <linux/capability.h>
-#include <sys/fsuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <array>
 #include <cstdint>
 #include <fstream>
 
 namespace stellarium::fs::fuse {
-namespace {
-
-constexpr uid_t kNobody = 65534;
-
-// By system call, because libcap-ng reads /proc for each change, and this happens for every file that is made.
-void set_resource_capability(bool wanted) {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
-  if (::syscall(SYS_capget, &header, sets.data()) != 0) return;
-  __user_cap_data_struct& word = sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)];
-  const std::uint32_t effective = wanted ? word.effective | (word.permitted & CAP_TO_MASK(CAP_SYS_RESOURCE))
-                                         : word.effective & ~CAP_TO_MASK(CAP_SYS_RESOURCE);
-  if (effective == word.effective) return;
-  word.effective = effective;
-  (void)::syscall(SYS_capset, &header, sets.data());  // giving up, or taking back what is permitted, is always allowed
-}
-
-}  // namespace
-
 bool may_pass_through() {
   capng_clear(CAPNG_SELECT_CAPS);
   if (capng_get_caps_process() != 0 || capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) == 0) return false;
@@ -38,15 +14,6 @@ bool may_pass_through() {
   std::uint64_t inside = 1, outside = 1, count = 0;
   map >> inside >> outside >> count;
   return inside == 0 && outside == 0 && count == UINT32_MAX;
-}
-
-AsNobody::AsNobody() : earlier_{::setfsuid(kNobody)} {
-  set_resource_capability(false);
-}
-
-AsNobody::~AsNobody() {
-  ::setfsuid(static_cast<uid_t>(earlier_));  // back to 0 returns the capabilities that go with files
-  set_resource_capability(true);
 }
 
 }  // namespace stellarium::fs::fuse

@@ -17,6 +17,8 @@
 
 namespace stellarium::fs::fuse {
 
+class WaitingWrites;
+
 /// What all views of a server share; borrowed.
 struct ViewParts {
   Catalog& catalog;
@@ -26,6 +28,7 @@ struct ViewParts {
   NodeSet& unhandled;        ///< files whose opens need neither a backing file nor a record
   TreeReadahead& readahead;  ///< across files
   InodeCache& inodes;
+  WaitingWrites* waiting = nullptr;  ///< without it a write that does not fit fails at once
 };
 
 /// Sealed layers as a file system: everything may be remembered for ever, because nothing in them changes.

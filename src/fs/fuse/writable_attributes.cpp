@@ -106,6 +106,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
     if (auto own = clone_.bodies->unshare(*ino); !own) return refuse(reply, own.error());
   }
   const Timespec when = now();
+  const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {*ino}};
   auto changed = clone_.records->change(*ino,
                                         [&](Inode& inode) -> Result<void> {
                                           apply(in, when, inode);
@@ -127,6 +128,7 @@ Result<void> WritableView::drop_privileges(Ino ino) {
   const auto inode = clone_.records->inode(ino);
   if (!inode) return fail(inode.error());
   if (!*inode) return {};
+  const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {ino}};
   if (without_privileges((*inode)->mode) != (*inode)->mode) {
     const auto changed = clone_.records->change(ino,
                                                 [](Inode& record) -> Result<void> {
@@ -187,6 +189,8 @@ void WritableView::setxattr(const Request& request, const abi::SetxattrIn& in, s
   if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal), void();
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
+  const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {*ino}};
+  if (auto room = clone_.bodies->quota().admit(name.size() + value.size()); !room) return refuse(reply, room.error());
   const AnsweredRequests::Slot slot{*answered_, request};
   const Note note = [&](cas::Database::Batch& batch, const Entry&) { slot.note(batch, {}); };
   if ((in.setxattr_flags & abi::kSetxattrAclKillSgid) != 0) {
@@ -207,6 +211,7 @@ void WritableView::removexattr(const Request& request, std::string_view name, Re
   if (answered_before(request, reply)) return;
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
+  const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {*ino}};
   const AnsweredRequests::Slot slot{*answered_, request};
   const auto removed = clone_.records->remove_xattr(
       *ino, name, [&](cas::Database::Batch& batch, const Entry&) { slot.note(batch, {}); });
@@ -218,10 +223,18 @@ void WritableView::removexattr(const Request& request, std::string_view name, Re
 void WritableView::statfs(const Request&, Reply reply) {
   struct statvfs host {};
   if (::statvfs(clone_.host.c_str(), &host) != 0) return reply.error(errno), void();
+  const auto quota = clone_.bodies->quota().usage();
+  if (!quota) return refuse(reply, quota.error());
   abi::StatfsOut out{};
   out.blocks = host.f_blocks;
   out.free_blocks = host.f_bfree;
   out.available_blocks = host.f_bavail;
+  if (quota->limit != 0) {  // as ext4 shows a folder of a project: what the quota leaves, if the disk has it
+    out.blocks = quota->limit / host.f_frsize;
+    const std::uint64_t left = (quota->limit - std::min(quota->limit, quota->used)) / host.f_frsize;
+    out.free_blocks = std::min<std::uint64_t>(out.free_blocks, left);
+    out.available_blocks = std::min<std::uint64_t>(out.available_blocks, left);
+  }
   out.files = host.f_files;
   out.free_files = host.f_ffree;
   out.block_size = static_cast<std::uint32_t>(host.f_bsize);

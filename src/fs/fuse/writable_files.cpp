@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "fs/fuse/answers.h"
 #include "fs/fuse/attributes.h"
+#include "fs/fuse/parked_replies.h"
+#include "fs/fuse/waiting_writes.h"
 #include "fs/fuse/writable_view.h"
 
 namespace stellarium::fs::fuse {
@@ -20,22 +22,18 @@ bool for_writing(std::uint32_t flags) {
   return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
 }
 
-/// As much as can be written, as write(2): what does not fit any more is an error of the next call only.
-Result<std::size_t> write_most(const Staging::File& file, ByteSpan data, std::uint64_t offset) {
-  std::size_t done = 0;
-  while (done < data.size()) {
-    const ByteSpan left = data.subspan(done);
-    const ssize_t n = ::pwrite(file.fd(), left.data(), left.size(), static_cast<off_t>(offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && done == 0) return fail_errno("writing a staged file");
-    if (n <= 0) break;
-    done += static_cast<std::size_t>(n);
-  }
+Result<std::size_t> write_staged(CloneQuota& quota, const Staging::File& file, ByteSpan data, std::uint64_t offset) {
+  const auto done = quota.write(file, data, offset);
+  if (!done) return done;
   if (const auto noted = CloneBodies::note_written(file); !noted) return fail(noted.error());
   return done;
 }
 
 }  // namespace
+
+bool WritableView::passes_through() const {
+  return open_files_->passes_through() && clone_.bodies->quota().may_pass_through();
+}
 
 Result<void> WritableView::may_write(NodeId node, Ino ino) {
   if (node != node_of(ino)) return stale();
@@ -50,9 +48,11 @@ void WritableView::open_made(const Request& request, const abi::CreateIn& in, Re
   if (answered_before(request, reply)) return;
   const Result<Ino> parent = locate(request.node());
   if (!parent) return refuse(reply, parent.error());
+  CloneQuota::Weighing weighing{&clone_.bodies->quota(), {}};
+  if (auto room = clone_.bodies->quota().admit(OwnRecords::kNode); !room) return refuse(reply, room.error());
   auto node = node_for(request, S_IFREG | (in.mode & 07777), in.umask);
   WritableTarget target{.node = {}, .for_writing = true, .staged = nullptr, .still = {}};
-  if (open_files_->passes_through()) {
+  if (passes_through()) {
     const auto file = clone_.bodies->create();
     if (!file) return refuse(reply, file.error());
     target.staged = *file;
@@ -87,6 +87,7 @@ void WritableView::open_made(const Request& request, const abi::CreateIn& in, Re
     return;
   }
   if (!made) return refuse_change(reply, made.error());
+  weighing.add_made(made->ino);
   if (!opened) return refuse(reply, opened.error());
   open_files_->opened(out.open, node_of(made->ino), reply.value(out) == 0);
 }
@@ -161,7 +162,7 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
 
 Result<std::shared_ptr<StagedFile>> WritableView::file_to_open(NodeId node, Ino ino, const Inode& inode,
                                                                bool for_writing) {
-  if (!open_files_->passes_through()) return std::shared_ptr<StagedFile>{};
+  if (!passes_through()) return std::shared_ptr<StagedFile>{};
   if (inode.body == Body::staged) {
     auto own = clone_.bodies->own(ino);
     if (!own || *own || !for_writing) return own;
@@ -202,19 +203,38 @@ void WritableView::read(const Request& request, const abi::ReadIn& in, Reply rep
   answer(reply, length == 0 ? std::string_view{} : std::string_view{inode.inline_bytes}.substr(in.offset, length));
 }
 
-void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
-  const Result<Ino> ino = locate(request.node());
-  if (!ino) return refuse(reply, ino.error());
-  if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
+Result<std::size_t> WritableView::write_now(NodeId node, const abi::WriteIn& in, ByteSpan data) {
+  const Result<Ino> ino = locate(node);
+  if (!ino) return fail(ino.error());
   const WriteGate::Pass pass{clone_.bodies->gate()};
   const auto file = clone_.bodies->writable(*ino);
-  if (!file) return refuse_change(reply, file.error());
-  const auto written = write_most(**file, data, in.offset);
-  if (!written) return refuse(reply, written.error());
+  if (!file) return fail(file.error());
+  const auto written = write_staged(clone_.bodies->quota(), **file, data, in.offset);
+  if (!written) return written;
   if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) {
-    if (auto dropped = drop_privileges(*ino); !dropped) return refuse(reply, dropped.error());
+    if (auto dropped = drop_privileges(*ino); !dropped) return fail(dropped.error());
   }
+  return written;
+}
+
+void WritableView::answer_write(Reply reply, const Result<std::size_t>& written) {
+  if (!written) return refuse_change(reply, written.error());
   reply.value(abi::WriteOut{static_cast<std::uint32_t>(*written), 0});
+}
+
+void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
+  if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
+  const NodeId node = request.node();
+  const auto written = write_now(node, in, data);
+  const bool full = !written && errno_of(written.error()) == ENOSPC;
+  if (!full || parts_.waiting == nullptr || !parts_.waiting->may_wait(data.size()))
+    return answer_write(std::move(reply), written);
+  const auto parked = ParkedReplies::park(request, std::move(reply), ParkedReply::By::killing_signal,
+                                          [](Reply early) { early.error(EINTR); });
+  const auto try_again = [this, parked, node, in, kept = std::vector<std::byte>(data.begin(), data.end())] {
+    if (auto due = parked->take()) answer_write(std::move(*due), write_now(node, in, kept));
+  };
+  parts_.waiting->add(data.size(), try_again);
 }
 
 void WritableView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {
@@ -251,9 +271,8 @@ void WritableView::fallocate(const Request& request, const abi::FallocateIn& in,
   const WriteGate::Pass pass{clone_.bodies->gate()};
   const auto file = clone_.bodies->writable(*ino);
   if (!file) return refuse(reply, file.error());
-  if (::fallocate((*file)->fd(), static_cast<int>(in.mode), static_cast<off_t>(in.offset),
-                  static_cast<off_t>(in.length)) != 0)
-    return reply.error(errno), void();
+  const auto done = clone_.bodies->quota().allocate(**file, static_cast<int>(in.mode), in.offset, in.length);
+  if (!done) return refuse(reply, done.error());
   if (auto noted = CloneBodies::note_written(**file); !noted) return refuse(reply, noted.error());
   reply.done();
 }
@@ -276,7 +295,7 @@ void WritableView::copy_file_range(const Request& request, const abi::CopyFileRa
     const auto read = clone_.bodies->read(source->ino, source->inode, in.offset_in + done, part);
     if (!read) return refuse(reply, read.error());
     if (*read == 0) break;
-    const auto written = write_most(**file, part.first(*read), in.offset_out + done);
+    const auto written = write_staged(clone_.bodies->quota(), **file, part.first(*read), in.offset_out + done);
     if (!written && done == 0) return refuse(reply, written.error());
     done += written.value_or(0);
     if (!written || *written < *read) break;

@@ -18,6 +18,10 @@ namespace {
 // stat(2) miss that; a call that writes it never misses. Long enough for the calls that follow the making of a file.
 constexpr std::uint32_t kMappedValidity = 50'000'000;  // ns
 
+Ino ino_of(NodeId node) {
+  return node == NodeId::root() ? kRootIno : node.ino();
+}
+
 }  // namespace
 
 WritableTree::NewNode WritableView::node_for(const Request& request, std::uint32_t mode, std::uint32_t umask) {
@@ -64,6 +68,7 @@ void WritableView::started(std::uint64_t features, bool resumed) {
   }
   for (const Entry& orphan : *orphans) {
     clone_.bodies->drop(orphan.ino, orphan.inode);
+    const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {orphan.ino}};
     if (auto gone = clone_.records->forget(orphan.ino); !gone) log::error("{}", to_string(gone.error()));
   }
 }
@@ -124,11 +129,14 @@ bool WritableView::answered_before(const Request& request, Reply& reply) const {
   return true;
 }
 
-void WritableView::make(const Request& request, Reply reply,
+void WritableView::make(const Request& request, Reply reply, const Growth& growth,
                         const std::function<Result<Entry>(Ino, const Note&)>& change) {
   if (answered_before(request, reply)) return;
   const Result<Ino> parent = locate(request.node());
   if (!parent) return refuse(reply, parent.error());
+  CloneQuota::Weighing weighing{&clone_.bodies->quota(), {}};
+  if (growth.ino != 0) weighing.add(growth.ino);
+  if (auto room = clone_.bodies->quota().admit(growth.bytes); !room) return refuse(reply, room.error());
   const AnsweredRequests::Slot slot{*answered_, request};
   abi::EntryOut out{};
   const Result<Entry> made = change(*parent, [&](cas::Database::Batch& batch, const Entry& entry) {
@@ -139,6 +147,7 @@ void WritableView::make(const Request& request, Reply reply,
     slot.note(batch, std::as_bytes(std::span{&out, 1}));
   });
   if (!made) return refuse_change(reply, made.error());
+  if (growth.ino == 0) weighing.add_made(made->ino);
   reply.value(out);
 }
 
@@ -222,24 +231,26 @@ void WritableView::readdir(const Request& request, const abi::ReadIn& in, bool p
 void WritableView::symlink(const Request& request, std::string_view name, std::string_view target, Reply reply) {
   auto node = node_for(request, S_IFLNK | 0777, 0);
   node.symlink = target;
-  make(request, std::move(reply),
+  make(request, std::move(reply), {.bytes = OwnRecords::kNode + target.size()},
        [&](Ino parent, const Note& note) { return clone_.records->make(parent, name, node, note); });
 }
 
 void WritableView::mknod(const Request& request, const abi::MknodIn& in, std::string_view name, Reply reply) {
   auto node = node_for(request, in.mode, in.umask);
   if (S_ISCHR(in.mode) || S_ISBLK(in.mode)) node.rdev = decode_device(in.rdev);
-  make(request, std::move(reply),
+  make(request, std::move(reply), {},
        [&](Ino parent, const Note& note) { return clone_.records->make(parent, name, node, note); });
 }
 
 void WritableView::mkdir(const Request& request, const abi::MkdirIn& in, std::string_view name, Reply reply) {
   const auto node = node_for(request, S_IFDIR | (in.mode & 07777), in.umask);
-  make(request, std::move(reply),
+  make(request, std::move(reply), {},
        [&](Ino parent, const Note& note) { return clone_.records->make(parent, name, node, note); });
 }
 
 void WritableView::unlink(const Request& request, std::string_view name, Reply reply) {
+  CloneQuota::Weighing weighing{&clone_.bodies->quota(), {}};
+  weighing.add(ino_of(request.node()), name);
   change(request, std::move(reply),
          [&](Ino parent, const Note& note) { return clone_.records->unlink(parent, name, note); });
 }
@@ -251,7 +262,10 @@ void WritableView::rmdir(const Request& request, std::string_view name, Reply re
 
 void WritableView::rename(const Request& request, NodeId new_parent, std::uint32_t flags, std::string_view old_name,
                           std::string_view new_name, Reply reply) {
-  const SyncOrder::Change in_order{clone_.bodies->order()};
+  CloneQuota::Weighing weighing{&clone_.bodies->quota(), {}};
+  weighing.add(ino_of(request.node()), old_name);
+  weighing.add(ino_of(new_parent), new_name);
+  const SyncOrder::Change in_order{clone_.bodies->order()};  // after it: so does a copy-up
   change(request, std::move(reply), [&](Ino parent, const Note& note) -> Result<Entry> {
     const Result<Ino> to = locate(new_parent);
     if (!to) return fail(to.error());
@@ -263,11 +277,10 @@ void WritableView::rename(const Request& request, NodeId new_parent, std::uint32
 }
 
 void WritableView::link(const Request& request, NodeId target, std::string_view new_name, Reply reply) {
-  make(request, std::move(reply), [&](Ino parent, const Note& note) -> Result<Entry> {
-    const Result<Ino> ino = locate(target);
-    if (!ino) return fail(ino.error());
-    return clone_.records->link(*ino, parent, new_name, note);
-  });
+  const Result<Ino> ino = locate(target);
+  if (!ino) return refuse(reply, ino.error());
+  make(request, std::move(reply), {.ino = *ino},
+       [&](Ino parent, const Note& note) { return clone_.records->link(*ino, parent, new_name, note); });
 }
 
 void WritableView::lost_link(const Entry& entry) {
@@ -317,6 +330,7 @@ void WritableView::forget_record(Ino ino) {
   const auto inode = clone_.records->inode(ino);
   if (!inode || !*inode || (*inode)->nlink != 0) return;
   clone_.bodies->drop(ino, **inode);
+  const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {ino}};
   if (auto gone = clone_.records->forget(ino); !gone) log::error("{}", to_string(gone.error()));
 }
 

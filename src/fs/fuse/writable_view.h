@@ -102,8 +102,14 @@ class WritableView final : public Filesystem {
   abi::EntryOut entry_out(const Entry& entry) const;
   /// Answers a request that was executed already. False: it is to be executed.
   bool answered_before(const Request& request, Reply& reply) const;
+  /// What a change of names adds to the records of the clone.
+  struct Growth {
+    std::uint64_t bytes = OwnRecords::kNode;
+    Ino ino = 0;  ///< of an inode that is there already
+  };
   /// Executes a change of names whose answer is the entry it made.
-  void make(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
+  void make(const Request& request, Reply reply, const Growth& growth,
+            const std::function<Result<Entry>(Ino parent, const Note&)>& change);
   /// … or an answer without content.
   void change(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
   /// Answers a change that failed, unless the next server shall try it.
@@ -121,8 +127,13 @@ class WritableView final : public Filesystem {
   std::optional<std::string> introspect(const Entry& entry, std::string_view name) const;
   using MakeFile = std::function<Result<Entry>(Ino parent, const WritableTree::NewNode&, const Note&)>;
   void open_made(const Request& request, const abi::CreateIn& in, Reply reply, const MakeFile& make);
+  /// Whether staged files are passed through: the kernel, the quota and the room on the host permit it.
+  bool passes_through() const;
   /// The staged file that an open of an existing file is passed through to; null: it is not.
   Result<std::shared_ptr<StagedFile>> file_to_open(NodeId node, Ino ino, const Inode& inode, bool for_writing);
+  /// The write itself: how much was written.
+  Result<std::size_t> write_now(NodeId node, const abi::WriteIn& in, ByteSpan data);
+  void answer_write(Reply reply, const Result<std::size_t>& written);
   void open_existing(const Request& request, Ino ino, std::uint32_t flags, bool drop_privileges, Reply reply);
 
   ViewParts parts_;

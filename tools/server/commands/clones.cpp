@@ -7,6 +7,7 @@
 
 #include "fs/tar_export.h"
 #include "fs/tar_import.h"
+#include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 #include "tools/server/json.h"
@@ -109,7 +110,15 @@ int run(const cli::CloneOptions& options, CommandContext& context) {
                                          options.ref + "@NAME') and clone that",
                                      0});
   }
-  return done(context.store.clones().create_all(options.names, tree->reader.layers(), options.ref), context);
+  std::vector<fs::QuotaRecord> quotas;
+  if (!options.quota.empty()) {
+    const auto limit = parse_limit(options.quota);
+    if (!limit) return context.io.complain(limit.error());
+    auto made = new_quotas(context.store, *limit, options.names.size());
+    if (!made) return context.io.complain(made.error());
+    quotas = std::move(*made);
+  }
+  return done(context.store.clones().create_all(options.names, tree->reader.layers(), options.ref, quotas), context);
 }
 
 int run(const cli::RollbackOptions& options, CommandContext& context) {

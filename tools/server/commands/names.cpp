@@ -2,6 +2,7 @@
 #include <set>
 #include <string_view>
 
+#include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 
@@ -28,6 +29,7 @@ Result<void> remove(const std::vector<std::string>& refs, CommandContext& contex
   std::set<std::string_view> different;
   std::vector<std::string> clones, written;  // `written`: clones and snapshots
   std::vector<fs::ImageName> images;
+  std::vector<fs::QuotaRecord> quotas;
   for (const std::string& ref : refs) {
     if (!different.insert(ref).second) return fail(Errc::invalid_argument, "the name " + ref + " is given twice");
     if (parse_snapshot(ref)) {
@@ -37,6 +39,9 @@ Result<void> remove(const std::vector<std::string>& refs, CommandContext& contex
     const auto clone = fs::is_clone(context.store.database(), ref);
     if (!clone) return fail(clone.error());
     if (*clone) {
+      const auto quota = fs::read_quota(context.store.database(), ref);
+      if (!quota) return fail(quota.error());
+      if (*quota) quotas.push_back(**quota);
       clones.push_back(ref);
       written.push_back(ref);
       continue;
@@ -48,8 +53,11 @@ Result<void> remove(const std::vector<std::string>& refs, CommandContext& contex
     images.push_back(std::move(*name));
   }
   if (auto free = context.mounts.check_unmounted(clones); !free) return free;
-  return context.store.catalog().remove_all(
+  auto removed = context.store.catalog().remove_all(
       images, [&](cas::Database::Batch& batch) { return context.store.clones().put_removal(batch, written); });
+  if (!removed) return removed;
+  for (const fs::QuotaRecord& quota : quotas) forget_quota(context.store, quota);
+  return {};
 }
 
 }  // namespace

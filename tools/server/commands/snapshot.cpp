@@ -4,6 +4,7 @@
 #include <map>
 
 #include "fs/snapshots.h"
+#include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 #include "tools/server/json.h"
@@ -59,6 +60,7 @@ int run(const cli::SnapshotOptions& options, CommandContext& context) {
   }
   const auto made = context.store.snapshots().make(ref->clone, ref->snapshot, [&] { return !context.io.cancelled(); });
   if (!made) return context.io.complain(made.error());
+  if (auto counted = recount(context.store, ref->clone); !counted) return context.io.complain(counted.error());
   std::vector<std::string> fuzzy;
   if (!made->fuzzy.empty()) {
     auto paths = paths_of(fs::LayerReader{context.store.database(), made->layers}, made->fuzzy);

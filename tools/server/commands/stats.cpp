@@ -57,6 +57,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
   const auto mounts = store.fuse().stats();
   const auto ballast = store.ballast().stats();
   const auto chores = store.catalog().chores();
+  const auto headroom = store.headroom().state();
   const ProcessFacts process = facts_of_this_process();
   const auto staged = store.staging().usage();
   if (!staged) return context.io.complain(staged.error());
@@ -87,6 +88,10 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                    {"integrity", tier.integrity}};
     out["staged"] = {{"files", staged->files}, {"bytes", staged->bytes}};
     out["layers"] = {{"unused", chores.unused}, {"foldable", chores.foldable}};
+    out["space"] = {{"bytes", headroom.space.total},
+                    {"free_bytes", headroom.space.free},
+                    {"mark", headroom.mark},
+                    {"refused", headroom.refused}};
     out["ballast"] = {{"bytes", ballast.size}, {"held_bytes", ballast.held}};
     out["process"] = {{"memory_bytes", process.memory_bytes},
                       {"peak_memory_bytes", process.peak_memory_bytes},
@@ -115,6 +120,9 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                      text::format_bytes(staged->bytes));
   if (chores.unused + chores.foldable != 0)
     out += fmt::format("layers     {} to be removed, {} to be folded\n", chores.unused, chores.foldable);
+  out += fmt::format("space      {} of {} free; clones stop at {}, and were refused {} times\n",
+                     text::format_bytes(headroom.space.free), text::format_bytes(headroom.space.total),
+                     text::format_bytes(headroom.mark), headroom.refused);
   out += fmt::format("ballast    {} of {} held for a full disk, not counted above\n", text::format_bytes(ballast.held),
                      text::format_bytes(ballast.size));
   out += fmt::format("process    {} memory (peak {}), {} of {} descriptors, up {}\n",

@@ -1,0 +1,87 @@
+#include "fs/host_blocks.h"
+
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+namespace stellarium::fs {
+namespace {
+
+struct BlockRun {
+  std::uint64_t begin = 0, end = 0;
+};
+
+/// The first extent with blocks that ends behind `from`; nothing if there is none; no value if nobody can tell.
+std::optional<BlockRun> next_extent_by_map(int fd, std::uint64_t from, std::uint64_t end, bool& can_tell) {
+  alignas(fiemap) std::array<std::byte, sizeof(fiemap) + sizeof(fiemap_extent)> space{};
+  auto* map = reinterpret_cast<fiemap*>(space.data());
+  map->fm_start = from;
+  map->fm_length = end - from;
+  map->fm_extent_count = 1;
+  can_tell = ::ioctl(fd, FS_IOC_FIEMAP, map) == 0;
+  if (!can_tell || map->fm_mapped_extents == 0) return std::nullopt;
+  fiemap_extent found{};
+  std::memcpy(&found, space.data() + sizeof(fiemap), sizeof found);
+  return BlockRun{found.fe_logical, found.fe_logical + found.fe_length};
+}
+
+std::optional<BlockRun> next_extent_by_holes(int fd, std::uint64_t from) {
+  const off_t data = ::lseek(fd, static_cast<off_t>(from), SEEK_DATA);
+  if (data < 0) return std::nullopt;
+  const off_t hole = ::lseek(fd, data, SEEK_HOLE);
+  if (hole < 0) return std::nullopt;
+  return BlockRun{static_cast<std::uint64_t>(data), whole_blocks(static_cast<std::uint64_t>(hole))};
+}
+
+}  // namespace
+
+Result<std::uint64_t> fitting(int fd, std::uint64_t offset, std::uint64_t size, std::uint64_t room) {
+  const std::uint64_t end = offset + size;
+  const std::uint64_t last = whole_blocks(end);
+  bool by_map = true;
+  for (std::uint64_t at = offset / kHostBlock * kHostBlock; at < last;) {
+    std::optional<BlockRun> extent;
+    if (by_map) extent = next_extent_by_map(fd, at, last, by_map);
+    if (!by_map) extent = next_extent_by_holes(fd, at);
+    const std::uint64_t begin = extent ? std::clamp(extent->begin, at, last) : last;
+    const std::uint64_t missing = begin - at;
+    if (missing > room) {
+      const std::uint64_t stop = at + room / kHostBlock * kHostBlock;
+      return stop <= offset ? 0 : std::min(stop, end) - offset;
+    }
+    room -= missing;
+    at = extent ? std::max(std::min(extent->end, last), begin) : last;
+    if (extent && at == begin && begin < last) return fail(Errc::io, "the host names an extent of no bytes");
+  }
+  return size;
+}
+
+Result<std::uint64_t> host_bytes(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return fail_errno("a staged file");
+  return static_cast<std::uint64_t>(status.st_blocks) * 512;
+}
+
+Result<std::size_t> write_most(int fd, ByteSpan data, std::uint64_t offset) {
+  std::size_t done = 0;
+  while (done < data.size()) {
+    const ByteSpan left = data.subspan(done);
+    const ssize_t n = ::pwrite(fd, left.data(), left.size(), static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && done == 0) return fail_errno("writing a staged file");
+    if (n <= 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+}  // namespace stellarium::fs
