@@ -187,7 +187,7 @@ std::pair<int, std::string> fsck(server::Store& store) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return {8, "no socket"};
   const UniqueFd peer{ends[1]};
   keeper::KeeperLink keeper{protocol::Channel{UniqueFd{ends[0]}}};
-  server::Janitor janitor{store.catalog(), store.database(), store.staging()};
+  server::Janitor janitor{store};
   server::Mounts mounts{store, keeper, janitor};
   IdleControl control;
   CapturedIo io;

@@ -19,7 +19,7 @@ namespace {
 using test::must;
 using test::refusal;
 
-constexpr Ino kHello = 6, kEmpty = 7;
+constexpr Ino kQuotaHello = 6, kQuotaEmpty = 7;
 constexpr std::uint64_t kBlock = 4096, kNode = OwnRecords::kNode;
 
 class CloneQuotaTest : public testing::Test {
@@ -68,7 +68,7 @@ class CloneQuotaTest : public testing::Test {
 
 TEST_F(CloneQuotaTest, WithoutOneEverythingIsWritten) {
   EXPECT_FALSE(quota_->limited());
-  EXPECT_EQ(must(write(kEmpty, 100 * kBlock)), 100 * kBlock);
+  EXPECT_EQ(must(write(kQuotaEmpty, 100 * kBlock)), 100 * kBlock);
   EXPECT_EQ(must(quota_->usage()).limit, 0u);
   EXPECT_TRUE(quota_->may_pass_through());
 }
@@ -76,49 +76,49 @@ TEST_F(CloneQuotaTest, WithoutOneEverythingIsWritten) {
 TEST_F(CloneQuotaTest, AWriteIsCutAtTheLimitAndTheNextOneIsRefused) {
   limit(10);
   EXPECT_FALSE(quota_->may_pass_through()) << "nobody would see what is written";
-  EXPECT_EQ(must(write(kEmpty, 7 * kBlock)), 7 * kBlock);
-  EXPECT_EQ(must(write(kEmpty, 7 * kBlock, 7 * kBlock)), 3 * kBlock);
-  EXPECT_EQ(refusal(write(kEmpty, 1, 10 * kBlock)), EDQUOT);
-  EXPECT_EQ(must(write(kEmpty, 10 * kBlock)), 10 * kBlock) << "over what is there";
+  EXPECT_EQ(must(write(kQuotaEmpty, 7 * kBlock)), 7 * kBlock);
+  EXPECT_EQ(must(write(kQuotaEmpty, 7 * kBlock, 7 * kBlock)), 3 * kBlock);
+  EXPECT_EQ(refusal(write(kQuotaEmpty, 1, 10 * kBlock)), EDQUOT);
+  EXPECT_EQ(must(write(kQuotaEmpty, 10 * kBlock)), 10 * kBlock) << "over what is there";
   EXPECT_EQ(used(), 10 * kBlock);
   EXPECT_EQ(counted_anew(), used());
 }
 
 TEST_F(CloneQuotaTest, WhatIsCutOffOrPunchedIsFree) {
   limit(10);
-  EXPECT_EQ(must(write(kEmpty, 10 * kBlock)), 10 * kBlock);
-  must(bodies_->truncate(kEmpty, 4 * kBlock));
+  EXPECT_EQ(must(write(kQuotaEmpty, 10 * kBlock)), 10 * kBlock);
+  must(bodies_->truncate(kQuotaEmpty, 4 * kBlock));
   EXPECT_EQ(used(), 4 * kBlock);
-  const auto file = must(bodies_->writable(kEmpty));
+  const auto file = must(bodies_->writable(kQuotaEmpty));
   must(quota_->allocate(*file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * kBlock));
   EXPECT_EQ(used(), 2 * kBlock);
-  must(bodies_->truncate(kEmpty, 1000 * kBlock));
+  must(bodies_->truncate(kQuotaEmpty, 1000 * kBlock));
   EXPECT_EQ(used(), 2 * kBlock) << "a hole takes nothing";
   EXPECT_EQ(refusal(quota_->allocate(*file, 0, 0, 11 * kBlock)), EDQUOT);
   EXPECT_EQ(used(), 2 * kBlock);
   must(quota_->allocate(*file, 0, 0, 10 * kBlock));
   EXPECT_EQ(used(), 10 * kBlock);
-  EXPECT_EQ(must(write(kEmpty, 10 * kBlock)), 10 * kBlock) << "it was reserved";
+  EXPECT_EQ(must(write(kQuotaEmpty, 10 * kBlock)), 10 * kBlock) << "it was reserved";
 }
 
 TEST_F(CloneQuotaTest, ACopyNeedsRoomForAllOfIt) {
   limit(2);
-  EXPECT_EQ(must(write(kEmpty, 2 * kBlock)), 2 * kBlock);
-  const Inode before = *must(tree_->inode(kHello));
-  EXPECT_EQ(refusal(bodies_->writable(kHello)), EDQUOT);
-  EXPECT_EQ(*must(tree_->inode(kHello)), before);
+  EXPECT_EQ(must(write(kQuotaEmpty, 2 * kBlock)), 2 * kBlock);
+  const Inode before = *must(tree_->inode(kQuotaHello));
+  EXPECT_EQ(refusal(bodies_->writable(kQuotaHello)), EDQUOT);
+  EXPECT_EQ(*must(tree_->inode(kQuotaHello)), before);
   EXPECT_EQ(must(staging_->list()).size(), 1u);
   limit(3);
-  EXPECT_TRUE(bodies_->writable(kHello));
+  EXPECT_TRUE(bodies_->writable(kQuotaHello));
   EXPECT_EQ(used(), 3 * kBlock);
 }
 
 TEST_F(CloneQuotaTest, AFileThatGoesGivesItsRoomBack) {
   limit(10);
-  EXPECT_EQ(must(write(kEmpty, 10 * kBlock)), 10 * kBlock);
-  bodies_->drop(kEmpty, *must(tree_->inode(kEmpty)));
+  EXPECT_EQ(must(write(kQuotaEmpty, 10 * kBlock)), 10 * kBlock);
+  bodies_->drop(kQuotaEmpty, *must(tree_->inode(kQuotaEmpty)));
   EXPECT_EQ(used(), 0u);
-  bodies_->drop(kEmpty, *must(tree_->inode(kEmpty)));
+  bodies_->drop(kQuotaEmpty, *must(tree_->inode(kQuotaEmpty)));
   EXPECT_EQ(used(), 0u) << "twice";
 }
 
@@ -153,7 +153,7 @@ TEST_F(CloneQuotaTest, NamesAndAttributesWeigh) {
 
 TEST_F(CloneQuotaTest, WhatTheImageHasWeighsNothing) {
   limit(10);
-  for (const Ino ino : {Ino{2}, Ino{4}, Ino{5}, kHello}) {
+  for (const Ino ino : {Ino{2}, Ino{4}, Ino{5}, kQuotaHello}) {
     const CloneQuota::Weighing weighing{quota_.get(), {ino}};
     must(tree_->change(ino,
                        [](Inode& inode) -> Result<void> {
@@ -181,19 +181,19 @@ TEST_F(CloneQuotaTest, NothingIsMadeWithoutRoomForItsRecord) {
 }
 
 TEST_F(CloneQuotaTest, AChangeCountsAtOnce) {
-  EXPECT_EQ(must(write(kEmpty, 10 * kBlock)), 10 * kBlock);
+  EXPECT_EQ(must(write(kQuotaEmpty, 10 * kBlock)), 10 * kBlock);
   limit(5);
   EXPECT_EQ(used(), 10 * kBlock) << "what was written before";
-  EXPECT_EQ(refusal(write(kEmpty, 1, 20 * kBlock)), EDQUOT);
+  EXPECT_EQ(refusal(write(kQuotaEmpty, 1, 20 * kBlock)), EDQUOT);
   limit(12);
-  EXPECT_EQ(must(write(kEmpty, kBlock, 20 * kBlock)), kBlock);
+  EXPECT_EQ(must(write(kQuotaEmpty, kBlock, 20 * kBlock)), kBlock);
   must(quota_->set(std::nullopt));
-  EXPECT_EQ(must(write(kEmpty, 50 * kBlock)), 50 * kBlock);
+  EXPECT_EQ(must(write(kQuotaEmpty, 50 * kBlock)), 50 * kBlock);
 }
 
 TEST_F(CloneQuotaTest, ASnapshotCountsForNobody) {
   limit(10);
-  EXPECT_EQ(must(write(kEmpty, 10 * kBlock)), 10 * kBlock);
+  EXPECT_EQ(must(write(kQuotaEmpty, 10 * kBlock)), 10 * kBlock);
   make("made");
   must(tree_->freeze(
       tree_->reader().layer() + 1, [] { return std::vector<WritableTree::Entry>{}; },
@@ -210,19 +210,19 @@ TEST_F(CloneQuotaTest, ASnapshotCountsForNobody) {
       }));
   EXPECT_EQ(used(), 0u);
   EXPECT_EQ(counted_anew(), 0u);
-  EXPECT_EQ(must(write(kHello, kBlock)), kBlock);
+  EXPECT_EQ(must(write(kQuotaHello, kBlock)), kBlock);
   EXPECT_EQ(used(), kBlock);
-  EXPECT_EQ(refusal(write(kEmpty, kBlock)), EDQUOT) << "ten blocks would have to be copied";
+  EXPECT_EQ(refusal(write(kQuotaEmpty, kBlock)), EDQUOT) << "ten blocks would have to be copied";
 }
 
 TEST_F(CloneQuotaTest, AtTheMarkOfTheHostOnlyWhatIsThereIsWritten) {
-  EXPECT_EQ(must(write(kEmpty, 4 * kBlock)), 4 * kBlock);
+  EXPECT_EQ(must(write(kQuotaEmpty, 4 * kBlock)), 4 * kBlock);
   free_ = 1u << 20;
   EXPECT_EQ(refusal(quota_->admit(1u << 30)), ENOSPC) << "so much that the host is asked";
-  EXPECT_EQ(refusal(write(kEmpty, 8u << 20, kBlock)), ENOSPC);
-  EXPECT_EQ(refusal(write(kEmpty, 1, 4 * kBlock)), ENOSPC);
-  EXPECT_EQ(must(write(kEmpty, 4 * kBlock)), 4 * kBlock);
-  EXPECT_EQ(refusal(bodies_->writable(kHello)), ENOSPC);
+  EXPECT_EQ(refusal(write(kQuotaEmpty, 8u << 20, kBlock)), ENOSPC);
+  EXPECT_EQ(refusal(write(kQuotaEmpty, 1, 4 * kBlock)), ENOSPC);
+  EXPECT_EQ(must(write(kQuotaEmpty, 4 * kBlock)), 4 * kBlock);
+  EXPECT_EQ(refusal(bodies_->writable(kQuotaHello)), ENOSPC);
   EXPECT_EQ(refusal(quota_->admit(1)), ENOSPC);
   EXPECT_FALSE(quota_->may_pass_through());
 }

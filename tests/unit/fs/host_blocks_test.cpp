@@ -13,13 +13,11 @@ namespace {
 
 using test::must;
 
-constexpr std::uint64_t kBlock = kHostBlock;
-
 class HostBlocksTest : public testing::Test {
  protected:
   void put(std::uint64_t block, std::uint64_t count = 1) {
-    const std::string bytes(count * kBlock, 'x');
-    ASSERT_EQ(::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(block * kBlock)),
+    const std::string bytes(count * kHostBlock, 'x');
+    ASSERT_EQ(::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(block * kHostBlock)),
               static_cast<ssize_t>(bytes.size()));
   }
   std::uint64_t fit(std::uint64_t offset, std::uint64_t size, std::uint64_t room) {
@@ -31,37 +29,37 @@ class HostBlocksTest : public testing::Test {
 
 TEST_F(HostBlocksTest, AnEmptyFileTakesABlockForEachBeginning) {
   EXPECT_EQ(fit(0, 1, 0), 0u);
-  EXPECT_EQ(fit(0, 1, kBlock), 1u);
-  EXPECT_EQ(fit(0, 3 * kBlock, 2 * kBlock), 2 * kBlock);
-  EXPECT_EQ(fit(0, 3 * kBlock, 3 * kBlock - 1), 2 * kBlock);
-  EXPECT_EQ(fit(100, 2 * kBlock, 2 * kBlock), 2 * kBlock - 100) << "it reaches into a third block";
-  EXPECT_EQ(fit(100, 2 * kBlock, 3 * kBlock), 2 * kBlock);
+  EXPECT_EQ(fit(0, 1, kHostBlock), 1u);
+  EXPECT_EQ(fit(0, 3 * kHostBlock, 2 * kHostBlock), 2 * kHostBlock);
+  EXPECT_EQ(fit(0, 3 * kHostBlock, 3 * kHostBlock - 1), 2 * kHostBlock);
+  EXPECT_EQ(fit(100, 2 * kHostBlock, 2 * kHostBlock), 2 * kHostBlock - 100) << "it reaches into a third block";
+  EXPECT_EQ(fit(100, 2 * kHostBlock, 3 * kHostBlock), 2 * kHostBlock);
 }
 
 TEST_F(HostBlocksTest, WhatIsThereIsFree) {
   put(1);
   put(3, 2);
-  EXPECT_EQ(fit(kBlock, kBlock, 0), kBlock);
-  EXPECT_EQ(fit(3 * kBlock + 5, kBlock, 0), kBlock);
-  EXPECT_EQ(fit(0, 6 * kBlock, 0), 0u);
-  EXPECT_EQ(fit(kBlock, 5 * kBlock, 0), kBlock) << "up to the hole";
-  EXPECT_EQ(fit(0, 6 * kBlock, kBlock), 2 * kBlock);
-  EXPECT_EQ(fit(0, 6 * kBlock, 2 * kBlock), 5 * kBlock);
-  EXPECT_EQ(fit(0, 6 * kBlock, 3 * kBlock), 6 * kBlock);
+  EXPECT_EQ(fit(kHostBlock, kHostBlock, 0), kHostBlock);
+  EXPECT_EQ(fit(3 * kHostBlock + 5, kHostBlock, 0), kHostBlock);
+  EXPECT_EQ(fit(0, 6 * kHostBlock, 0), 0u);
+  EXPECT_EQ(fit(kHostBlock, 5 * kHostBlock, 0), kHostBlock) << "up to the hole";
+  EXPECT_EQ(fit(0, 6 * kHostBlock, kHostBlock), 2 * kHostBlock);
+  EXPECT_EQ(fit(0, 6 * kHostBlock, 2 * kHostBlock), 5 * kHostBlock);
+  EXPECT_EQ(fit(0, 6 * kHostBlock, 3 * kHostBlock), 6 * kHostBlock);
 }
 
 TEST_F(HostBlocksTest, AHalfBlockAtTheEndIsThere) {
   ASSERT_EQ(::pwrite(file_.get(), "x", 1, 0), 1);
-  EXPECT_EQ(fit(1, kBlock - 1, 0), kBlock - 1);
-  EXPECT_EQ(fit(1, kBlock, 0), kBlock - 1);
+  EXPECT_EQ(fit(1, kHostBlock - 1, 0), kHostBlock - 1);
+  EXPECT_EQ(fit(1, kHostBlock, 0), kHostBlock - 1);
 }
 
 TEST_F(HostBlocksTest, AllocatedBlocksAreThereBeforeTheyAreWritten) {
-  if (::fallocate(file_.get(), 0, 0, 4 * kBlock) != 0) GTEST_SKIP() << "no fallocate here";
-  EXPECT_EQ(fit(0, 4 * kBlock, 0), 4 * kBlock);
-  ASSERT_EQ(::ftruncate(file_.get(), 100 * kBlock), 0);
-  EXPECT_EQ(fit(50 * kBlock, kBlock, 0), 0u) << "a hole";
-  EXPECT_EQ(must(host_bytes(file_.get())), 4 * kBlock);
+  if (::fallocate(file_.get(), 0, 0, 4 * kHostBlock) != 0) GTEST_SKIP() << "no fallocate here";
+  EXPECT_EQ(fit(0, 4 * kHostBlock, 0), 4 * kHostBlock);
+  ASSERT_EQ(::ftruncate(file_.get(), 100 * kHostBlock), 0);
+  EXPECT_EQ(fit(50 * kHostBlock, kHostBlock, 0), 0u) << "a hole";
+  EXPECT_EQ(must(host_bytes(file_.get())), 4 * kHostBlock);
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ class MemoryStore final : public cas::ContentStore {
   Result<std::optional<std::uint32_t>> chunk_size(const cas::ChunkId& id) override {
     const auto found = chunks_.find(id);
     if (found == chunks_.end()) return std::nullopt;
-    return found->second->find(id)->size;
+    return std::ranges::find(found->second->entries, id, &cas::DecodedFrame::Entry::id)->size;
   }
 
   std::unique_ptr<cas::WriteSession> begin_session() override { return nullptr; }
