@@ -106,7 +106,6 @@ bool Janitor::clean_up() {
 }
 
 void Janitor::work() {
-  lower_thread_priority("cleaning up");
   bool busy = false;
   for (;;) {
     bool beginning = false;
@@ -123,10 +122,14 @@ void Janitor::work() {
       pending_ = false;
       std::swap(beginning, beginning_);
     }
-    begun_ = begun_ || beginning;
+    if (beginning) {
+      // Programs' syncs wait for files of before: that is nothing for a thread that runs when nobody else does.
+      take_over_staged();
+      lower_thread_priority("cleaning up");
+      begun_ = true;
+    }
     rested_ = Clock::now();
     busy = clean_up();
-    if (beginning) take_over_staged();
     ::malloc_trim(0);
   }
 }
