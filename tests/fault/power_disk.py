@@ -86,6 +86,15 @@ def read_log(log: Path) -> list[tuple[int, int, int, int]]:
     return entries
 
 
+def unmount(mount: Path) -> None:
+    """A server that was killed just now is a moment in ending, and until then has its files open."""
+    deadline = time.monotonic() + 20
+    while (done := subprocess.run(["umount", str(mount)], stderr=subprocess.PIPE)).returncode != 0:
+        if time.monotonic() > deadline:
+            raise RuntimeError(done.stderr.decode(errors="replace"))
+        time.sleep(0.05)
+
+
 class Replay:
     """Walks forward through a recording; each `cut` is a disk as it would be found after a power failure there."""
 
@@ -128,4 +137,4 @@ class Replay:
         try:
             yield mount
         finally:
-            subprocess.run(["umount", str(mount)], check=True)
+            unmount(mount)
