@@ -208,30 +208,48 @@ Result<void> Volumes::clone(const std::string& from, const std::string& name, co
 
 Result<void> Volumes::copy_all(Volume& from, Volume& to) {
   if (auto settled = from.settle({}); !settled) return settled;  // most of it while nobody waits
-  const MutexLock lock{mutex_};                                  // so that no two volumes are frozen for each other
-  return from.freeze({}, [&](const VolumeRecord& source, const BlockMap& map) NO_THREAD_SAFETY_ANALYSIS {
-    VolumeRecord rest = source;
-    const auto share = [&](const VolumeRecord& before) NO_THREAD_SAFETY_ANALYSIS -> Result<VolumeRecord> {
-      if (before.size != source.size) return fail(Errc::busy, "volume " + to.name() + " was resized just now");
-      auto next = counters();
-      if (!next) return fail(next.error());
-      Batch batch;
-      const auto parent = freeze_map(rest, map, from.name(), *next, batch);
-      if (!parent) return fail(parent.error());
-      VolumeRecord made = before;
-      made.map = next->next_map++;
-      made.mapped = source.mapped;
-      made.staged = 0;
-      made.changed = now();
-      batch.put(kMapFamily, map_key(made.map), encode_map({*parent}));
-      batch.put(kVolumeFamily, to.name(), encode_volume(made));
-      put_counters(batch, *next);
-      if (auto written = parts_.database.write(std::move(batch), Sync::yes); !written) return fail(written.error());
-      return made;
-    };
-    const auto replaced = to.replace_all(share);
-    return replaced ? Result<VolumeRecord>{rest} : Result<VolumeRecord>{fail(replaced.error())};
-  });
+  const MutexLock lock{mutex_};
+  std::optional<VolumeRecord> rest, made;  // once they are written, they are what the volumes have, whatever fails then
+  const auto share = [&](const VolumeRecord& source, const BlockMap& map, const VolumeRecord& before)
+                         NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
+    if (before.size != source.size) return fail(Errc::busy, "volume " + to.name() + " was resized just now");
+    auto next = counters();
+    if (!next) return fail(next.error());
+    Batch batch;
+    VolumeRecord left = source, copy = before;
+    const auto parent = freeze_map(left, map, from.name(), *next, batch);
+    if (!parent) return fail(parent.error());
+    copy.map = next->next_map++;
+    copy.mapped = source.mapped;
+    copy.staged = 0;
+    copy.changed = now();
+    batch.put(kMapFamily, map_key(copy.map), encode_map({*parent}));
+    batch.put(kVolumeFamily, to.name(), encode_volume(copy));
+    put_counters(batch, *next);
+    if (auto written = parts_.database.write(std::move(batch), Sync::yes); !written) return written;
+    rest = std::move(left);
+    made = std::move(copy);
+    return {};
+  };
+  const auto result = [](const std::optional<VolumeRecord>& record, const Result<void>& done) {
+    return record ? Result<VolumeRecord>{*record} : Result<VolumeRecord>{fail(done.error())};
+  };
+  // The locks of two volumes are taken in the order of their numbers.
+  Result<void> inner, outer;
+  if (from.number() < to.number()) {
+    outer = from.freeze({}, [&](const VolumeRecord& source, const BlockMap& map) {
+      inner = to.replace_all([&](const VolumeRecord& before) { return result(made, share(source, map, before)); });
+      return result(rest, inner);
+    });
+  } else {
+    outer = to.replace_all([&](const VolumeRecord& before) {
+      inner = from.freeze({}, [&](const VolumeRecord& source, const BlockMap& map) {
+        return result(rest, share(source, map, before));
+      });
+      return result(made, inner);
+    });
+  }
+  return outer ? inner : outer;
 }
 
 Result<std::uint64_t> Volumes::copy(Volume& from, std::uint64_t offset, Volume& to, std::uint64_t to_offset,
