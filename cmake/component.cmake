@@ -29,7 +29,7 @@ function(stellarium_unit_test name)
   stellarium_unite(unit_${name})
   target_compile_definitions(unit_${name} PRIVATE STELLARIUM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
   add_test(NAME ${STELLARIUM_TEST_PREFIX}unit_${name} COMMAND unit_${name})
-  set_tests_properties(${STELLARIUM_TEST_PREFIX}unit_${name} PROPERTIES LABELS unit TIMEOUT 300
+  set_tests_properties(${STELLARIUM_TEST_PREFIX}unit_${name} PROPERTIES LABELS unit TIMEOUT 600
     ENVIRONMENT TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
 endfunction()
 
