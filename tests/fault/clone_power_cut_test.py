@@ -8,28 +8,19 @@ are a prefix of what was done. A control arm with all syncs disabled must lose s
 import os
 import random
 import re
-import shutil
 import sys
-import tempfile
 import threading
 import time
-import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mount"))
 import harness
+import power_cuts
 import power_disk
 import trees
 from harness import Store
 
-harness.require_mounts()
-harness.require(not power_disk.available(), power_disk.available())
-CUTS = int(os.environ.get("STELLARIUM_CUTS", "10"))
-SEED = int(os.environ.get("STELLARIUM_SEED", "1"))
-SECONDS = float(os.environ.get("STELLARIUM_WRITE_SECONDS", "5"))
-DISK_BYTES = 384 << 20
 TARGETS = 6
-EATMYDATA = Path("/usr/lib/x86_64-linux-gnu/libeatmydata.so")
 
 
 def content(name: str, version: int) -> bytes:
@@ -41,14 +32,6 @@ def content(name: str, version: int) -> bytes:
 def is_whole(name: str, found: bytes) -> bool:
     head = re.match(re.escape(name).encode() + rb" (\d+)\n", found)
     return bool(head) and found == content(name, int(head[1]))
-
-
-class StoreOn(Store):
-    """A store inside `folder`, which lives on a disk that will lose power."""
-
-    def __init__(self, folder: Path, scratch: Path):
-        super().__init__(parent=scratch)
-        self.dir = folder / "store"
 
 
 class Load:
@@ -119,36 +102,12 @@ class Load:
                    for work in (self.write_synced, self.rename_over, self.change_names, self.settle, self.change_clones)]
         for thread in threads:
             thread.start()
-        time.sleep(SECONDS)
+        time.sleep(power_cuts.SECONDS)
         self.ending = True
         for thread in threads:
             thread.join()
         if self.failed:
             raise self.failed[0]
-
-
-def record(work: Path, preload: bool) -> tuple[power_disk.RecordingDisk, Load, int]:
-    """Runs the load on a recorded disk; also where in the record it began."""
-    image = work / "image"
-    image.mkdir()
-    for number in range(10):
-        trees.write(image / f"i{number}", trees.noise(30_000, seed=number))
-    disk = power_disk.RecordingDisk(work, DISK_BYTES)
-    with disk, StoreOn(disk.mount, work) as store:
-        if preload:
-            store.environment["LD_PRELOAD"] = str(EATMYDATA)
-        store.run("import", image, "base")
-        store.run("clone", "base", "web")
-        with store.mounted("web") as mount:
-            load = Load(store, mount, disk)
-            load.prepare()
-            began = disk.position()
-            load.run()
-            ended = disk.position()
-        store.stop()
-    print(f"{load.rounds}, {load.settled} files settled, {(ended - began) >> 20} MiB recorded", file=sys.stderr)
-    load.ended = ended
-    return disk, load, began
 
 
 def look(mount: Path, image: Path, expected: list[str]) -> str:
@@ -179,49 +138,30 @@ def look(mount: Path, image: Path, expected: list[str]) -> str:
     return ""
 
 
-def examine(folder: Path, work: Path, expected: list[str]) -> str:
-    with StoreOn(folder, work) as store:
-        try:
-            checked = store.run("fsck", "--deep", expect=None)
-            if checked.returncode != 0:
-                return f"fsck: exit {checked.returncode}: {checked.stdout[-500:]!r} {checked.stderr[-500:]!r}"
-            with store.mounted("web") as mount:
-                if fault := look(mount, work / "image", expected):
-                    return fault
-            store.stop()
-        except (harness.Failed, OSError) as failure:
-            return f"{failure}\n{(store.dir / 'run' / 'server.log').read_text()[-1500:]}"
-    return ""
+class ClonePowerCut(power_cuts.PowerCuts):
+    def record(self, store, disk):
+        self.image = self.work / "image"
+        self.image.mkdir()
+        for number in range(10):
+            trees.write(self.image / f"i{number}", trees.noise(30_000, seed=number))
+        store.run("import", self.image, "base")
+        store.run("clone", "base", "web")
+        with store.mounted("web") as mount:
+            self.load = Load(store, mount, disk)
+            self.load.prepare()
+            began = disk.position()
+            self.load.run()
+            ended = disk.position()
+        print(f"{self.load.rounds}, {self.load.settled} files settled", file=sys.stderr)
+        return began, ended
 
-
-def faults(work: Path, preload: bool, cuts: int) -> list[str]:
-    disk, load, began = record(work, preload)
-    replay = power_disk.Replay(disk, work)
-    rng = random.Random(SEED)
-    positions = {name: replay.entry_at(position) for name, position in load.synced.items()}
-    first, last = replay.entry_at(began), replay.entry_at(load.ended)
-    found = []
-    for number in sorted(rng.sample(range(first, last), min(cuts, last - first))):
-        expected = [name for name, entry in positions.items() if entry <= number]
-        with replay.cut(number, seed=SEED + number) as mount:
-            if fault := examine(mount, work, expected):
-                found.append(f"cut before write {number} of {len(replay.entries)} (seed {SEED}): {fault}")
-    return found
-
-
-class ClonePowerCut(unittest.TestCase):
-    def setUp(self):
-        self.work = Path(tempfile.mkdtemp(prefix="stellarium-power-"))
-        self.addCleanup(shutil.rmtree, self.work, ignore_errors=True)
-
-    def test_every_cut_leaves_what_was_synced(self):
-        self.assertEqual("\n".join(faults(self.work, preload=False, cuts=CUTS)), "")
-
-    def test_the_control_arm_without_syncs_loses_something(self):
-        if not EATMYDATA.exists():
-            self.skipTest("libeatmydata is not installed")
-        self.assertNotEqual(faults(self.work, preload=True, cuts=max(3, CUTS // 3)), [])
+    def examine(self, store, replay, entry):
+        if fault := power_cuts.fsck(store):
+            return fault
+        with store.mounted("web") as mount:
+            return look(mount, self.image, [name for name, position in self.load.synced.items() if replay.entry_at(position) <= entry])
 
 
 if __name__ == "__main__":
+    power_cuts.require()
     harness.main()
