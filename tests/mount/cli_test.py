@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The command line against a real store: what every subcommand says, and what happens to commands and mounts when processes die."""
+import contextlib
 import json
 import os
 import signal
@@ -239,6 +240,18 @@ class Dying(unittest.TestCase):
         self.store.wait_until_gone()
         self.assertEqual(self.store.json("daemon", "status")["running"], False)
         self.store.run("images")
+
+    def test_stop_waits_for_what_was_unmounted_just_before(self):
+        with contextlib.ExitStack() as mounts:
+            for _ in range(40):
+                mounts.enter_context(self.store.mounted("image"))
+            server = self.store.server()
+            os.kill(server, signal.SIGSTOP)  # it hears of all that follows at once
+        with subprocess.Popen([COMMAND, "--store", self.store.dir, "daemon", "stop"], stderr=subprocess.PIPE, env=self.store.environment) as stop:
+            time.sleep(0.1)
+            os.kill(server, signal.SIGCONT)
+            self.assertEqual(stop.communicate(timeout=60)[1], b"")
+        self.assertEqual(stop.returncode, 0)
 
     def test_an_interrupted_import_leaves_nothing(self):
         big = self.store.scratch / "big"

@@ -11,7 +11,7 @@ namespace {
 
 using Action = cli::DaemonOptions::Action;
 
-constexpr int kUnmountTries = 100;  // of 100 ms each
+constexpr int kUnmountTries = 100, kLeavingTries = 10;  // of 100 ms each
 constexpr std::size_t kNamedInComplaint = 3;
 
 int status(CommandContext& context) {
@@ -66,8 +66,9 @@ int list_mounts(CommandContext& context) {
 }
 
 int stop(const cli::DaemonOptions& options, CommandContext& context) {
-  // The command has unmounted what it could; sessions end a moment later.
-  for (int i = 0; options.unmount && i < kUnmountTries && !context.mounts.list().empty(); ++i) {
+  // What the command has unmounted, or another one just before it: sessions end a moment later.
+  const int tries = options.unmount ? kUnmountTries : options.force ? 0 : kLeavingTries;
+  for (int i = 0; i < tries && !context.mounts.list().empty(); ++i) {
     if (!context.io.wait(std::chrono::milliseconds{100})) return 1;
   }
   const auto mounts = context.mounts.list();
