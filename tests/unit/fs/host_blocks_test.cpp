@@ -54,6 +54,18 @@ TEST_F(HostBlocksTest, AHalfBlockAtTheEndIsThere) {
   EXPECT_EQ(fit(1, kHostBlock, 0), kHostBlock - 1);
 }
 
+TEST_F(HostBlocksTest, WhatWasNeverWrittenBecomesHoles) {
+  constexpr std::uint64_t kRuns = 600;  // more than are asked for at once
+  ASSERT_EQ(::fallocate(file_.get(), 0, 0, 2 * kRuns * kHostBlock), 0);
+  for (std::uint64_t run = 0; run < kRuns; ++run) put(2 * run);
+  ASSERT_EQ(::fdatasync(file_.get()), 0);
+  must(punch_unwritten(file_.get()));
+  for (std::uint64_t run = 0; run < kRuns; ++run) {
+    EXPECT_EQ(fit(2 * run * kHostBlock, kHostBlock, 0), kHostBlock);
+    EXPECT_EQ(fit((2 * run + 1) * kHostBlock, kHostBlock, 0), 0u);
+  }
+}
+
 TEST_F(HostBlocksTest, AllocatedBlocksAreThereBeforeTheyAreWritten) {
   if (::fallocate(file_.get(), 0, 0, 4 * kHostBlock) != 0) GTEST_SKIP() << "no fallocate here";
   EXPECT_EQ(fit(0, 4 * kHostBlock, 0), 4 * kHostBlock);

@@ -1,6 +1,8 @@
 #include "fs/volume.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <random>
 #include <thread>
@@ -231,6 +233,31 @@ TEST_F(VolumeTest, WhoseStagedFileIsLostIsRefusedNotShownAsItWas) {
   disk.reset();
   must(staging_->remove(staged));
   EXPECT_EQ(volumes_->open("disk").error().code, Errc::corrupt);
+}
+
+/// As a power failure leaves it: blocks for a write whose bytes did not reach the disk. A read beside them brings their
+/// zeros into the page cache, and then the hole map takes them for data.
+TEST_F(VolumeTest, WhatThePowerLeftUnwrittenIsNotThere) {
+  auto disk = make("disk");
+  const std::string settled(4 * kVolumeBlock, 's');
+  write(*disk, 0, settled);
+  must(disk->settle({}));
+  const StagedId staged = disk->record().staged;
+  disk.reset();
+  close();
+  {
+    const auto staging = must(Staging::open(system_io(), store_.path() / "staged"));
+    const int fd = must(staging->find(staged))->fd();
+    ASSERT_EQ(::fallocate(fd, 0, kVolumeBlock, 3 * Volume::kPlace), 0);
+    std::string read(3 * Volume::kPlace, '?');
+    ASSERT_EQ(::pread(fd, read.data(), read.size(), kVolumeBlock), static_cast<ssize_t>(read.size()));
+    ASSERT_EQ(::lseek(fd, 0, SEEK_DATA), kVolumeBlock) << "the case that this is about";
+  }
+  open();
+  disk = must(volumes_->open("disk"));
+  EXPECT_EQ(content(*disk, 0, settled.size()), settled);
+  must(disk->settle({}));
+  EXPECT_EQ(content(*disk, 0, settled.size()), settled);
 }
 
 /// Random changes against a string, with settling, clones and restarts in between.
