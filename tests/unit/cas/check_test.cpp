@@ -6,6 +6,7 @@
 #include "cas/content_store.h"
 #include "cas/segment_format.h"
 #include "store_fixture.h"
+#include "support/sanitized.h"
 
 namespace stellarium::cas {
 namespace {
@@ -63,7 +64,7 @@ TEST(Check, NoFlippedBitAnywhereInASegmentGivesWrongBytesAndDeepFindsIt) {
   // Header, first container's header, index and data, steps through the rest, footer entries and trailer.
   std::set<std::uint64_t> offsets{0,   9,   20,  40,       64,        72,        84,       100,
                                   128, 150, 170, size - 1, size - 30, size - 60, size - 70};
-  for (std::uint64_t at = 200; at < size; at += size / 60) offsets.insert(at);
+  for (std::uint64_t at = 200; at < size; at += size / static_cast<unsigned>(test::rounds(60))) offsets.insert(at);
   for (const std::uint64_t at : offsets) {
     flip(path, at, static_cast<int>(at % 8));
     store.open();

@@ -13,6 +13,7 @@
 #include "cas/chunker_gear.h"
 #include "cas/hash.h"
 #include "support/random_bytes.h"
+#include "support/sanitized.h"
 
 namespace stellarium::cas {
 namespace {
@@ -86,7 +87,7 @@ TEST(Chunker, CutsDoNotDependOnHowTheStreamIsSplit) {
 TEST(Chunker, CutsWhereItsDefinitionSaysWithinRunsAndSpansOfAnySize) {
   constexpr Chunker::Params kTiny{.min = 64, .avg = 256, .max = 1000};  // many cuts, at every place of a loop's turn
   std::mt19937_64 random{13};
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < test::rounds(40); ++round) {
     std::vector<std::byte> data;
     while (data.size() < 20'000) {
       const auto noise = random_bytes(random(), random() % 700);

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "fs/volumes.h"
+#include "support/sanitized.h"
 #include "support/volume_fixture.h"
 
 namespace stellarium::fs {
@@ -266,7 +267,7 @@ TEST_F(VolumeTest, IsWhatAModelSaysAfterAnyChanges) {
   auto volume = make("v0");
   std::string model(kSize, '\0');
   int clones = 0;
-  for (int step = 0; step < 1500; ++step) {
+  for (int step = 0; step < test::rounds(1500); ++step) {
     const std::uint64_t offset = random() % kSize;
     const std::uint64_t length =
         std::min<std::uint64_t>(kSize - offset, 1 + random() % (random() % 4 == 0 ? 4 * kVolumeBlock : 9000));
