@@ -33,7 +33,8 @@ def overlay(bench: Bench, base: Input) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def fuse_overlayfs(bench: Bench, base: Input) -> Iterator[Path]:
-    with bench.fresh_disk() as disk, _over(disk, base.tree, ["fuse-overlayfs"]) as mount:
+    # What libfuse leaves out unless it is told, and containers need.
+    with bench.fresh_disk() as disk, _over(disk, base.tree, ["fuse-overlayfs", "-o", "dev,suid"]) as mount:
         yield mount
 
 
