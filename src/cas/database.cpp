@@ -34,6 +34,11 @@ class RocksDatabase final : public Database {
   Result<std::optional<std::string>> get(const Family& family, std::string_view key) const override;
   Result<void> write(Batch&& batch, Sync sync) override;
   Result<void> sync() override EXCLUDES(sync_mutex_);
+  std::uint64_t written() const override { return db().GetLatestSequenceNumber(); }
+  std::uint64_t durable() const override EXCLUDES(sync_mutex_) {
+    const MutexLock lock{sync_mutex_};
+    return durable_;
+  }
   std::unique_ptr<Cursor> scan_from(std::string_view from, const Family& family, std::string_view lower,
                                     std::string_view upper) const override {
     return make_cursor(engine_, from, family, lower, upper);
@@ -82,7 +87,7 @@ class RocksDatabase final : public Database {
   std::function<void()> on_stopped_ GUARDED_BY(hook_mutex_);
 
   // Group commit: one caller syncs for all that asked before it began.
-  Mutex sync_mutex_;
+  mutable Mutex sync_mutex_;
   std::condition_variable synced_;
   bool syncing_ GUARDED_BY(sync_mutex_) = false;
   std::uint64_t durable_ GUARDED_BY(sync_mutex_) = 0;  ///< engine sequence number up to which the log is on disk

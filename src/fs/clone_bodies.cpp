@@ -298,7 +298,7 @@ Result<void> CloneBodies::sync(Ino ino) {
         ((*inode)->nlink != 0 || durable.error().code != Errc::not_found))
       return durable;
   }
-  return sync();
+  return tree_.is_unsynced(ino) ? sync() : Result<void>{};
 }
 
 void CloneBodies::remove_dropped(const std::vector<StagedId>& dropped) {

@@ -94,6 +94,7 @@ Result<void> WritableTree::freeze(LayerId next, const Copies& copies, const Writ
   }
   const Freezing freezing{freezes_};
   const RecordCache::Hold hold{records_};
+  const UnsyncedInodes::Hold unsynced{unsynced_};
   const AbsentNames::Change names{absent_};
   if (Result<void> written = write(std::move(*batch), next_ino_); !written) return written;
   reserved_ino_ = next_ino_;
@@ -112,6 +113,7 @@ Result<void> WritableTree::leave_out(LayerId layer, const std::function<Result<v
   Layers after{LayerReader{database_, layers}, LayerReader{database_, {layers.begin() + 1, layers.end()}}};
   const Freezing freezing{freezes_};
   const RecordCache::Hold hold{records_};
+  const UnsyncedInodes::Hold unsynced{unsynced_};
   const AbsentNames::Change names{absent_};
   if (Result<void> written = write(); !written) return written;
   layers_.push_back(std::move(after));

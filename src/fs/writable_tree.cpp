@@ -32,7 +32,7 @@ Result<std::unique_ptr<WritableTree>> WritableTree::open(cas::Database& database
 }
 
 WritableTree::WritableTree(cas::Database& database, std::vector<LayerId> layers, Ino next_ino)
-    : database_{database}, next_ino_{next_ino}, reserved_ino_{next_ino} {
+    : database_{database}, unsynced_{database}, next_ino_{next_ino}, reserved_ino_{next_ino} {
   const MutexLock lock{mutex_};
   layers_.push_back({LayerReader{database, layers}, LayerReader{database, {layers.begin() + 1, layers.end()}}});
   current_ = &layers_.back();
@@ -118,9 +118,12 @@ Result<WritableTree::Entry> WritableTree::write(TreeChange& change, const TreeCh
   if (batch->empty()) return entry;
   std::optional<AbsentNames::Change> names;
   if (change.changes_names()) names.emplace(absent_);
+  for (const TreeChange::Node& node : change.nodes())
+    if (node.changed) unsynced_.changing(node.ino);
   const Result<void> written = database_.write(std::move(*batch), cas::Database::Sync::no);
   for (const TreeChange::Node& node : change.nodes()) {
     if (!node.changed) continue;
+    unsynced_.changed(node.ino);
     if (written) {
       records_.written(node.ino, {reader().layer(), node.inode});
     } else {
@@ -221,6 +224,7 @@ Result<WritableTree::Entry> WritableTree::rmdir(Ino parent, std::string_view nam
 Result<void> WritableTree::exclusively(const std::function<Result<void>()>& work) {
   const MutexLock lock{mutex_};
   const RecordCache::Hold hold{records_};
+  const UnsyncedInodes::Hold unsynced{unsynced_};
   return work();
 }
 
@@ -248,7 +252,9 @@ Result<void> WritableTree::forget(Ino ino) {
     for (; cursor->valid(); cursor->next()) batch.erase(*family, cursor->key());
     if (const Result<void> status = cursor->status(); !status) return fail(status.error(), "forgetting an inode");
   }
+  unsynced_.changing(ino);
   const Result<void> written = database_.write(std::move(batch), cas::Database::Sync::no);
+  unsynced_.changed(ino);
   records_.drop(ino);
   if (!written) return written;
   if (orphans_) orphans_->erase(ino);

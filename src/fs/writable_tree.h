@@ -18,6 +18,7 @@
 #include "fs/record_cache.h"
 #include "fs/tree_change.h"
 #include "fs/types.h"
+#include "fs/unsynced_inodes.h"
 
 namespace stellarium::fs {
 
@@ -100,6 +101,9 @@ class WritableTree {
   Result<Entry> set_xattr(Ino ino, std::string_view name, std::string_view value, int flags, const Note& note);
   Result<Entry> remove_xattr(Ino ino, std::string_view name, const Note& note);  ///< ENODATA
 
+  /// Whether a sync of the log is needed for what became of the inode and its names to be on the disk.
+  bool is_unsynced(Ino ino) const { return unsynced_.contains(ino); }
+
   /// Calls `work` while nothing changes, which may write records of this tree itself; it calls nothing of the tree but
   /// `reader`.
   Result<void> exclusively(const std::function<Result<void>()>& work);
@@ -143,6 +147,7 @@ class WritableTree {
   cas::Database& database_;
   mutable RecordCache records_;
   mutable AbsentNames absent_;
+  UnsyncedInodes unsynced_;
   Mutex mutex_;                                   // one change at a time
   std::deque<Layers> layers_ GUARDED_BY(mutex_);  // of all times: readers may still use the earlier ones
   std::atomic<const Layers*> current_;

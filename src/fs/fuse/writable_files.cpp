@@ -314,9 +314,8 @@ void WritableView::fsync(const Request& request, const abi::FsyncIn&, Reply repl
   reply.done();
 }
 
-void WritableView::fsyncdir(const Request&, const abi::FsyncIn&, Reply reply) {
-  if (auto synced = clone_.bodies->sync(); !synced) return refuse(reply, synced.error());
-  reply.done();
+void WritableView::fsyncdir(const Request& request, const abi::FsyncIn& in, Reply reply) {
+  fsync(request, in, std::move(reply));
 }
 
 void WritableView::syncfs(const Request&, Reply reply) {
