@@ -53,7 +53,7 @@ def listed(folder: Path, meanwhile) -> tuple[list[str], int]:
 
 
 class LargeFolders(unittest.TestCase):
-    OLD = 2_000 if harness.SANITIZED else 10_000
+    OLD = 10_000
     NEW = 4_000 if harness.SANITIZED else 20_000
 
     @classmethod

@@ -20,6 +20,7 @@ from harness import Store
 harness.require_mounts()
 
 ROUNDS = 10 if harness.SANITIZED else 50
+SNAPSHOTS = 5 if harness.SANITIZED else 15  # that one thread makes
 
 # Each change of the database is one transaction; what is committed is told in a file outside.
 DATABASE = """
@@ -347,7 +348,7 @@ class LiveSnapshot(unittest.TestCase):
     def test_the_server_is_killed_around_it(self):
         with self.store.mounted("web") as mount, open(mount / "log", "ab", buffering=0) as log:
             expected = b""
-            for number in range(5 if harness.SANITIZED else 15):
+            for number in range(SNAPSHOTS):
                 killer = threading.Timer(0.005 * number, os.kill, (self.store.server(), signal.SIGKILL))
                 killer.start()
                 made = self.store.run("snapshot", f"web@s{number}", expect=None).returncode == 0
@@ -405,7 +406,7 @@ class LiveSnapshot(unittest.TestCase):
                     self.store.run("settle", "web")
 
             def snapshots(prefix: str) -> None:
-                for number in range(5 if harness.SANITIZED else 15):
+                for number in range(SNAPSHOTS):
                     name = f"{prefix}{number}"
                     self.snapshot(name)
                     contents[name] = self.store.run("cat", f"web@{name}", "/opened").stdout
@@ -419,11 +420,11 @@ class LiveSnapshot(unittest.TestCase):
                 thread.join()
             done.set()
             threads[0].join()
-        self.assertEqual(len(contents), 10 if harness.SANITIZED else 30)
+        self.assertEqual(len(contents), 2 * SNAPSHOTS)
         self.store.run("settle")
         for name, content in contents.items():
             self.assertEqual(self.store.run("cat", f"web@{name}", "/opened").stdout, content)
-        with self.shown("a14") as shown:
+        with self.shown(f"a{SNAPSHOTS - 1}") as shown:
             for path in shown.glob("made*"):
                 number = int(path.name.removeprefix("made"))
                 self.assertEqual((path / "file").read_bytes(), b"%d" % number * 100)
