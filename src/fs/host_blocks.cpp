@@ -12,26 +12,27 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <optional>
 #include <span>
 
 namespace stellarium::fs {
 namespace {
 
-constexpr std::size_t kExtentsAtOnce = 256;
-
 struct BlockRun {
   std::uint64_t begin = 0, end = 0;
 };
 
 /// The first extents with blocks that end behind `from`, at most as many as `found` has room for; no value if nobody
-/// can tell.
-std::optional<std::size_t> read_extents(int fd, std::uint64_t from, std::uint64_t end, std::span<fiemap_extent> found) {
-  alignas(fiemap) std::array<std::byte, sizeof(fiemap) + kExtentsAtOnce * sizeof(fiemap_extent)> space{};
-  auto* map = reinterpret_cast<fiemap*>(space.data());
+/// can tell, and errno says why.
+template <std::size_t kMost>
+std::optional<std::size_t> read_extents(int fd, std::uint64_t from, std::uint64_t end,
+                                        std::array<fiemap_extent, kMost>& found) {
+  alignas(fiemap) std::array<std::byte, sizeof(fiemap) + sizeof found> space;
+  auto* map = new (space.data()) fiemap{};
   map->fm_start = from;
   map->fm_length = end - from;
-  map->fm_extent_count = static_cast<std::uint32_t>(std::min(found.size(), kExtentsAtOnce));
+  map->fm_extent_count = kMost;
   if (::ioctl(fd, FS_IOC_FIEMAP, map) != 0) return std::nullopt;
   std::memcpy(found.data(), space.data() + sizeof(fiemap), map->fm_mapped_extents * sizeof(fiemap_extent));
   return map->fm_mapped_extents;
@@ -39,11 +40,11 @@ std::optional<std::size_t> read_extents(int fd, std::uint64_t from, std::uint64_
 
 /// Nothing if there is none; `can_tell` is false if nobody can tell.
 std::optional<BlockRun> next_extent_by_map(int fd, std::uint64_t from, std::uint64_t end, bool& can_tell) {
-  fiemap_extent found{};
-  const auto count = read_extents(fd, from, end, {&found, 1});
+  std::array<fiemap_extent, 1> found;
+  const auto count = read_extents(fd, from, end, found);
   can_tell = count.has_value();
   if (!can_tell || *count == 0) return std::nullopt;
-  return BlockRun{found.fe_logical, found.fe_logical + found.fe_length};
+  return BlockRun{found[0].fe_logical, found[0].fe_logical + found[0].fe_length};
 }
 
 std::optional<BlockRun> next_extent_by_holes(int fd, std::uint64_t from) {
@@ -78,13 +79,14 @@ Result<std::uint64_t> fitting(int fd, std::uint64_t offset, std::uint64_t size, 
 }
 
 Result<void> punch_unwritten(int fd) {
-  std::array<fiemap_extent, kExtentsAtOnce> found{};
+  std::array<fiemap_extent, 256> found;
   for (std::uint64_t at = 0;;) {
     const auto count = read_extents(fd, at, std::numeric_limits<std::int64_t>::max(), found);
     if (!count && (errno == EOPNOTSUPP || errno == ENOTTY)) return {};
     if (!count) return fail_errno("the extents of a staged file");
     if (*count == 0) return {};
     for (const fiemap_extent& extent : std::span{found}.first(*count)) {
+      if (extent.fe_logical + extent.fe_length <= at) return fail(Errc::io, "the host names an extent of no bytes");
       at = extent.fe_logical + extent.fe_length;
       if ((extent.fe_flags & FIEMAP_EXTENT_UNWRITTEN) == 0) continue;
       if (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(extent.fe_logical),

@@ -18,10 +18,8 @@ inline constexpr std::uint64_t whole_blocks(std::uint64_t bytes) {
 /// the file has already, also those that fallocate(2) got, cost nothing. Where the file system cannot say which those
 /// are, holes count as missing. Errors: io.
 Result<std::uint64_t> fitting(int fd, std::uint64_t offset, std::uint64_t size, std::uint64_t room);
-/// Makes holes of all that the file has blocks for and that was never written. A power failure leaves such extents
-/// where a write had not reached the disk: they read as zeros, and as soon as a read brought those into the page cache
-/// lseek(2) takes them for data. Whoever goes by the hole map calls this once after a start, when the file is synced
-/// and nobody writes it. Does nothing where the file system cannot say (tmpfs, which survives no failure).
+/// Makes holes of all that the file has blocks for and that was never written; the file is synced, and nobody writes
+/// it. Does nothing where the file system cannot say (tmpfs, which survives no power failure).
 Result<void> punch_unwritten(int fd);
 /// Bytes of the file's blocks, as stat(2) counts them.
 Result<std::uint64_t> host_bytes(int fd);

@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "fs/clock.h"
+#include "fs/exact_holes.h"
 #include "fs/families.h"
 
 namespace stellarium::fs {
@@ -57,6 +58,8 @@ Result<std::shared_ptr<Volume>> Volume::open(const Parts& parts, std::string nam
       return fail(Errc::corrupt,
                   "volume " + volume->name_ + ": what was written last is lost: " + to_string(staged.error()));
     volume->staged_ = std::move(*staged);
+    if (auto exact = make_holes_exact(parts.staging, *volume->staged_); !exact)
+      return fail(exact.error(), "volume " + volume->name_);
   }
   return volume;
 }
@@ -151,6 +154,7 @@ Result<void> Volume::make_staged() {
     if (auto removed = parts_.staging.remove((*file)->id()); !removed) return removed;
     return exact;
   }
+  mark_holes_exact(**file);
   // First: a record that names it must never outlive it.
   if (auto durable = parts_.staging.make_durable((*file)->id()); !durable) return durable;
   VolumeRecord next = record_;

@@ -7,7 +7,6 @@
 #include "fs/catalog.h"
 #include "fs/clock.h"
 #include "fs/families.h"
-#include "fs/host_blocks.h"
 #include "fs/records.h"
 
 namespace stellarium::fs {
@@ -88,17 +87,6 @@ Result<void> Volumes::create(const std::string& name, std::uint64_t size, std::s
   return parts_.database.write(std::move(batch), Sync::yes);
 }
 
-// Before anybody reads what the power may have failed over.
-Result<void> Volumes::make_holes_exact(StagedId staged) {
-  if (staged == 0 || exact_.contains(staged)) return {};
-  if (auto durable = parts_.staging.make_durable(staged); !durable) return durable;
-  const auto file = parts_.staging.find(staged);
-  if (!file) return fail(file.error());
-  if (auto punched = punch_unwritten((*file)->fd()); !punched) return punched;
-  exact_.insert(staged);
-  return {};
-}
-
 Result<std::shared_ptr<Volume>> Volumes::open_locked(const std::string& name) {
   if (const auto known = open_.find(name); known != open_.end()) {
     if (auto volume = known->second.lock()) return volume;
@@ -107,11 +95,8 @@ Result<std::shared_ptr<Volume>> Volumes::open_locked(const std::string& name) {
   auto record = read_volume(parts_.database, name);
   if (!record) return fail(record.error());
   if (!*record) return no_such_volume(name);
-  const StagedId staged = (*record)->staged;
   auto volume = Volume::open(parts_, name, std::move(**record));
-  if (!volume) return volume;
-  if (auto exact = make_holes_exact(staged); !exact) return fail(exact.error(), "volume " + name);
-  open_[name] = *volume;
+  if (volume) open_[name] = *volume;
   return volume;
 }
 

@@ -76,7 +76,6 @@ class Volumes {
   Result<VolumeCounters> counters() const REQUIRES(mutex_);
   Result<void> check_free(const std::string& name) const;
   Result<std::shared_ptr<Volume>> open_locked(const std::string& name) REQUIRES(mutex_);
-  Result<void> make_holes_exact(StagedId staged) REQUIRES(mutex_);
   Result<void> copy_all(Volume& from, Volume& to) EXCLUDES(mutex_);
   Result<MapId> freeze_map(VolumeRecord& source, const BlockMap& map, const std::string& name, VolumeCounters& next,
                            cas::Database::Batch& batch) REQUIRES(mutex_);
@@ -95,7 +94,6 @@ class Volumes {
   const Volume::Parts parts_;
   Mutex mutex_;
   std::map<std::string, std::weak_ptr<Volume>> open_ GUARDED_BY(mutex_);
-  std::set<StagedId> exact_ GUARDED_BY(mutex_);  // staged files whose holes are what was not written
   std::set<MapId> building_ GUARDED_BY(mutex_);  // of imports under way: they have no name yet
 };
 

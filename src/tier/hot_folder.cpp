@@ -3,10 +3,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 
-#include <array>
 #include <cerrno>
 #include <memory>
 
+#include "base/boot_id.h"
 #include "base/log.h"
 #include "tier/hot_mount.h"
 #include "tier/verity.h"
@@ -18,17 +18,6 @@ constexpr const char* kFiles = "files";
 constexpr const char* kUnverified = "unverified";
 constexpr const char* kTrust = "trust";
 constexpr std::size_t kSmallFile = 16u << 20;  // more than the pins of a million files take is not ours
-
-// Empty if /proc is not mounted: then no earlier boot can be recognized and nothing unsynced is trusted.
-std::string boot_id(Io& io) {
-  const auto fd = io.open(AT_FDCWD, "/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
-  std::array<std::byte, 64> text;
-  const Result<std::size_t> size = fd ? io.read_at(fd->get(), text, 0) : Result<std::size_t>{0};
-  if (!size || *size == 0) return {};
-  std::string id{as_text(ByteSpan{text}.first(*size))};
-  while (!id.empty() && id.back() == '\n') id.pop_back();
-  return id;
-}
 
 std::string trust_text(const std::string& boot, bool synced) {
   return "stellarium hot folder 1\nboot " + boot + "\nstate " + (synced ? "synced" : "open") + "\n";

@@ -55,6 +55,8 @@ class PowerCuts(unittest.TestCase):
     def setUp(self):
         self.work = Path(tempfile.mkdtemp(prefix="stellarium-power-"))
         self.addCleanup(shutil.rmtree, self.work, ignore_errors=True)
+        self.boots = power_disk.Boots(self.work)
+        self.addCleanup(self.boots.close)
 
     def test_every_cut_leaves_what_was_synced(self):
         self.assertEqual("\n".join(self.faults(synced=True, cuts=self.CUTS)), "")
@@ -75,6 +77,7 @@ class PowerCuts(unittest.TestCase):
         print(f"{(replay.entries[last - 1][0] - began) >> 20} MiB recorded", file=sys.stderr)
         found = []
         for entry in sorted(random.Random(SEED).sample(range(first, last), min(cuts, last - first))):
+            self.boots.start_again()
             with replay.cut(entry, seed=SEED + entry) as mount, StoreOn(mount, self.work) as store:
                 if fault := self._fault(store, replay, entry):
                     found.append(f"cut before write {entry} of {len(replay.entries)} (seed {SEED}): {fault}")

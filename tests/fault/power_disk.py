@@ -4,6 +4,7 @@ QEMU's storage daemon exports a raw image over FUSE and logs through its `blklog
 dm-log-writes); a loop device makes it mountable. A cut replays the log up to a point: everything up to the last flush, and of
 what was written after it a random half, because a drive may keep any of those writes."""
 import contextlib
+import ctypes
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ import signal
 import struct
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 SECTOR = 512
@@ -93,6 +95,27 @@ def unmount(mount: Path) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(done.stderr.decode(errors="replace"))
         time.sleep(0.05)
+
+
+class Boots:
+    """Lets the host seem to start again, for this process and those it starts: they see another boot id."""
+    ID = Path("/proc/sys/kernel/random/boot_id")
+    CLONE_NEWNS = 0x20000
+
+    def __init__(self, folder: Path):
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(self.CLONE_NEWNS) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        self.text = folder / "boot_id"
+        self.start_again()
+        subprocess.run(["mount", "--bind", str(self.text), str(self.ID)], check=True)
+
+    def start_again(self) -> None:
+        self.text.write_text(f"{uuid.uuid4()}\n")
+
+    def close(self) -> None:
+        subprocess.run(["umount", str(self.ID)], check=True)
 
 
 class Replay:

@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <random>
 #include <thread>
 
+#include "base/boot_id.h"
+#include "fs/exact_holes.h"
 #include "fs/volumes.h"
 #include "support/sanitized.h"
 #include "support/volume_fixture.h"
@@ -236,8 +239,8 @@ TEST_F(VolumeTest, WhoseStagedFileIsLostIsRefusedNotShownAsItWas) {
   EXPECT_EQ(volumes_->open("disk").error().code, Errc::corrupt);
 }
 
-/// As a power failure leaves it: blocks for a write whose bytes did not reach the disk. A read beside them brings their
-/// zeros into the page cache, and then the hole map takes them for data.
+/// As the host finds it when it starts after a power failure: blocks for a write whose bytes did not reach the disk. A
+/// read beside them brings their zeros into the page cache, and then the hole map takes them for data.
 TEST_F(VolumeTest, WhatThePowerLeftUnwrittenIsNotThere) {
   auto disk = make("disk");
   const std::string settled(4 * kVolumeBlock, 's');
@@ -253,12 +256,17 @@ TEST_F(VolumeTest, WhatThePowerLeftUnwrittenIsNotThere) {
     std::string read(3 * Volume::kPlace, '?');
     ASSERT_EQ(::pread(fd, read.data(), read.size(), kVolumeBlock), static_cast<ssize_t>(read.size()));
     ASSERT_EQ(::lseek(fd, 0, SEEK_DATA), kVolumeBlock) << "the case that this is about";
+    ASSERT_EQ(::fsetxattr(fd, kExactInBoot, "another", 7, XATTR_REPLACE), 0) << "it is marked when it is made";
   }
   open();
   disk = must(volumes_->open("disk"));
   EXPECT_EQ(content(*disk, 0, settled.size()), settled);
   must(disk->settle({}));
   EXPECT_EQ(content(*disk, 0, settled.size()), settled);
+  std::string boot(64, '\0');
+  const ssize_t length = ::fgetxattr(must(staging_->find(staged))->fd(), kExactInBoot, boot.data(), boot.size());
+  ASSERT_GT(length, 0);
+  EXPECT_EQ(boot.substr(0, static_cast<std::size_t>(length)), boot_id(system_io())) << "it is not looked at again";
 }
 
 /// Random changes against a string, with settling, clones and restarts in between.
