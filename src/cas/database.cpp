@@ -35,10 +35,7 @@ class RocksDatabase final : public Database {
   Result<void> write(Batch&& batch, Sync sync) override;
   Result<void> sync() override EXCLUDES(sync_mutex_);
   std::uint64_t written() const override { return db().GetLatestSequenceNumber(); }
-  std::uint64_t durable() const override EXCLUDES(sync_mutex_) {
-    const MutexLock lock{sync_mutex_};
-    return durable_;
-  }
+  std::uint64_t durable() const override { return durable_; }
   std::unique_ptr<Cursor> scan_from(std::string_view from, const Family& family, std::string_view lower,
                                     std::string_view upper) const override {
     return make_cursor(engine_, from, family, lower, upper);
@@ -87,10 +84,11 @@ class RocksDatabase final : public Database {
   std::function<void()> on_stopped_ GUARDED_BY(hook_mutex_);
 
   // Group commit: one caller syncs for all that asked before it began.
-  mutable Mutex sync_mutex_;
+  Mutex sync_mutex_;
   std::condition_variable synced_;
   bool syncing_ GUARDED_BY(sync_mutex_) = false;
-  std::uint64_t durable_ GUARDED_BY(sync_mutex_) = 0;  ///< engine sequence number up to which the log is on disk
+  /// Engine sequence number up to which the log is on disk. Changed under sync_mutex_, read by every change of a clone.
+  std::atomic<std::uint64_t> durable_ = 0;
 };
 
 Result<void> RocksDatabase::writable() const {
@@ -156,7 +154,7 @@ Result<void> RocksDatabase::sync_log() {
     {
       MutexLock lock{sync_mutex_};
       syncing_ = false;
-      if (status.ok()) durable_ = std::max(durable_, covered);
+      if (status.ok()) durable_ = std::max(durable_.load(), covered);
     }
     synced_.notify_all();
     if (!failed) return failed;

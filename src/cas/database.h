@@ -96,8 +96,9 @@ class Database {
   [[nodiscard]] virtual Result<void> write(Batch&& batch, Sync sync) = 0;
   /// Makes every earlier write durable (one WAL sync, shared by all callers that wait for it).
   [[nodiscard]] virtual Result<void> sync() = 0;
-  /// The number in the log of the last write so far; and of one up to which it is known to be durable, 0 at first.
+  /// The number in the log of the last write so far. Of a write that has returned, it is not below that one's.
   virtual std::uint64_t written() const = 0;
+  /// What `written` said before some sync that has succeeded: everything up to it is on the disk. 0 before the first.
   virtual std::uint64_t durable() const = 0;
   /// A walk over the keys of [lower, upper); an empty `upper` means to the end of the family.
   std::unique_ptr<Cursor> scan(const Family& family, std::string_view lower, std::string_view upper) const {

@@ -91,7 +91,8 @@ class CloneBodies {
   [[nodiscard]] Result<void> sync();
   /// The same for syncfs(2), which also tells of files that could not be synced since it was asked last.
   [[nodiscard]] Result<void> sync_all();
-  /// The file's bytes are, and its name if it changed. `data_only`: as fdatasync(2).
+  /// The inode's bytes, record and names are, for fsync(2) of it. Waits for the log only if these changed since it was
+  /// synced.
   [[nodiscard]] Result<void> sync(Ino ino);
 
  private:
