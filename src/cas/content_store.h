@@ -34,6 +34,11 @@ class ContentWriter {
   [[nodiscard]] virtual Result<void> append_zeros(std::uint64_t count) = 0;
   /// The content's id. What is new of it is durable only after the session's commit().
   [[nodiscard]] virtual Result<ContentId> finish() = 0;
+  /// append(last) and finish(). A content that comes in one piece is not copied before it is known to be new.
+  [[nodiscard]] virtual Result<ContentId> finish(ByteSpan last) {
+    if (auto appended = append(last); !appended) return fail(std::move(appended).error());
+    return finish();
+  }
 };
 
 /// One import (or later: one settle). While it is open, gc deletes nothing that it wrote or found present; so it stays

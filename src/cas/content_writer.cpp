@@ -104,45 +104,62 @@ Result<void> SessionContentWriter::end_chunk(ByteSpan chunk) {
   return session_.store(Lane::frames, id, chunk);
 }
 
-Result<ContentId> SessionContentWriter::finish_one_chunk() {
-  const ContentId id = hash_of(buffer_);
-  if (size_ == 0) return id;
-  const bool packed = placement_ == Placement::data && size_ <= kMaxPacked;
-  if (auto ok = session_.store(packed ? Lane::packs : Lane::frames, id, buffer_); !ok)
+Result<ContentId> SessionContentWriter::finish_one_chunk(ByteSpan content) {
+  const ContentId id = hash_of(content);
+  if (content.empty()) return id;
+  const bool packed = placement_ == Placement::data && content.size() <= kMaxPacked;
+  if (auto ok = session_.store(packed ? Lane::packs : Lane::frames, id, content); !ok)
     return fail(std::move(ok).error());
   return id;
 }
 
-Result<ContentId> SessionContentWriter::finish() {
-  session_.count(size_);
-  if (!streaming_ && size_ <= kMaxChunk) return finish_one_chunk();
-
-  std::vector<std::byte> content;  // stays alive while its chunks are cut out of it
-  if (!streaming_) {
-    const ContentId id = hash_of(buffer_);
-    const auto known = session_.has(id, size_);
-    if (!known) return fail(known.error());
-    if (*known) {
-      session_.count(0, 1);
-      return id;
-    }
-    content.swap(buffer_);
-    recipe_.content = id;
-    if (auto ok = cut(content); !ok) return fail(std::move(ok).error());
-  } else {
-    recipe_.content = whole_.finish();
+Result<ContentId> SessionContentWriter::finish_whole(ByteSpan content) {
+  session_.count(content.size());
+  if (content.size() <= kMaxChunk) return finish_one_chunk(content);
+  recipe_.content = hash_of(content);
+  const auto known = session_.has(recipe_.content, content.size());
+  if (!known) return fail(known.error());
+  if (*known) {
+    session_.count(0, 1);
+    return recipe_.content;
   }
+  if (auto ok = cut(content); !ok) return fail(std::move(ok).error());
+  return finish_chunks();
+}
+
+/// Everything is cut but what is in buffer_, which is the last chunk.
+Result<ContentId> SessionContentWriter::finish_chunks() {
   if (!buffer_.empty())
     if (auto ok = end_chunk(buffer_); !ok) return fail(std::move(ok).error());
-  if (content.capacity() > buffer_.capacity()) buffer_.swap(content);
   buffer_.clear();
-
   recipe_.size = size_;
   const auto known = session_.has(recipe_.content, size_);
   if (!known) return fail(known.error());
   if (!*known)
     if (auto ok = session_.store(recipe_); !ok) return fail(std::move(ok).error());
   return recipe_.content;
+}
+
+Result<ContentId> SessionContentWriter::finish() {
+  if (streaming_) {
+    session_.count(size_);
+    recipe_.content = whole_.finish();
+    return finish_chunks();
+  }
+  std::vector<std::byte> content;  // stays alive while its chunks are cut out of it
+  content.swap(buffer_);
+  auto id = finish_whole(content);
+  if (content.capacity() > buffer_.capacity()) buffer_.swap(content);  // the larger one for the contents to come
+  buffer_.clear();
+  return id;
+}
+
+Result<ContentId> SessionContentWriter::finish(ByteSpan last) {
+  if (size_ == 0 && last.size() <= most_buffered_) {
+    size_ = last.size();
+    return finish_whole(last);
+  }
+  return ContentWriter::finish(last);
 }
 
 }  // namespace stellarium::cas

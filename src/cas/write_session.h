@@ -74,9 +74,13 @@ class SessionContentWriter final : public ContentWriter {
   Result<void> append(ByteSpan data) override;
   Result<void> append_zeros(std::uint64_t count) override;
   Result<ContentId> finish() override;
+  Result<ContentId> finish(ByteSpan last) override;
 
  private:
-  Result<ContentId> finish_one_chunk();
+  /// Nothing was cut yet: `content` is all of it.
+  Result<ContentId> finish_whole(ByteSpan content);
+  Result<ContentId> finish_one_chunk(ByteSpan content);
+  Result<ContentId> finish_chunks();
   Result<void> begin_streaming();
   Result<void> cut(ByteSpan data);
   Result<void> cut_zeros(std::uint64_t count);

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "fs/pax_records.h"
 #include "fs/posix_acl.h"
 
 namespace stellarium::fs {
@@ -49,18 +50,6 @@ Timespec time_of(std::int64_t seconds, long nanoseconds) {
   if (nanoseconds < 0 || nanoseconds >= 1'000'000'000) nanoseconds = 0;
   if (seconds < 0 && nanoseconds > 0) return {seconds - 1, static_cast<std::uint32_t>(1'000'000'000 - nanoseconds)};
   return {seconds, static_cast<std::uint32_t>(nanoseconds)};
-}
-
-// GNU tar writes '=' and '%' in an attribute's name as %3D and %25, because '=' ends a pax key.
-std::string attribute_name(std::string_view name) {
-  std::string plain;
-  while (!name.empty()) {
-    const bool equals = name.starts_with("%3D");
-    const bool escaped = equals || name.starts_with("%25");
-    plain += !escaped ? name.front() : equals ? '=' : '%';
-    name.remove_prefix(escaped ? 3 : 1);
-  }
-  return plain;
 }
 
 // Both forms of an attribute may be there (LIBARCHIVE.xattr and SCHILY.xattr): the later one stands.
@@ -117,13 +106,14 @@ struct ArchiveReader::Impl {
     return {};
   }
 
-  Result<void> take_xattrs(archive_entry* entry, Member& member) const {
+  Result<void> take_xattrs(archive_entry* entry, ArchiveMember& member) const {
     archive_entry_xattr_reset(entry);
     const char* name = nullptr;
     const void* value = nullptr;
     std::size_t size = 0;
     while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
-      set_xattr(member.xattrs, attribute_name(text_or_empty(name)), std::string{static_cast<const char*>(value), size});
+      set_xattr(member.xattrs, plain_attribute_name(text_or_empty(name)),
+                std::string{static_cast<const char*>(value), size});
     }
     member.nfs4_acl = (archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0;
     if (Result<void> added = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAclAccess, member.xattrs); !added)
@@ -140,7 +130,7 @@ struct ArchiveReader::Impl {
     return {};
   }
 
-  void take_times(archive_entry* entry, Member& member) const {
+  void take_times(archive_entry* entry, ArchiveMember& member) const {
     member.mtime = time_of(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry));
     member.atime = member.ctime = member.mtime;
     if (archive_entry_atime_is_set(entry))
@@ -151,8 +141,8 @@ struct ArchiveReader::Impl {
       member.btime = time_of(archive_entry_birthtime(entry), archive_entry_birthtime_nsec(entry));
   }
 
-  Result<Member> take(archive_entry* entry) const {
-    Member member;
+  Result<ArchiveMember> take(archive_entry* entry) const {
+    ArchiveMember member;
     member.path = text_or_empty(archive_entry_pathname(entry));
     member.mode = archive_entry_mode(entry);
     member.uid = archive_entry_uid(entry);
@@ -178,8 +168,12 @@ struct ArchiveReader::Impl {
   bool opened = false;
 };
 
-ArchiveReader::ArchiveReader(ByteInput& input) : impl_{std::make_unique<Impl>(input)} {
+ArchiveReader::ArchiveReader(ByteInput& input, Expect expect) : impl_{std::make_unique<Impl>(input)} {
   archive* const reader = impl_->reader.get();
+  if (expect == Expect::plain_tar) {
+    archive_read_set_format(reader, ARCHIVE_FORMAT_TAR);
+    return;
+  }
   // Every filter that libarchive decodes itself; "all" would also run programs found in PATH.
   archive_read_support_filter_bzip2(reader);
   archive_read_support_filter_compress(reader);
@@ -199,7 +193,7 @@ std::uint64_t ArchiveReader::stream_bytes() const {
   return impl_->stream_bytes;
 }
 
-Result<std::optional<ArchiveReader::Member>> ArchiveReader::next() {
+Result<std::optional<ArchiveMember>> ArchiveReader::next() {
   archive* const reader = impl_->reader.get();
   if (!impl_->opened) {
     impl_->opened = true;
@@ -220,12 +214,12 @@ Result<std::optional<ArchiveReader::Member>> ArchiveReader::next() {
     if (entry == nullptr || archive_entry_pathname(entry) == nullptr || impl_->error) return fail(std::move(error));
     return fail(std::move(error), archive_entry_pathname(entry));
   }
-  Result<Member> member = impl_->take(entry);
+  Result<ArchiveMember> member = impl_->take(entry);
   if (!member) return fail(member.error());
   return std::move(*member);
 }
 
-Result<std::optional<ArchiveReader::Block>> ArchiveReader::data() {
+Result<std::optional<ArchiveBlock>> ArchiveReader::data() {
   const void* bytes = nullptr;
   std::size_t size = 0;
   la_int64_t offset = 0;
@@ -233,7 +227,7 @@ Result<std::optional<ArchiveReader::Block>> ArchiveReader::data() {
   if (outcome == ARCHIVE_EOF) return std::nullopt;
   if (outcome < ARCHIVE_OK) return impl_->failure();
   if (offset < 0) return fail(Errc::invalid_argument, "data at a negative offset");
-  return Block{static_cast<std::uint64_t>(offset), {static_cast<const std::byte*>(bytes), size}};
+  return ArchiveBlock{static_cast<std::uint64_t>(offset), {static_cast<const std::byte*>(bytes), size}};
 }
 
 Result<void> ArchiveReader::drain() {

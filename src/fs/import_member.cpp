@@ -51,7 +51,7 @@ Result<ContentReference> parse_content_reference(std::string_view text) {
   return ContentReference{*id, *size, *allocated, *elf == 1};
 }
 
-Result<std::optional<ContentReference>> take_content_reference(ArchiveReader::Member& member) {
+Result<std::optional<ContentReference>> take_content_reference(ArchiveMember& member) {
   const auto attribute = std::ranges::find(member.xattrs, kContentAttribute, &Xattrs::value_type::first);
   if (attribute == member.xattrs.end()) return std::nullopt;
   if (!S_ISREG(member.mode) || member.size != 0 || member.hard_link) {
@@ -64,7 +64,7 @@ Result<std::optional<ContentReference>> take_content_reference(ArchiveReader::Me
   return *reference;
 }
 
-Result<Inode> inode_of(const ArchiveReader::Member& member) {
+Result<Inode> inode_of(const ArchiveMember& member) {
   Inode inode;
   inode.mode = member.mode;
   const Result<std::uint32_t> uid = owner(member.uid, "owner");

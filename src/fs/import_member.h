@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 #include "cas/hash.h"
-#include "fs/archive_reader.h"
+#include "fs/archive_member.h"
 #include "fs/types.h"
 
 namespace stellarium::fs {
@@ -22,11 +22,11 @@ Result<ContentReference> parse_content_reference(std::string_view text);
 
 /// Removes the reserved attribute from the member's xattrs; nothing if it has none.
 /// Errors: invalid_argument, if it is malformed or on anything but a regular file without data.
-Result<std::optional<ContentReference>> take_content_reference(ArchiveReader::Member& member);
+Result<std::optional<ContentReference>> take_content_reference(ArchiveMember& member);
 
 /// The inode of a member, as far as its header tells: everything but body, size and program of regular files.
 /// Errors: invalid_argument (owner or size out of range, no such file type, a symlink without a target).
-Result<Inode> inode_of(const ArchiveReader::Member& member);
+Result<Inode> inode_of(const ArchiveMember& member);
 
 /// Whether a regular file that begins with `start` is a program or library: worth a hot file, whatever its size.
 bool is_program(std::uint32_t mode, ByteSpan start);

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "fs/pax_records.h"
 #include "fs/tar_header.h"
 
 namespace stellarium::fs {
@@ -17,11 +18,6 @@ namespace {
 constexpr std::size_t kBufferBytes = 256u << 10;
 constexpr std::size_t kDirectBytes = 32u << 10;  // larger data goes to the output without being copied
 constexpr std::array<std::byte, 64u << 10> kZeros{};
-
-/// Bytes after `size` to the end of its block.
-std::size_t padding_of(std::uint64_t size) {
-  return static_cast<std::size_t>((kTarBlock - size % kTarBlock) % kTarBlock);
-}
 
 char type_of(std::uint32_t mode) {
   switch (mode & S_IFMT) {
@@ -52,21 +48,6 @@ std::string pax_time(const Timespec& time) {
   return std::to_string(negative ? time.seconds + 1 : time.seconds) + fraction;
 }
 
-/// '=' would end the key. GNU tar writes it, and '%' itself, in this way.
-std::string escaped_attribute(const std::string& name) {
-  std::string key = "SCHILY.xattr.";
-  for (const char c : name) {
-    if (c == '=') {
-      key += "%3D";
-    } else if (c == '%') {
-      key += "%25";
-    } else {
-      key += c;
-    }
-  }
-  return key;
-}
-
 /// GNU's sparse format 1.0 puts the map in front of the data. A hole at the end needs an empty extent there.
 std::string sparse_map(const PaxMember& member) {
   std::vector<DataExtent> extents = member.extents;
@@ -75,7 +56,7 @@ std::string sparse_map(const PaxMember& member) {
   std::string map = std::to_string(extents.size()) + "\n";
   for (const DataExtent& extent : extents)
     map += std::to_string(extent.offset) + "\n" + std::to_string(extent.size) + "\n";
-  map.append(padding_of(map.size()), '\0');
+  map.append(tar_padding(map.size()), '\0');
   return map;
 }
 
@@ -109,7 +90,7 @@ Result<void> PaxWriter::begin(const PaxMember& member) {
   }
   position_ = 0;
   next_extent_ = 0;
-  padding_ = padding_of(stored);
+  padding_ = tar_padding(stored);
 
   records_.clear();
   put_records(member, name, link, stored, hard_link);
@@ -128,7 +109,7 @@ Result<void> PaxWriter::begin(const PaxMember& member) {
   if (!records_.empty()) {
     const TarHeader extended{.name = "PaxHeader", .link = {}, .mode = 0644, .size = records_.size(), .type = 'x'};
     if (const auto put = put_block(extended); !put) return put;
-    records_.append(padding_of(records_.size()), '\0');
+    records_.append(tar_padding(records_.size()), '\0');
     if (const auto put = write(as_bytes(records_)); !put) return put;
   }
   if (const auto put = put_block(header); !put) return put;
@@ -159,7 +140,8 @@ void PaxWriter::put_records(const PaxMember& member, const std::string& name, co
     put_pax_record(records_, "GNU.sparse.name", name);
     put_pax_record(records_, "GNU.sparse.realsize", std::to_string(member.size));
   }
-  for (const auto& [attribute, value] : member.xattrs) put_pax_record(records_, escaped_attribute(attribute), value);
+  for (const auto& [attribute, value] : member.xattrs)
+    put_pax_record(records_, "SCHILY.xattr." + escaped_attribute_name(attribute), value);
   if (!member.acl_access.empty()) put_pax_record(records_, "SCHILY.acl.access", member.acl_access);
   if (!member.acl_default.empty()) put_pax_record(records_, "SCHILY.acl.default", member.acl_default);
 }

@@ -5,8 +5,10 @@
 #include <deque>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "cas/hash.h"
 
@@ -28,7 +30,7 @@ struct KnownContent {
 /// damage empties it silently.
 ///
 /// Cost:    loading and saving are about 50 ns an entry, a look-up is a binary search.
-/// Memory:  80 bytes an entry, while loading 160; at most kMaxEntries, and files beyond that are read each time.
+/// Memory:  80 bytes an entry; at most kMaxEntries, and files beyond that are read each time.
 /// Threads: one at a time. Two commands at once: the last `save` wins.
 class StatCache {
  public:
@@ -43,7 +45,7 @@ class StatCache {
   /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8
   /// saves are dropped.
   [[nodiscard]] Result<void> save();
-  std::size_t size() const { return entries_.size(); }
+  std::size_t size() const { return known_.size() + added_.size(); }
   /// Sizes of the files that are known, in no order and some of them repeatedly; smaller ones are left out.
   std::vector<std::uint64_t> file_sizes(std::uint64_t smallest) const;
 
@@ -59,13 +61,16 @@ class StatCache {
     KnownContent content;
     std::uint8_t unused_saves;
   };
-  void load();
+  /// False: the file is not what `save` leaves.
+  bool load();
+  static Entry decode(ByteReader& reader);
+  static void encode(const Entry& entry, std::string& out);
   Entry* look_up(const Key& key);
-  Result<void> write(int fd);
+  Result<void> write(int fd) const;
 
   std::filesystem::path file_;
-  std::deque<Entry> entries_;
-  std::size_t sorted_ = 0;  // of them by key, from the first; behind them what was remembered since
+  std::vector<Entry> known_;  // from earlier runs, by key
+  std::deque<Entry> added_;   // in no order, none of them known
   bool changed_ = false;
 };
 

@@ -5,10 +5,10 @@
 
 #include <optional>
 
-#include "fs/archive_reader.h"
 #include "fs/import_member.h"
 #include "fs/layer_builder.h"
 #include "fs/path_key.h"
+#include "fs/tar_reader.h"
 
 namespace stellarium::fs {
 namespace {
@@ -29,7 +29,7 @@ class TarImport {
 
   Result<void> run() {
     while (true) {
-      Result<std::optional<ArchiveReader::Member>> member = archive_.next();
+      Result<std::optional<ArchiveMember>> member = archive_.next();
       if (!member) return fail(member.error());
       if (!*member) break;
       if (Result<void> taken = take(**member); !taken) return refuse_member((*member)->path, taken.error());
@@ -46,7 +46,7 @@ class TarImport {
     return fail(Errc::cancelled, "the import was stopped");
   }
 
-  Result<void> take(ArchiveReader::Member& member) {
+  Result<void> take(ArchiveMember& member) {
     ++members_;
     const Result<std::string> path = normal_path(member.path);
     if (!path) return fail(path.error());
@@ -64,7 +64,7 @@ class TarImport {
     return builder_.add(*path, *inode, member.xattrs);
   }
 
-  Result<void> take_link(ArchiveReader::Member& member, const std::string& path) {
+  Result<void> take_link(ArchiveMember& member, const std::string& path) {
     ++report.links;
     const Result<std::string> target = normal_path(*member.hard_link);
     if (!target) return fail(target.error(), "a hard link to " + *member.hard_link);
@@ -91,7 +91,7 @@ class TarImport {
     return {};
   }
 
-  Result<void> take_data(const ArchiveReader::Member& member, const std::string& path, Inode& inode) {
+  Result<void> take_data(const ArchiveMember& member, const std::string& path, Inode& inode) {
     inode.size = static_cast<std::uint64_t>(member.size);
     inode.program = (inode.mode & 0111) != 0;
     if (inode.size == 0) return {};
@@ -103,8 +103,8 @@ class TarImport {
   }
 
   // The next part of the data, checked against what came before and against the declared size.
-  Result<std::optional<ArchiveReader::Block>> next_block(std::uint64_t position, std::uint64_t size) {
-    Result<std::optional<ArchiveReader::Block>> block = archive_.data();
+  Result<std::optional<ArchiveBlock>> next_block(std::uint64_t position, std::uint64_t size) {
+    Result<std::optional<ArchiveBlock>> block = archive_.data();
     if (!block || !*block) return block;
     const std::uint64_t offset = (*block)->offset;
     if (offset < position) return fail(Errc::invalid_argument, "a sparse map that goes backwards");
@@ -117,7 +117,7 @@ class TarImport {
   Result<void> take_inline(Inode& inode) {
     inode.body = Body::inline_;
     while (true) {
-      const Result<std::optional<ArchiveReader::Block>> block = next_block(inode.inline_bytes.size(), inode.size);
+      const Result<std::optional<ArchiveBlock>> block = next_block(inode.inline_bytes.size(), inode.size);
       if (!block) return fail(block.error());
       if (!*block) break;
       inode.inline_bytes.resize(static_cast<std::size_t>((*block)->offset), '\0');
@@ -131,28 +131,36 @@ class TarImport {
 
   Result<void> take_content(Inode& inode) {
     std::unique_ptr<cas::ContentWriter> writer;
-    std::uint64_t position = 0;
     const auto begin = [&](ByteSpan start) {
       inode.program = is_program(inode.mode, start);
       writer = session_.begin(inode.program ? cas::Placement::program : cas::Placement::data);
     };
+    std::optional<Result<cas::ContentId>> id;
+    std::uint64_t position = 0;
     while (true) {
-      const Result<std::optional<ArchiveReader::Block>> block = next_block(position, inode.size);
+      const Result<std::optional<ArchiveBlock>> block = next_block(position, inode.size);
       if (!block) return fail(block.error());
       if (!*block) break;
       const auto& [offset, bytes] = **block;
+      if (bytes.empty()) continue;
       if (!writer) begin(offset == 0 ? bytes : ByteSpan{});
       if (Result<void> hole = writer->append_zeros(offset - position); !hole) return hole;
-      if (Result<void> appended = writer->append(bytes); !appended) return appended;
       inode.allocated += bytes.size();
       position = offset + bytes.size();
+      if (position == inode.size) {
+        id = writer->finish(bytes);
+      } else if (Result<void> appended = writer->append(bytes); !appended) {
+        return appended;
+      }
     }
-    if (!writer) begin({});
-    if (Result<void> hole = writer->append_zeros(inode.size - position); !hole) return hole;
-    const Result<cas::ContentId> id = writer->finish();
-    if (!id) return fail(id.error());
+    if (!id) {
+      if (!writer) begin({});
+      if (Result<void> hole = writer->append_zeros(inode.size - position); !hole) return hole;
+      id = writer->finish();
+    }
+    if (!*id) return fail(id->error());
     inode.body = Body::content;
-    inode.content = *id;
+    inode.content = **id;
     return {};
   }
 
@@ -170,7 +178,7 @@ class TarImport {
 
   cas::WriteSession& session_;
   LayerBuilder& builder_;
-  ArchiveReader archive_;
+  TarReader archive_;
   ImportObserver& observer_;
   std::uint64_t members_ = 0;
 };
@@ -206,6 +214,7 @@ Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& cont
   LayerBuilder builder{scratch, {}};
   TarImport import{*session, builder, stream, observer};
   if (Result<void> done = import.run(); !done) return fail(done.error());
+  observer.stream_taken();
 
   Result<Catalog::NewLayer> layer = catalog.begin_layer();
   if (!layer) return fail(layer.error());

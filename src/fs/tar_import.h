@@ -27,6 +27,8 @@ class ImportObserver {
   virtual void note(const std::string& /*line*/) {}  ///< something of a member was skipped
   /// A regular file of the stream is in the store under this id: what a stat cache remembers. In stream order.
   virtual void content(std::string_view /*path*/, const cas::ContentId& /*id*/, std::uint64_t /*size*/) {}
+  /// The stream was read to its end. What remains takes a while, and no more contents come.
+  virtual void stream_taken() {}
 };
 
 struct ImportReport {

@@ -1,4 +1,5 @@
 // An archive that nobody vouches for: members, data, and the tree that they make. No store: contents are only counted.
+// Our own reader must say of it what libarchive does.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -9,14 +10,17 @@
 #include "fs/layer_builder.h"
 #include "fs/path_key.h"
 #include "fs/records.h"
+#include "fs/tar_reader.h"
 #include "fs/tree_assembly.h"
 #include "support/byte_streams.h"
+#include "support/same_members.h"
 
 using namespace stellarium;
 using namespace stellarium::fs;
 
 namespace {
 
+constexpr std::size_t kMaxCompared = 1u << 20;
 constexpr std::size_t kMaxData = 64u << 20;  // a bomb is a matter of time, not of memory
 
 void check_tree(EntrySorter& sorter) {
@@ -35,11 +39,21 @@ void check_tree(EntrySorter& sorter) {
   if (names != tree.names() || inodes != tree.inodes()) std::abort();
 }
 
+void compare_readers(ByteSpan tar) {
+  test::SpanInput ours{tar, 4096}, theirs{tar};
+  TarReader reader{ours};
+  ArchiveReader archive{theirs};
+  const auto found = test::read_members(reader, kMaxCompared), wanted = test::read_members(archive, kMaxCompared);
+  if (found.whole != wanted.whole || (found.whole && found.lines != wanted.lines)) std::abort();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  test::SpanInput input{std::as_bytes(std::span{data, size})};
-  ArchiveReader archive{input};
+  const ByteSpan tar = std::as_bytes(std::span{data, size});
+  compare_readers(tar);
+  test::SpanInput input{tar};
+  TarReader archive{input};
   EntrySorter sorter{"/nonexistent", 256u << 10};
   std::uint64_t number = 0, total = 0;
   (void)sorter.add(path_key(""), TreeAssembly::encode_member(MemberKind::made_parent, 0, {}));

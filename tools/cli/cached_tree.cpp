@@ -82,7 +82,14 @@ void CachedTree::take(protocol::ContentAnswer answer) {
 }
 
 void CachedTree::remember(const protocol::ContentList& list) {
-  MutexLock lock{mutex_};
+  {
+    MutexLock lock{mutex_};
+    remember_locked(list);
+  }
+  changed_.notify_one();
+}
+
+void CachedTree::remember_locked(const protocol::ContentList& list) {
   for (const auto& entry : list.entries) {
     const auto match = sent_.find(entry.path);
     if (match == sent_.end()) continue;
@@ -91,6 +98,12 @@ void CachedTree::remember(const protocol::ContentList& list) {
     if (static_cast<std::uint64_t>(status.st_size) == entry.size) cache_.remember(status, content, when);
     sent_.erase(match);
   }
+}
+
+void CachedTree::save_when_remembered() {
+  MutexLock lock{mutex_};
+  while (!sent_.empty() && !stop_) lock.wait(changed_);
+  if (!stop_) (void)cache_.save();  // who asks at the end is told why not
 }
 
 void CachedTree::describe(protocol::Progress& progress, std::uint64_t total) const {

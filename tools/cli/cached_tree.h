@@ -42,6 +42,9 @@ class CachedTree final : public fs::EmitObserver {
   void take(protocol::ContentAnswer answer) EXCLUDES(mutex_);
   /// The contents of files whose data was sent. Files that the server does not speak of are passed over.
   void remember(const protocol::ContentList& list) EXCLUDES(mutex_);
+  /// After everything was emitted: saves the stat cache as soon as the server has spoken of all files whose data it
+  /// got, while it does the rest of its work. Does nothing if it does not before `stop`.
+  void save_when_remembered() EXCLUDES(mutex_);
   /// What was emitted by now, of `total` bytes.
   void describe(protocol::Progress& progress, std::uint64_t total) const;
   void ignore_cache() EXCLUDES(mutex_);
@@ -49,6 +52,8 @@ class CachedTree final : public fs::EmitObserver {
   void stop() EXCLUDES(mutex_);
 
  private:
+  void remember_locked(const protocol::ContentList& list) REQUIRES(mutex_);
+
   struct Sent {
     struct stat status;
     fs::KnownContent content;  // but for its id

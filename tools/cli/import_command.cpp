@@ -86,6 +86,7 @@ class Transfer {
         connection.cancel();
       }
       out.reset();
+      if (written && tree_ != nullptr) tree_->save_when_remembered();
     }};
     std::optional<TreeSize> size;
     if (progress && source_.directory) size.emplace("/proc/self/fd/" + std::to_string(source_.fd.get()) + "/.");

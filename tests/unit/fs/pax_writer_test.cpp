@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "fs/archive_reader.h"
+#include "fs/pax_records.h"
 #include "support/image_store.h"
 #include "support/temp_dir.h"
 
@@ -18,7 +19,7 @@ namespace {
 using test::must;
 
 struct Read {
-  ArchiveReader::Member member;
+  ArchiveMember member;
   std::string data;
 };
 

@@ -31,12 +31,14 @@ class Observer final : public fs::ImportObserver {
     if (!list_.has_room_for(path.size())) flush();
     if (list_.has_room_for(path.size())) list_.add({id, size, std::string{path}});
   }
+  void stream_taken() override { flush(); }
+
+ private:
   void flush() {
     if (!list_.entries.empty()) io_.contents(list_);
     list_ = {};
   }
 
- private:
   CommandIo& io_;
   const bool quiet_;
   protocol::ContentList list_;
@@ -103,7 +105,6 @@ int run(const cli::ImportOptions& options, CommandContext& context) {
     return context.io.complain(Error{report.error().code, "import of " + options.source + ": " + report.error().context,
                                      report.error().sys_errno});
   }
-  observer.flush();
   context.janitor.wake();  // the name may have had another layer
   summarize(*report, std::chrono::duration<double>(Clock::now() - began).count(), context);
   return 0;

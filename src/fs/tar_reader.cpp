@@ -1,0 +1,296 @@
+#include "fs/tar_reader.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "fs/archive_reader.h"
+#include "fs/buffered_input.h"
+#include "fs/pax_records.h"
+#include "fs/tar_header.h"
+
+namespace stellarium::fs {
+namespace {
+
+constexpr std::size_t kMaxRecords = 64u << 10;  // of an extended header; has to fit into the buffer
+constexpr std::size_t kMaxLongName = 8u << 10;
+constexpr std::size_t kOnePiece = BufferedInput::kBytes / 2;
+constexpr std::uint64_t kMaxData = INT64_MAX - kTarBlock;
+
+/// The headers of one member, in the order in which they come; all texts point into the buffer.
+struct Headers {
+  TarHeader main;
+  std::optional<PaxRecords> records;
+  std::optional<std::string_view> long_name, long_link;
+  std::size_t bytes = 0;  // of all of them
+};
+
+/// One member's part of the stream, and behind it the mark of an archive's end.
+class OneMember final : public ByteInput {
+ public:
+  OneMember(BufferedInput& input, std::uint64_t size) : input_{input}, left_{size} {}
+  Result<std::size_t> read(MutableByteSpan out) override {
+    if (left_ == 0) {
+      const std::size_t count = std::min(out.size(), mark_left_);
+      std::ranges::fill(out.first(count), std::byte{0});
+      mark_left_ -= count;
+      return count;
+    }
+    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left_));
+    const Result<std::size_t> got = input_.read(out.first(part));
+    if (got) left_ -= *got;
+    return got;
+  }
+  std::uint64_t left() const { return left_; }
+
+ private:
+  BufferedInput& input_;
+  std::uint64_t left_;
+  std::size_t mark_left_ = 2 * kTarBlock;
+};
+
+std::optional<std::uint32_t> type_bits(char type) {
+  switch (type) {
+    case '0':
+      return S_IFREG;
+    case '1':
+      return 0;  // a hard link's is not told
+    case '2':
+      return S_IFLNK;
+    case '3':
+      return S_IFCHR;
+    case '4':
+      return S_IFBLK;
+    case '5':
+      return S_IFDIR;
+    case '6':
+      return S_IFIFO;
+    default:
+      return {};
+  }
+}
+
+std::string path_of(const Headers& headers) {
+  if (headers.records && headers.records->path) return *headers.records->path;
+  if (headers.long_name) return std::string{*headers.long_name};
+  std::string path{headers.main.prefix};
+  if (!path.empty() && !path.ends_with('/')) path += '/';
+  path += headers.main.name;
+  return path;
+}
+
+std::string link_of(const Headers& headers) {
+  if (headers.records && headers.records->link) return *headers.records->link;
+  return std::string{headers.long_link ? *headers.long_link : headers.main.link};
+}
+
+std::uint64_t size_of(const Headers& headers) {
+  return headers.records && headers.records->size ? *headers.records->size : headers.main.size;
+}
+
+/// Nothing if it is not a plain one.
+std::optional<ArchiveMember> member_of(const Headers& headers) {
+  const TarHeader& main = headers.main;
+  if (headers.records && headers.records->others) return {};
+  ArchiveMember member;
+  member.path = path_of(headers);
+  const bool folder = main.type == '5';
+  if (member.path.empty() || (member.path.ends_with('/') && !folder)) return {};  // then it is a folder for libarchive
+  const std::uint32_t type = *type_bits(main.type);
+  member.mode = main.mode | type;
+  member.uid = static_cast<std::int64_t>(main.uid);
+  member.gid = static_cast<std::int64_t>(main.gid);
+  member.size = static_cast<std::int64_t>(size_of(headers));
+  member.mtime.seconds = static_cast<std::int64_t>(main.mtime);
+  if (S_ISCHR(type) || S_ISBLK(type)) member.rdev = makedev(main.device_major, main.device_minor);
+  if (main.type == '1' || main.type == '2') {
+    std::string link = link_of(headers);
+    if (link.empty()) return {};
+    if (main.type == '1') {
+      member.hard_link = std::move(link);
+    } else {
+      member.symlink = std::move(link);
+    }
+  } else if (headers.long_link || (headers.records && headers.records->link)) {
+    return {};
+  }
+  if (headers.records) {
+    const PaxRecords& records = *headers.records;
+    if (records.uid) member.uid = static_cast<std::int64_t>(*records.uid);
+    if (records.gid) member.gid = static_cast<std::int64_t>(*records.gid);
+    if (records.mtime) member.mtime = *records.mtime;
+    member.xattrs = records.xattrs;
+  }
+  member.atime = headers.records && headers.records->atime ? *headers.records->atime : member.mtime;
+  member.ctime = headers.records && headers.records->ctime ? *headers.records->ctime : member.mtime;
+  return member;
+}
+
+}  // namespace
+
+struct TarReader::Impl {
+  explicit Impl(ByteInput& stream) : input{stream} {}
+
+  /// What libarchive needs.
+  struct Other {
+    std::unique_ptr<OneMember> bytes;  // none: all that comes
+    std::unique_ptr<ArchiveReader> archive;
+  };
+
+  /// Whether the blocks of an extended header are there, behind its own. False: the stream ends before, or they are too
+  /// many.
+  Result<bool> wait_for_body(std::size_t at, std::uint64_t size, std::size_t most) {
+    if (size > most) return false;
+    return input.wait_for(at + size + tar_padding(size));
+  }
+
+  /// Nothing if they are not all known and whole. Takes nothing: `input` is as it was, but filled.
+  Result<std::optional<Headers>> read_headers() {
+    // Waiting for more may move what came before: sizes first, texts at the end.
+    Headers headers;
+    std::size_t records_at = 0, records_size = 0, name_at = 0, name_size = 0, link_at = 0, link_size = 0;
+    for (int number = 0; number < 3; ++number) {
+      const Result<bool> there = input.wait_for(headers.bytes + kTarBlock);
+      if (!there) return fail(there.error());
+      const std::string_view bytes = as_text(input.ready());
+      const auto header = *there ? TarHeader::decode(bytes.substr(headers.bytes, kTarBlock)) : std::nullopt;
+      if (!header) return std::nullopt;
+      const std::size_t at = headers.bytes += kTarBlock;
+      if (type_bits(header->type)) {
+        const std::string_view all = as_text(input.ready());
+        headers.main = *header;
+        if (records_size != 0) {
+          headers.records = read_pax_records(all.substr(records_at, records_size));
+          if (!headers.records) return std::nullopt;
+        }
+        const auto name_in = [&](std::size_t begin, std::size_t size) {
+          const std::string_view field = all.substr(begin, size);
+          return field.substr(0, field.find('\0'));
+        };
+        if (name_size != 0) headers.long_name = name_in(name_at, name_size);
+        if (link_size != 0) headers.long_link = name_in(link_at, link_size);
+        return headers;
+      }
+      const std::uint64_t size = header->size;
+      const bool records = header->type == 'x', name = header->type == 'L', link = header->type == 'K';
+      if ((!records && !name && !link) || size == 0 || records_size != 0) return std::nullopt;
+      if ((records && number != 0) || (name && name_size != 0) || (link && link_size != 0)) return std::nullopt;
+      const Result<bool> whole = wait_for_body(at, size, records ? kMaxRecords : kMaxLongName);
+      if (!whole) return fail(whole.error());
+      if (!*whole) return std::nullopt;
+      (records ? records_at : name ? name_at : link_at) = at;
+      (records ? records_size : name ? name_size : link_size) = size;
+      headers.bytes += size + tar_padding(size);
+    }
+    return std::nullopt;
+  }
+
+  Result<bool> at_end() {
+    const Result<bool> there = input.wait_for(kTarBlock);
+    if (!there) return there;
+    if (!started) return false;
+    if (!*there && input.ready().empty())
+      return fail(Errc::invalid_argument, "the archive ends without its end mark: it was cut off");
+    return *there && all_zero(input.ready().first(kTarBlock));
+  }
+
+  Result<std::optional<ArchiveMember>> ask_other(std::optional<std::uint64_t> size) {
+    ++others;
+    other.emplace();
+    if (size) other->bytes = std::make_unique<OneMember>(input, *size);
+    other->archive =
+        std::make_unique<ArchiveReader>(other->bytes ? static_cast<ByteInput&>(*other->bytes) : input,
+                                        started ? ArchiveReader::Expect::plain_tar : ArchiveReader::Expect::anything);
+    return other->archive->next();
+  }
+
+  Result<void> skip_member() {
+    std::uint64_t skipped = std::exchange(left, 0) + std::exchange(padding, 0);
+    if (other) skipped = other->bytes->left();
+    other.reset();
+    const Result<bool> whole = input.skip(skipped);
+    if (!whole) return fail(whole.error());
+    return *whole ? Result<void>{} : cut_off();
+  }
+
+  static tl::unexpected<Error> cut_off() {
+    return fail(Errc::invalid_argument, "the archive ends within a file: it was cut off");
+  }
+
+  BufferedInput input;
+  bool started = false;
+  std::uint64_t left = 0, position = 0;  // of the member's data
+  std::size_t padding = 0;               // behind it
+  std::optional<Other> other;
+  std::uint64_t others = 0;
+};
+
+TarReader::TarReader(ByteInput& input) : impl_{std::make_unique<Impl>(input)} {}
+
+TarReader::~TarReader() = default;
+
+std::uint64_t TarReader::stream_bytes() const {
+  return impl_->input.bytes_read();
+}
+
+std::uint64_t TarReader::others() const {
+  return impl_->others;
+}
+
+Result<std::optional<ArchiveMember>> TarReader::next() {
+  Impl& me = *impl_;
+  if (me.other && !me.other->bytes) return me.other->archive->next();
+  if (Result<void> skipped = me.skip_member(); !skipped) return fail(skipped.error());
+  const Result<bool> end = me.at_end();
+  if (!end) return fail(end.error());
+  if (*end) return std::nullopt;
+  const Result<std::optional<Headers>> read = me.read_headers();
+  if (!read) return fail(read.error());
+  if (!*read) return me.ask_other({});
+  me.started = true;
+  const Headers& headers = **read;
+  const std::uint64_t size = size_of(headers);
+  // Archivers do not agree on what follows in these cases; libarchive looks at it.
+  if (size > kMaxData || (size != 0 && headers.main.type != '0')) return me.ask_other({});
+  std::optional<ArchiveMember> member = member_of(headers);
+  if (!member) return me.ask_other(headers.bytes + size + tar_padding(size));
+  me.input.take(headers.bytes);
+  me.left = size;
+  me.padding = tar_padding(size);
+  me.position = 0;
+  return member;
+}
+
+Result<std::optional<ArchiveBlock>> TarReader::data() {
+  Impl& me = *impl_;
+  if (me.other) return me.other->archive->data();
+  if (me.left == 0) return std::nullopt;
+  // In one piece, if it is that small, for who can use that.
+  const Result<bool> more = me.input.wait_for(me.position == 0 && me.left <= kOnePiece ? me.left : 1);
+  if (!more) return fail(more.error());
+  if (!*more) return Impl::cut_off();
+  const ByteSpan ready = me.input.ready();
+  const ArchiveBlock block{me.position,
+                           ready.first(static_cast<std::size_t>(std::min<std::uint64_t>(me.left, ready.size())))};
+  me.input.take(block.bytes.size());
+  me.left -= block.bytes.size();
+  me.position += block.bytes.size();
+  return block;
+}
+
+Result<void> TarReader::drain() {
+  Impl& me = *impl_;
+  if (me.other) return me.other->archive->drain();
+  while (true) {
+    const Result<bool> more = me.input.wait_for(1);
+    if (!more) return fail(more.error());
+    if (!*more) return {};
+    me.input.take(me.input.ready().size());
+  }
+}
+
+}  // namespace stellarium::fs
