@@ -130,8 +130,8 @@ Result<void> StatCache::save() {
   if (!changed_) return {};
   std::ranges::sort(added_, {}, &Entry::key);
   // A tree that was sent twice in one run was remembered twice.
-  const auto repeated = std::ranges::unique(added_, {}, &Entry::key);
-  added_.erase(repeated.begin(), repeated.end());
+  const auto same_key = [](const Entry& a, const Entry& b) { return a.key == b.key; };
+  added_.erase(std::unique(added_.begin(), added_.end(), same_key), added_.end());
   std::erase_if(known_, [](const Entry& entry) { return entry.unused_saves > kMaxUnusedSaves; });
 
   std::error_code ignored;  // open() reports what matters
