@@ -1,6 +1,7 @@
 #include "fs/pax_records.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 
@@ -8,6 +9,9 @@ namespace stellarium::fs {
 namespace {
 
 constexpr std::string_view kXattrKey = "SCHILY.xattr.";
+/// Of users' names the numbers count; of the rest, what the tree says.
+constexpr std::array<std::string_view, 6> kOfNoUse{"uname",      "gname",      "comment",
+                                                   "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink"};
 constexpr std::string_view kPosixAcls = "system.posix_acl_";
 
 std::size_t digits_of(std::size_t number) {
@@ -84,8 +88,9 @@ class Reader {
     if (key == "gid") return set(out.gid, decimal_of(value));
     if (key == "atime") return set(out.atime, time_of_text(value));
     if (key == "ctime") return set(out.ctime, time_of_text(value));
+    if (key == "LIBARCHIVE.creationtime") return set(out.btime, time_of_text(value));
     if (key == "hdrcharset") return value == "BINARY" || value == "ISO-IR 10646 2000 UTF-8";
-    return key == "uname" || key == "gname";  // numbers count
+    return std::ranges::find(kOfNoUse, key) != kOfNoUse.end();
   }
   template <class Value>
   static bool set(std::optional<Value>& to, std::optional<Value> value) {

@@ -25,10 +25,10 @@ std::string plain_attribute_name(std::string_view name);
 struct PaxRecords {
   std::optional<std::string> path, link;
   std::optional<std::uint64_t> size, uid, gid;
-  std::optional<Timespec> mtime, atime, ctime;
+  std::optional<Timespec> mtime, atime, ctime, btime;
   Xattrs xattrs;
-  /// There is more than that: a sparse map, a textual ACL, a time before 1970, a key or form that is not known here,
-  /// or a key twice. Everything but `size` may be incomplete.
+  /// There is more than that, which counts: a sparse map, a textual ACL, a time before 1970, a key or form that is not
+  /// known here, or a key twice. Everything but `size` may be incomplete.
   bool others = false;
 };
 /// Nothing if the records are malformed, or do not say in a plain way what the size is.

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t kMaxRecords = 64u << 10;  // of an extended header; has to fit into the buffer
 constexpr std::size_t kMaxLongName = 8u << 10;
+constexpr int kOthersInARow = 16;  // then libarchive reads the rest: beginning anew for each would take twice as long
 constexpr std::size_t kOnePiece = BufferedInput::kBytes / 2;
 constexpr std::uint64_t kMaxData = INT64_MAX - kTarBlock;
 
@@ -123,6 +124,7 @@ std::optional<ArchiveMember> member_of(const Headers& headers) {
     if (records.uid) member.uid = static_cast<std::int64_t>(*records.uid);
     if (records.gid) member.gid = static_cast<std::int64_t>(*records.gid);
     if (records.mtime) member.mtime = *records.mtime;
+    if (records.btime) member.btime = *records.btime;
     member.xattrs = records.xattrs;
   }
   member.atime = headers.records && headers.records->atime ? *headers.records->atime : member.mtime;
@@ -226,6 +228,7 @@ struct TarReader::Impl {
   std::uint64_t left = 0, position = 0;  // of the member's data
   std::size_t padding = 0;               // behind it
   std::optional<Other> other;
+  int others_in_a_row = 0;
   std::uint64_t others = 0;
 };
 
@@ -257,7 +260,9 @@ Result<std::optional<ArchiveMember>> TarReader::next() {
   // Archivers do not agree on what follows in these cases; libarchive looks at it.
   if (size > kMaxData || (size != 0 && headers.main.type != '0')) return me.ask_other({});
   std::optional<ArchiveMember> member = member_of(headers);
+  if (!member && ++me.others_in_a_row > kOthersInARow) return me.ask_other({});
   if (!member) return me.ask_other(headers.bytes + size + tar_padding(size));
+  me.others_in_a_row = 0;
   me.input.take(headers.bytes);
   me.left = size;
   me.padding = tar_padding(size);

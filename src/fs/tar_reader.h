@@ -13,10 +13,11 @@ namespace stellarium::fs {
 /// Reads the members of a tar stream, compressed or not.
 ///
 /// Method:  members without anything out of the ordinary (ustar headers, the pax records that nearly all archives have,
-///          GNU's long names), which the command process sends and most archivers write, are read here: a tenth of an
-///          import goes into them otherwise. Every other one goes through libarchive (archive_reader.h), which then
-///          reads the bytes of that member only; or, from the first header that is not understood on, all of the
-///          stream. Both give the same: tests/fuzz/tar_import_fuzz.cpp compares them.
+///          GNU's long names), which the command process sends and most archivers write, are read here: a tenth of a
+///          second import of a tree goes into them otherwise. Every other one goes through libarchive
+///          (archive_reader.h), which then reads the bytes of that member only; or, from the first header that is not
+///          understood or after many such members on, all of the stream. Both give the same:
+///          tests/fuzz/tar_import_fuzz.cpp compares them.
 /// Errors:  invalid_argument (malformed, cut off, no archive at all), those of the input.
 /// Memory:  a few MiB; nothing that an archive declares is allocated in advance.
 /// Threads: one at a time.

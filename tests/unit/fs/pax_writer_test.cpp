@@ -9,7 +9,6 @@
 #include <fstream>
 
 #include "fs/archive_reader.h"
-#include "fs/pax_records.h"
 #include "support/image_store.h"
 #include "support/temp_dir.h"
 
@@ -165,14 +164,6 @@ TEST(PaxWriter, RefusesMoreDataThanAnnouncedAndNamesWithNul) {
   must(writer.begin(file("f", 3)));
   EXPECT_FALSE(writer.data(as_bytes("four")));
   must(writer.data(as_bytes("abc")));
-}
-
-TEST(Utf8, IsToldFromOtherBytes) {
-  for (const char* good : {"", "ascii", "\xc2\x80", "\xe2\x82\xac", "\xf0\x9f\x8c\x8c", "\xef\xbf\xbf"})
-    EXPECT_TRUE(is_utf8(good)) << good;
-  for (const char* bad :
-       {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff", "a\xe2\x82"})
-    EXPECT_FALSE(is_utf8(bad)) << bad;
 }
 
 }  // namespace

@@ -53,13 +53,15 @@ TEST(TarReader, ReadsPaxRecordsByItself) {
   TarMaker tar;
   tar.pax({{"mtime", "1700000000.123456789"}, {"atime", "5.5"}, {"ctime", "7"}}).file("times", "t");
   tar.pax({{"path", name}, {"uid", "4000000000"}, {"gid", "2147483648"}, {"uname", "root"}}).file("cut", "named");
+  tar.pax({{"LIBARCHIVE.creationtime", "12.5"}, {"SCHILY.dev", "1"}, {"SCHILY.ino", "2"}, {"SCHILY.nlink", "3"}});
+  tar.file("of bsdtar", "").pax({{"comment", "none"}}).file("commented", "");
   tar.pax({{"linkpath", name}}).symlink("sym", "cut").pax({{"linkpath", name}}).link("hard", "cut");
   tar.pax({{"size", "3"}}).header({.name = "sized", .size = 0}).data("abc");
   tar.pax({{"hdrcharset", "BINARY"}, {"path", "\xff\xfe"}}).file("x", "");
   tar.pax({{"path", "a\xcc\x88"}}).file("composed", "");
   tar.pax({{"SCHILY.xattr.user.a%3Db%25", "value"}, {"SCHILY.xattr.security.capability", std::string("\0\n=", 3)}})
       .file("attributes", "");
-  EXPECT_EQ(read(tar.whole(), 0).lines.size(), 8u);
+  EXPECT_EQ(read(tar.whole(), 0).lines.size(), 10u);
 }
 
 TEST(TarReader, ReadsLongNamesOfGnuTarByItself) {
@@ -85,13 +87,21 @@ TEST(TarReader, AsksLibarchiveAboutOneMemberAndGoesOn) {
   tar.header({.name = "s", .size = 512 + 904}).data(map + std::string(512 - map.size(), '\0') + std::string(904, 's'));
   plain();
   tar.pax({{"mtime", "-1.25"}}).file("before 1970", "old");
-  tar.pax({{"LIBARCHIVE.creationtime", "12"}}).symlink("born", "b");
+  tar.pax({{"SCHILY.fflags", "nodump"}}).symlink("flagged", "f");
   tar.pax({{"path", "trailing/"}}).file("x", "");
   tar.pax({{"unheard", "of"}}).file("unknown", std::string(600'000, 'u'));
   plain();
   const ReadMembers found = read(tar.whole(), 6);
   EXPECT_EQ(found.lines.size(), 10u);
   EXPECT_TRUE(found.whole) << found.error;
+}
+
+TEST(TarReader, AsksLibarchiveForAllThatComesIfItIsAskedAllTheTime) {
+  TarMaker tar;
+  for (int number = 0; number < 40; ++number)
+    tar.pax({{"unheard", "of"}}).file("file" + std::to_string(number), std::string(700, 'u'));
+  tar.file("plain", "p");
+  EXPECT_EQ(read(tar.whole(), 17).lines.size(), 41u);
 }
 
 /// A member whose data nobody asks for is left out.
