@@ -75,7 +75,6 @@ struct ArchiveReader::Impl {
       archive_set_error(a, EIO, "input failed");
       return -1;
     }
-    impl.stream_bytes += *got;
     *data = impl.buffer.data();
     return static_cast<la_ssize_t>(*got);
   }
@@ -162,7 +161,6 @@ struct ArchiveReader::Impl {
   PlainLocale locale;  // first: libarchive looks at it while it reads names
   ByteInput& input;
   std::vector<std::byte> buffer;
-  std::uint64_t stream_bytes = 0;
   std::optional<Error> error;  // of the input
   std::unique_ptr<archive, ReadFree> reader{archive_read_new()};
   bool opened = false;
@@ -188,10 +186,6 @@ ArchiveReader::ArchiveReader(ByteInput& input, Expect expect) : impl_{std::make_
 }
 
 ArchiveReader::~ArchiveReader() = default;
-
-std::uint64_t ArchiveReader::stream_bytes() const {
-  return impl_->stream_bytes;
-}
 
 Result<std::optional<ArchiveMember>> ArchiveReader::next() {
   archive* const reader = impl_->reader.get();
@@ -235,7 +229,6 @@ Result<void> ArchiveReader::drain() {
     const Result<std::size_t> got = impl_->input.read(impl_->buffer);
     if (!got) return fail(got.error());
     if (*got == 0) return {};
-    impl_->stream_bytes += *got;
   }
 }
 

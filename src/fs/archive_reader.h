@@ -1,5 +1,4 @@
 #pragma once
-#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -30,7 +29,6 @@ class ArchiveReader {
   Result<std::optional<ArchiveBlock>> data();
   /// Reads what follows the archive's end, so that whoever writes the stream can finish.
   Result<void> drain();
-  std::uint64_t stream_bytes() const;  ///< read from the input so far
 
  private:
   struct Impl;

@@ -36,6 +36,11 @@ Result<bool> BufferedInput::skip(std::uint64_t size) {
 
 Result<std::size_t> BufferedInput::read(MutableByteSpan out) {
   if (out.empty()) return 0;
+  if (ready().empty() && out.size() >= kBytes) {  // nothing would be gained by a copy
+    const Result<std::size_t> got = input_.read(out);
+    if (got) bytes_read_ += *got;
+    return got;
+  }
   if (const Result<bool> more = wait_for(1); !more) return fail(more.error());
   const ByteSpan part = ready().first(std::min(out.size(), ready().size()));
   if (!part.empty()) std::memcpy(out.data(), part.data(), part.size());

@@ -18,7 +18,7 @@ constexpr std::uint32_t kCacheVersion = 2;
 constexpr std::size_t kHeaderBytes = 12;
 constexpr std::size_t kRecordBytes = 8 + 8 + 8 + 8 + 8 + 32 + 1 + 1;
 constexpr std::size_t kRecordsAtOnce = 3'500;  // about 256 KiB
-constexpr std::uint64_t kMostBytes = kHeaderBytes + 2 * StatCache::kMaxEntries * kRecordBytes;
+constexpr std::uint64_t kMostBytes = kHeaderBytes + StatCache::kMaxEntries * kRecordBytes + cas::Hash::kSize;
 constexpr std::uint8_t kElf = 1, kBare = 2;  // flags
 constexpr std::uint8_t kMaxUnusedSaves = 8;
 constexpr std::int64_t kRacyNanoseconds = 2'000'000'000;

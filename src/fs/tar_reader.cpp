@@ -143,50 +143,42 @@ struct TarReader::Impl {
     std::unique_ptr<ArchiveReader> archive;
   };
 
-  /// Whether the blocks of an extended header are there, behind its own. False: the stream ends before, or they are too
-  /// many.
-  Result<bool> wait_for_body(std::size_t at, std::uint64_t size, std::size_t most) {
-    if (size > most) return false;
-    return input.wait_for(at + size + tar_padding(size));
-  }
-
   /// Nothing if they are not all known and whole. Takes nothing: `input` is as it was, but filled.
   Result<std::optional<Headers>> read_headers() {
-    // Waiting for more may move what came before: sizes first, texts at the end.
+    // Places first and texts at the end: waiting for more may move what came before.
+    struct Place {
+      std::size_t at = 0, size = 0;
+    };
     Headers headers;
-    std::size_t records_at = 0, records_size = 0, name_at = 0, name_size = 0, link_at = 0, link_size = 0;
+    Place records, name, link;
     for (int number = 0; number < 3; ++number) {
       const Result<bool> there = input.wait_for(headers.bytes + kTarBlock);
       if (!there) return fail(there.error());
+      if (!*there) return std::nullopt;
       const std::string_view bytes = as_text(input.ready());
-      const auto header = *there ? TarHeader::decode(bytes.substr(headers.bytes, kTarBlock)) : std::nullopt;
+      const auto header = TarHeader::decode(bytes.substr(headers.bytes, kTarBlock));
       if (!header) return std::nullopt;
-      const std::size_t at = headers.bytes += kTarBlock;
+      headers.bytes += kTarBlock;
       if (type_bits(header->type)) {
-        const std::string_view all = as_text(input.ready());
         headers.main = *header;
-        if (records_size != 0) {
-          headers.records = read_pax_records(all.substr(records_at, records_size));
-          if (!headers.records) return std::nullopt;
-        }
-        const auto name_in = [&](std::size_t begin, std::size_t size) {
-          const std::string_view field = all.substr(begin, size);
-          return field.substr(0, field.find('\0'));
-        };
-        if (name_size != 0) headers.long_name = name_in(name_at, name_size);
-        if (link_size != 0) headers.long_link = name_in(link_at, link_size);
+        const auto text = [&](const Place& place) { return bytes.substr(place.at, place.size); };
+        const auto name_in = [&](const Place& place) { return text(place).substr(0, text(place).find('\0')); };
+        if (records.size != 0) headers.records = read_pax_records(text(records));
+        if (records.size != 0 && !headers.records) return std::nullopt;
+        if (name.size != 0) headers.long_name = name_in(name);
+        if (link.size != 0) headers.long_link = name_in(link);
         return headers;
       }
-      const std::uint64_t size = header->size;
-      const bool records = header->type == 'x', name = header->type == 'L', link = header->type == 'K';
-      if ((!records && !name && !link) || size == 0 || records_size != 0) return std::nullopt;
-      if ((records && number != 0) || (name && name_size != 0) || (link && link_size != 0)) return std::nullopt;
-      const Result<bool> whole = wait_for_body(at, size, records ? kMaxRecords : kMaxLongName);
-      if (!whole) return fail(whole.error());
-      if (!*whole) return std::nullopt;
-      (records ? records_at : name ? name_at : link_at) = at;
-      (records ? records_size : name ? name_size : link_size) = size;
-      headers.bytes += size + tar_padding(size);
+      Place* const place = header->type == 'x'   ? &records
+                           : header->type == 'L' ? &name
+                           : header->type == 'K' ? &link
+                                                 : nullptr;
+      // Each once, and records alone.
+      if (place == nullptr || place->size != 0 || records.size != 0 || (place == &records && number != 0))
+        return std::nullopt;
+      if (header->size == 0 || header->size > (place == &records ? kMaxRecords : kMaxLongName)) return std::nullopt;
+      *place = {headers.bytes, static_cast<std::size_t>(header->size)};
+      headers.bytes += place->size + tar_padding(place->size);
     }
     return std::nullopt;
   }

@@ -82,14 +82,7 @@ void CachedTree::take(protocol::ContentAnswer answer) {
 }
 
 void CachedTree::remember(const protocol::ContentList& list) {
-  {
-    MutexLock lock{mutex_};
-    remember_locked(list);
-  }
-  changed_.notify_one();
-}
-
-void CachedTree::remember_locked(const protocol::ContentList& list) {
+  MutexLock lock{mutex_};
   for (const auto& entry : list.entries) {
     const auto match = sent_.find(entry.path);
     if (match == sent_.end()) continue;
@@ -98,6 +91,7 @@ void CachedTree::remember_locked(const protocol::ContentList& list) {
     if (static_cast<std::uint64_t>(status.st_size) == entry.size) cache_.remember(status, content, when);
     sent_.erase(match);
   }
+  changed_.notify_one();
 }
 
 void CachedTree::save_when_remembered() {

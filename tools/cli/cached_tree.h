@@ -52,8 +52,6 @@ class CachedTree final : public fs::EmitObserver {
   void stop() EXCLUDES(mutex_);
 
  private:
-  void remember_locked(const protocol::ContentList& list) REQUIRES(mutex_);
-
   struct Sent {
     struct stat status;
     fs::KnownContent content;  // but for its id

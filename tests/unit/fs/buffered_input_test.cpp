@@ -48,5 +48,16 @@ TEST(BufferedInput, IsAStreamOfWhatWasNotTaken) {
   EXPECT_FALSE(input.skip(1).value());
 }
 
+TEST(BufferedInput, CountsWhatItPassesOnWithoutACopy) {
+  const std::string text = text_of(3 * BufferedInput::kBytes);
+  test::TextInput source{text};
+  BufferedInput input{source};
+  std::string rest, part(2 * BufferedInput::kBytes, ' ');
+  while (const std::size_t got = input.read(std::as_writable_bytes(std::span{part})).value())
+    rest += part.substr(0, got);
+  EXPECT_TRUE(rest == text);
+  EXPECT_EQ(input.bytes_read(), text.size());
+}
+
 }  // namespace
 }  // namespace stellarium::fs
