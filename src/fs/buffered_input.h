@@ -27,6 +27,8 @@ class BufferedInput final : public ByteInput {
   [[nodiscard]] Result<std::size_t> read(MutableByteSpan out) override;
   /// Of the stream, taken or not.
   std::uint64_t bytes_read() const { return bytes_read_; }
+  /// Where in the stream `ready` begins.
+  std::uint64_t position() const { return bytes_read_ - (end_ - begin_); }
 
  private:
   ByteInput& input_;

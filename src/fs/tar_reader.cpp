@@ -194,12 +194,15 @@ struct TarReader::Impl {
 
   Result<std::optional<ArchiveMember>> ask_other(std::optional<std::uint64_t> size) {
     ++others;
+    const std::uint64_t at = input.position();
     other.emplace();
     if (size) other->bytes = std::make_unique<OneMember>(input, *size);
     other->archive =
         std::make_unique<ArchiveReader>(other->bytes ? static_cast<ByteInput&>(*other->bytes) : input,
                                         started ? ArchiveReader::Expect::plain_tar : ArchiveReader::Expect::anything);
-    return other->archive->next();
+    auto member = other->archive->next();
+    if (!member && started) return fail(member.error(), "the header at byte " + std::to_string(at));
+    return member;
   }
 
   Result<void> skip_member() {

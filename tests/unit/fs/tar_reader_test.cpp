@@ -134,6 +134,16 @@ TEST(TarReader, LeavesTheRestToLibarchive) {
   EXPECT_FALSE(rest_after(TarMaker{}.header({.name = "x", .size_field = "9zzzzzzzzzz"})).whole);
 }
 
+TEST(TarReader, SaysWhereAHeaderIsDamaged) {
+  const std::string tar =
+      TarMaker{}.file("a", std::string(1500, 'a')).header({.name = "x", .wrong_checksum = true}).whole();
+  test::TextInput input{tar};
+  TarReader reader{input};
+  const ReadMembers read = test::read_members(reader);
+  EXPECT_EQ(read.lines.size(), 1u);
+  EXPECT_NE(read.error.find("the header at byte 2048"), std::string::npos) << read.error;
+}
+
 TEST(TarReader, TellsACutArchiveFromAWholeOne) {
   const std::string tar =
       TarMaker{}.pax({{"mtime", "1.5"}}).file("a", std::string(1500, 'a')).symlink("b", "a").whole();
