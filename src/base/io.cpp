@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <vector>
 
+#include "base/mount_table.h"
+
 namespace stellarium {
 namespace {
 
@@ -69,6 +71,12 @@ class SystemIo final : public Io {
   }
   Result<void> sync_data(int fd) override { return checked(::fdatasync(fd), "fdatasync"); }
   Result<void> sync(int fd) override { return checked(::fsync(fd), "fsync"); }
+  bool sync_data_keeps_names(int dir) override {
+    struct stat st {};
+    if (::fstat(dir, &st) != 0) return false;
+    const auto mounted = mount_of(st.st_dev);
+    return mounted && (mounted->type == "ext4" || mounted->type == "xfs");
+  }
   Result<void> truncate(int fd, std::uint64_t size) override {
     return checked(::ftruncate(fd, static_cast<off_t>(size)), "ftruncate");
   }

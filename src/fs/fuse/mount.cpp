@@ -12,7 +12,7 @@
 #include <fstream>
 #include <memory>
 
-#include "fs/fuse/mount_table.h"
+#include "base/mount_table.h"
 
 namespace stellarium::fs::fuse {
 namespace {

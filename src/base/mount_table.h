@@ -1,10 +1,12 @@
 #pragma once
+#include <sys/types.h>
+
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace stellarium::fs::fuse {
+namespace stellarium {
 
 /// One line of /proc/self/mountinfo.
 struct MountEntry {
@@ -19,4 +21,7 @@ std::optional<MountEntry> parse_mountinfo(std::string_view line);
 /// The topmost mount on exactly this absolute path. Looks at /proc only, so that a mount that hangs cannot hang us.
 std::optional<MountEntry> mount_on(const std::string& path);
 
-}  // namespace stellarium::fs::fuse
+/// The first mount of the file system with this device number (`st_dev`).
+std::optional<MountEntry> mount_of(dev_t device);
+
+}  // namespace stellarium
