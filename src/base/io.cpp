@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <vector>
 
-#include "base/mount_table.h"
+#include "base/host_journal.h"
 
 namespace stellarium {
 namespace {
@@ -73,9 +73,7 @@ class SystemIo final : public Io {
   Result<void> sync(int fd) override { return checked(::fsync(fd), "fsync"); }
   bool sync_data_keeps_names(int dir) override {
     struct stat st {};
-    if (::fstat(dir, &st) != 0) return false;
-    const auto mounted = mount_of(st.st_dev);
-    return mounted && (mounted->type == "ext4" || mounted->type == "xfs");
+    return ::fstat(dir, &st) == 0 && has_ordered_journal(st.st_dev);
   }
   Result<void> truncate(int fd, std::uint64_t size) override {
     return checked(::ftruncate(fd, static_cast<off_t>(size)), "ftruncate");
