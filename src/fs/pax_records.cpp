@@ -73,6 +73,7 @@ class Reader {
       return first && out.size;
     }
     if (!take_other(key, value)) out.others = true;
+    if (key == "GNU.sparse.major" || key == "GNU.sparse.minor") out.half_version = !out.half_version;
     return true;
   }
 

@@ -30,6 +30,8 @@ struct PaxRecords {
   /// There is more than that, which counts: a sparse map, a textual ACL, a time before 1970, a key or form that is not
   /// known here, or a key twice. Everything but `size` may be incomplete.
   bool others = false;
+  /// Of the version of GNU tar's sparse map there is only the major or only the minor number.
+  bool half_version = false;
 };
 /// Nothing if the records are malformed, or do not say in a plain way what the size is.
 std::optional<PaxRecords> read_pax_records(std::string_view records);

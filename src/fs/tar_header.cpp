@@ -103,7 +103,8 @@ std::optional<TarHeader> TarHeader::decode(std::string_view block) {
                    .type = block[kType],
                    .device_major = static_cast<std::uint32_t>(*device_major),
                    .device_minor = static_cast<std::uint32_t>(*device_minor),
-                   .prefix = prefix};
+                   .prefix = prefix,
+                   .gnu = magic == kGnu};
 }
 
 }  // namespace stellarium::fs

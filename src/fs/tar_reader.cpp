@@ -30,29 +30,47 @@ struct Headers {
   std::size_t bytes = 0;  // of all of them
 };
 
-/// One member's part of the stream, and behind it the mark of an archive's end.
-class OneMember final : public ByteInput {
+/// What libarchive is given to read: `before`, and then one member's part of the stream and the mark of an archive's
+/// end, or, without a size, all that comes.
+class Passage final : public ByteInput {
  public:
-  OneMember(BufferedInput& input, std::uint64_t size) : input_{input}, left_{size} {}
+  Passage(BufferedInput& input, std::string before, std::optional<std::uint64_t> size)
+      : input_{input}, before_{std::move(before)}, left_{size} {}
   Result<std::size_t> read(MutableByteSpan out) override {
-    if (left_ == 0) {
-      const std::size_t count = std::min(out.size(), mark_left_);
-      std::ranges::fill(out.first(count), std::byte{0});
-      mark_left_ -= count;
-      return count;
-    }
-    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left_));
-    const Result<std::size_t> got = input_.read(out.first(part));
-    if (got) left_ -= *got;
+    if (!before_.empty()) return take(before_, out);
+    if (left_ == 0) return take(end_, out);
+    if (left_) out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), *left_)));
+    const Result<std::size_t> got = input_.read(out);
+    if (got && left_) *left_ -= *got;
     return got;
   }
-  std::uint64_t left() const { return left_; }
+  /// Of the one member; nothing if this is all that comes.
+  std::optional<std::uint64_t> left() const { return left_; }
 
  private:
+  static std::size_t take(std::string& from, MutableByteSpan out) {
+    const std::size_t count = std::min(out.size(), from.size());
+    std::ranges::copy(as_bytes(from).first(count), out.begin());
+    from.erase(0, count);
+    return count;
+  }
+
   BufferedInput& input_;
-  std::uint64_t left_;
-  std::size_t mark_left_ = 2 * kTarBlock;
+  std::string before_;
+  std::optional<std::uint64_t> left_;
+  std::string end_ = std::string(2 * kTarBlock, '\0');
 };
+
+/// A pax archive's first member. After one, libarchive takes a hard link's data for its own even if they look like
+/// members; in a ustar archive it does not.
+std::string pax_member() {
+  std::string records;
+  put_pax_record(records, "comment", "pax");
+  const auto extended = TarHeader{.name = "pax", .size = records.size(), .type = 'x'}.encode();
+  const auto member = TarHeader{.name = "pax"}.encode();
+  records.append(tar_padding(records.size()), '\0');
+  return std::string{extended.data(), extended.size()} + records + std::string{member.data(), member.size()};
+}
 
 std::optional<std::uint32_t> type_bits(char type) {
   switch (type) {
@@ -137,10 +155,11 @@ std::optional<ArchiveMember> member_of(const Headers& headers) {
 struct TarReader::Impl {
   explicit Impl(ByteInput& stream) : input{stream} {}
 
-  /// What libarchive needs.
   struct Other {
-    std::unique_ptr<OneMember> bytes;  // none: all that comes
-    std::unique_ptr<ArchiveReader> archive;
+    Other(BufferedInput& input, std::string before, std::optional<std::uint64_t> size, ArchiveReader::Expect expect)
+        : passage{input, std::move(before), size}, archive{passage, expect} {}
+    Passage passage;
+    ArchiveReader archive;
   };
 
   /// Nothing if they are not all known and whole. Takes nothing: `input` is as it was, but filled.
@@ -158,9 +177,12 @@ struct TarReader::Impl {
       const std::string_view bytes = as_text(input.ready());
       const auto header = TarHeader::decode(bytes.substr(headers.bytes, kTarBlock));
       if (!header) return std::nullopt;
+      is_tar = true;
+      is_pax |= header->type == 'x';
       headers.bytes += kTarBlock;
       if (type_bits(header->type)) {
         headers.main = *header;
+        if (header->gnu) is_pax = false;
         const auto text = [&](const Place& place) { return bytes.substr(place.at, place.size); };
         const auto name_in = [&](const Place& place) { return text(place).substr(0, text(place).find('\0')); };
         if (records.size != 0) headers.records = read_pax_records(text(records));
@@ -186,28 +208,28 @@ struct TarReader::Impl {
   Result<bool> at_end() {
     const Result<bool> there = input.wait_for(kTarBlock);
     if (!there) return there;
-    if (!started) return false;
+    if (!is_tar) return false;
     if (!*there && input.ready().empty())
       return fail(Errc::invalid_argument, "the archive ends without its end mark: it was cut off");
     return *there && all_zero(input.ready().first(kTarBlock));
   }
 
+  /// About one member, or without a size about all that come.
   Result<std::optional<ArchiveMember>> ask_other(std::optional<std::uint64_t> size) {
     ++others;
     const std::uint64_t at = input.position();
-    other.emplace();
-    if (size) other->bytes = std::make_unique<OneMember>(input, *size);
-    other->archive =
-        std::make_unique<ArchiveReader>(other->bytes ? static_cast<ByteInput&>(*other->bytes) : input,
-                                        started ? ArchiveReader::Expect::plain_tar : ArchiveReader::Expect::anything);
-    auto member = other->archive->next();
-    if (!member && started) return fail(member.error(), "the header at byte " + std::to_string(at));
+    const bool remind = is_pax && !size;
+    other.emplace(input, remind ? pax_member() : std::string{}, size,
+                  is_tar ? ArchiveReader::Expect::plain_tar : ArchiveReader::Expect::anything);
+    if (remind) (void)other->archive.next();
+    auto member = other->archive.next();
+    if (!member && is_tar) return fail(member.error(), "the header at byte " + std::to_string(at));
     return member;
   }
 
   Result<void> skip_member() {
     std::uint64_t skipped = std::exchange(left, 0) + std::exchange(padding, 0);
-    if (other) skipped = other->bytes->left();
+    if (other) skipped = other->passage.left().value();
     other.reset();
     const Result<bool> whole = input.skip(skipped);
     if (!whole) return fail(whole.error());
@@ -219,7 +241,7 @@ struct TarReader::Impl {
   }
 
   BufferedInput input;
-  bool started = false;
+  bool is_tar = false, is_pax = false;   // a header was understood; a pax header
   std::uint64_t left = 0, position = 0;  // of the member's data
   std::size_t padding = 0;               // behind it
   std::optional<Other> other;
@@ -241,7 +263,7 @@ std::uint64_t TarReader::others() const {
 
 Result<std::optional<ArchiveMember>> TarReader::next() {
   Impl& me = *impl_;
-  if (me.other && !me.other->bytes) return me.other->archive->next();
+  if (me.other && !me.other->passage.left()) return me.other->archive.next();
   if (Result<void> skipped = me.skip_member(); !skipped) return fail(skipped.error());
   const Result<bool> end = me.at_end();
   if (!end) return fail(end.error());
@@ -249,8 +271,10 @@ Result<std::optional<ArchiveMember>> TarReader::next() {
   const Result<std::optional<Headers>> read = me.read_headers();
   if (!read) return fail(read.error());
   if (!*read) return me.ask_other({});
-  me.started = true;
   const Headers& headers = **read;
+  // libarchive would take the other half from whichever member had one before.
+  if (headers.records && headers.records->half_version)
+    return fail(Errc::invalid_argument, path_of(headers) + ": half a version of a sparse map");
   const std::uint64_t size = size_of(headers);
   // Archivers do not agree on what follows in these cases; libarchive looks at it.
   if (size > kMaxData || (size != 0 && headers.main.type != '0')) return me.ask_other({});
@@ -267,7 +291,7 @@ Result<std::optional<ArchiveMember>> TarReader::next() {
 
 Result<std::optional<ArchiveBlock>> TarReader::data() {
   Impl& me = *impl_;
-  if (me.other) return me.other->archive->data();
+  if (me.other) return me.other->archive.data();
   if (me.left == 0) return std::nullopt;
   // In one piece, if it is that small, for who can use that.
   const Result<bool> more = me.input.wait_for(me.position == 0 && me.left <= kOnePiece ? me.left : 1);
@@ -284,7 +308,7 @@ Result<std::optional<ArchiveBlock>> TarReader::data() {
 
 Result<void> TarReader::drain() {
   Impl& me = *impl_;
-  if (me.other) return me.other->archive->drain();
+  if (me.other) return me.other->archive.drain();
   while (true) {
     const Result<bool> more = me.input.wait_for(1);
     if (!more) return fail(more.error());

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -42,12 +43,26 @@ void check_tree(EntrySorter& sorter) {
   if (names != tree.names() || inodes != tree.inodes()) std::abort();
 }
 
+void print(const char* who, const test::ReadMembers& read) {
+  std::fprintf(stderr, "%s: %s %s\n", who, read.whole ? "whole" : "not whole:", read.error.c_str());
+  for (std::string line : read.lines) {
+    std::ranges::replace_if(
+        line, [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+    std::fprintf(stderr, "  %.500s\n", line.c_str());
+  }
+}
+
 void compare_readers(ByteSpan tar) {
   test::SpanInput ours{tar, 4096}, theirs{tar};
   TarReader reader{ours};
-  ArchiveReader archive{theirs};
+  // The first bytes of a header can be those of a compressed stream, too: what its checksum says is right is a header.
+  const bool plain = tar.size() >= kTarBlock && TarHeader::decode(as_text(tar.first(kTarBlock)));
+  ArchiveReader archive{theirs, plain ? ArchiveReader::Expect::plain_tar : ArchiveReader::Expect::anything};
   const auto found = test::read_members(reader, kMaxCompared), wanted = test::read_members(archive, kMaxCompared);
-  if (found.whole != wanted.whole || (found.whole && found.lines != wanted.lines)) std::abort();
+  if (found.error.find("half a version") != std::string::npos) return;  // refused, whatever libarchive makes of it
+  if (found.whole == wanted.whole && (!found.whole || found.lines == wanted.lines)) return;
+  print("ours", found), print("libarchive", wanted);
+  std::abort();
 }
 
 /// Gives every block that claims to be a header the checksum it should have: a change of one byte would else hide all

@@ -134,6 +134,42 @@ TEST(TarReader, LeavesTheRestToLibarchive) {
   EXPECT_FALSE(rest_after(TarMaker{}.header({.name = "x", .size_field = "9zzzzzzzzzz"})).whole);
 }
 
+/// After a pax header, a hard link's data belong to it, even if they look like members; else it has none.
+TEST(TarReader, RemembersThatAnArchiveIsPax) {
+  const std::string within = TarMaker{}.file("not a member", "").cut();
+  const auto link_with_data = [&](TarMaker tar) {
+    return read(tar.header({.name = "hard", .type = '1', .size = within.size(), .link = "a"}).data(within).whole(), 1);
+  };
+  EXPECT_EQ(link_with_data(TarMaker{}.file("a", "a")).lines.size(), 3u);
+  EXPECT_EQ(link_with_data(TarMaker{}.pax({{"mtime", "1"}}).file("a", "a").file("b", "b")).lines.size(), 3u);
+}
+
+/// libarchive completes one member's version of a sparse map with what another said.
+TEST(TarReader, RefusesHalfAVersionOfASparseMap) {
+  const std::string content = "1\n512\n1\n" + std::string(503, '\0') + "x";
+  TarMaker tar;
+  tar.pax({{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.realsize", "513"}})
+      .file("whole", content);
+  tar.pax({{"GNU.sparse.minor", "0"}, {"GNU.sparse.realsize", "513"}}).file("half", content);
+  const std::string archive = tar.whole();
+  EXPECT_TRUE(by_libarchive(archive).whole);
+  test::TextInput input{archive};
+  TarReader reader{input};
+  const ReadMembers read = test::read_members(reader);
+  EXPECT_EQ(read.lines.size(), 1u);
+  EXPECT_NE(read.error.find("half: half a version"), std::string::npos) << read.error;
+}
+
+/// A header with the right checksum is one, even where its first bytes are those of a compressed stream.
+TEST(TarReader, TakesAnArchiveForOneWhateverItsFirstName) {
+  const std::string name{"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", 14};
+  const std::string tar = TarMaker{}.file(name, "x").whole();
+  test::TextInput input{tar};
+  TarReader reader{input};
+  EXPECT_TRUE(test::read_members(reader).whole);
+  EXPECT_FALSE(by_libarchive(tar).whole);
+}
+
 TEST(TarReader, SaysWhereAHeaderIsDamaged) {
   const std::string tar =
       TarMaker{}.file("a", std::string(1500, 'a')).header({.name = "x", .wrong_checksum = true}).whole();
