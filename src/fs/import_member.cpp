@@ -12,10 +12,6 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::string_view kElfMagic{
-    "\x7f"
-    "ELF"};
-
 // The next field of a reference as a number without signs or leading zeros.
 std::optional<std::uint64_t> take_number(std::string_view& text) {
   const std::size_t end = std::min(text.find(' '), text.size());
@@ -90,14 +86,6 @@ Result<Inode> inode_of(const ArchiveMember& member) {
     inode.size = inode.allocated = member.symlink.size();
   }
   return inode;
-}
-
-bool is_elf(ByteSpan start) {
-  return as_text(start).starts_with(kElfMagic);
-}
-
-bool is_program(std::uint32_t mode, ByteSpan start) {
-  return (mode & 0111) != 0 || is_elf(start);
 }
 
 }  // namespace stellarium::fs

@@ -28,8 +28,4 @@ Result<std::optional<ContentReference>> take_content_reference(ArchiveMember& me
 /// Errors: invalid_argument (owner or size out of range, no such file type, a symlink without a target).
 Result<Inode> inode_of(const ArchiveMember& member);
 
-/// Whether a regular file that begins with `start` is a program or library: worth a hot file, whatever its size.
-bool is_program(std::uint32_t mode, ByteSpan start);
-bool is_elf(ByteSpan start);
-
 }  // namespace stellarium::fs

@@ -1,4 +1,5 @@
 #include "fs/member_window.h"
+#include "fs/program.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -7,8 +8,6 @@
 #include <array>
 #include <cerrno>
 #include <utility>
-
-#include "fs/import_member.h"
 
 namespace stellarium::fs {
 namespace {

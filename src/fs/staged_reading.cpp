@@ -1,4 +1,5 @@
 #include "fs/staged_reading.h"
+#include "fs/program.h"
 
 #include <unistd.h>
 
@@ -8,7 +9,6 @@
 #include <vector>
 
 #include "base/io.h"
-#include "fs/import_member.h"
 
 namespace stellarium::fs {
 namespace {

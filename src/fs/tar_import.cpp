@@ -8,6 +8,7 @@
 #include "fs/import_member.h"
 #include "fs/layer_builder.h"
 #include "fs/path_key.h"
+#include "fs/program.h"
 #include "fs/tar_reader.h"
 
 namespace stellarium::fs {

@@ -10,7 +10,6 @@
 #include <memory>
 
 #include "base/unique_fd.h"
-#include "fs/import_member.h"
 #include "fs/member_window.h"
 #include "fs/pax_writer.h"
 #include "fs/xattr_reader.h"

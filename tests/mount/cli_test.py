@@ -34,6 +34,13 @@ class Commands(unittest.TestCase):
         (cls.tree / "link").unlink()
         cls.store.run("import", cls.tree, "first:2")
 
+    def test_the_command_loads_neither_the_database_nor_libarchive(self):
+        """Loading them takes several times as long as everything else that a short command does."""
+        loaded = subprocess.run(["ldd", COMMAND], check=True, capture_output=True, text=True).stdout
+        self.assertIn("libc.so", loaded)
+        for library in ("librocksdb", "libarchive", "libzstd"):
+            self.assertNotIn(library, loaded)
+
     def test_listings_hold_what_was_imported(self):
         self.assertEqual([image["tag"] for image in self.store.json("images")["images"] if image["name"] == "first"], ["1", "2"])
         paths = [entry["path"] for entry in self.store.json("ls", "-R", "first:1")["entries"]]
