@@ -66,6 +66,7 @@ EngineSettings::EngineSettings(const Database::Options& options)
     : cache_{rocksdb::NewLRUCache(options.cache_bytes, shard_bits(options.cache_bytes), /*strict_capacity_limit=*/true,
                                   /*high_pri_pool_ratio=*/0.5)},
       filter_{rocksdb::NewRibbonFilterPolicy(/*bloom_equivalent_bits_per_key=*/10)},
+      write_buffer_bytes_{options.write_buffer_bytes},
       tables_after_files_{std::make_shared<TablesAfterFiles>()} {
   // Memory: one budget for all families, whichever is busy.
   database_.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes);
@@ -126,9 +127,10 @@ rocksdb::ColumnFamilyOptions EngineSettings::family(const Family& family) const 
   options.bottommost_compression_opts.enabled = true;
   options.bottommost_compression_opts.level = 6;
   options.level_compaction_dynamic_level_bytes = true;
-  options.write_buffer_size = 16u << 20;
+  // All families share one budget.
+  options.write_buffer_size = write_buffer_bytes_ / 2;
+  options.arena_block_size = write_buffer_bytes_ / 128;
   options.max_write_buffer_number = 2;
-  options.arena_block_size = 256u << 10;  // ten families share one budget
   options.target_file_size_base = 64u << 20;
   return options;
 }

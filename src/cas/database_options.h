@@ -19,6 +19,7 @@ class EngineSettings {
  private:
   std::shared_ptr<rocksdb::Cache> cache_;
   std::shared_ptr<const rocksdb::FilterPolicy> filter_;
+  std::size_t write_buffer_bytes_;
   std::shared_ptr<class TablesAfterFiles> tables_after_files_;
   rocksdb::DBOptions database_;
 };

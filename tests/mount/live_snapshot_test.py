@@ -40,11 +40,13 @@ while True:
     os.pwrite(told, b"%20d" % number, 0)
 """
 
-# Names change one after the other: a tree of one moment has all numbers up to one, the last one perhaps half done.
+# Names change one after the other: a tree of one moment has all numbers up to one, the last one perhaps half done. It
+# rests now and then: all of them are read and removed again.
 NAMES = """
-import os
+import os, time
 number = 0
 while True:
+    if number % 100 == 0: time.sleep(0.05)
     number += 1
     os.mkdir(f"making{number}")
     with open(f"making{number}/file", "wb") as file: file.write(b"%d" % number * 100)

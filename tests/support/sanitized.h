@@ -21,4 +21,7 @@ constexpr int rounds(int count) {
   return kSanitized ? count / 4 : count;
 }
 
+/// How far a test that goes through all of something goes on each time: it takes every third under a sanitizer.
+inline constexpr unsigned kStep = kSanitized ? 3 : 1;
+
 }  // namespace stellarium::test

@@ -5,6 +5,7 @@
 #include "store_fixture.h"
 #include "support/fault_io.h"
 #include "support/power_cut_io.h"
+#include "support/sanitized.h"
 
 // Every changing call that the store makes fails once, one after another; and the power goes with either the segments
 // or the database behind.
@@ -54,7 +55,7 @@ void expect_contents(TestStore& store, std::uint64_t first, std::uint64_t count)
 TEST(StoreFaults, AnImportThatFailsAtAnyCallCanBeRepeated) {
   for (const int error : {ENOSPC, EIO}) {
     bool reached = true;
-    for (std::uint64_t call = 0; reached; ++call) {
+    for (std::uint64_t call = 0; reached; call += test::kStep) {
       SCOPED_TRACE("call " + std::to_string(call) + ", errno " + std::to_string(error));
       stellarium::test::FaultIo io;
       TestStore store{TestStore::small(), io};
@@ -96,7 +97,7 @@ TEST(StoreFaults, AFailedImportGivesItsSpaceBack) {
 
 TEST(StoreFaults, ACollectionThatFailsAtAnyCallLosesNothing) {
   bool reached = true;
-  for (std::uint64_t call = 0; reached; ++call) {
+  for (std::uint64_t call = 0; reached; call += test::kStep) {
     SCOPED_TRACE("call " + std::to_string(call));
     stellarium::test::FaultIo io;
     TestStore store{TestStore::small(), io};
@@ -120,7 +121,7 @@ TEST(StoreFaults, ACollectionThatFailsAtAnyCallLosesNothing) {
 
 TEST(StoreFaults, ARecompressionThatFailsAtAnyCallLosesNothing) {
   bool reached = true;
-  for (std::uint64_t call = 0; reached; ++call) {
+  for (std::uint64_t call = 0; reached; call += test::kStep) {
     SCOPED_TRACE("call " + std::to_string(call));
     stellarium::test::FaultIo io;
     TestStore store{TestStore::small(), io};
@@ -163,7 +164,7 @@ TEST(StoreFaults, AfterAPowerCutWhatWasCommittedIsThereAndTheRestIsGone) {
 TEST(StoreFaults, UnsyncedSegmentBytesThatThePowerCutTookAreInNoIndex) {
   // The power goes at every changing call of an import; the database keeps everything it was told.
   bool reached = true;
-  for (std::uint64_t call = 0; reached; ++call) {
+  for (std::uint64_t call = 0; reached; call += test::kStep) {
     SCOPED_TRACE("call " + std::to_string(call));
     stellarium::test::PowerCutIo power;
     stellarium::test::FaultIo io{power};

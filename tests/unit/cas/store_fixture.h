@@ -32,7 +32,8 @@ class TestStore {
   }
 
   Result<void> try_open() {
-    auto database = cas::Database::open(dir_ / "db", cas::kFamilies, cas::Database::Options{.cache_bytes = 8u << 20});
+    auto database = cas::Database::open(
+        dir_ / "db", cas::kFamilies, cas::Database::Options{.cache_bytes = 8u << 20, .write_buffer_bytes = 4u << 20});
     if (!database) return fail(database.error());
     database_ = *std::move(database);
     auto store = cas::ContentStore::open(*database_, io_, segments(), options_);

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "support/fault_io.h"
+#include "support/sanitized.h"
 #include "unit/tier/tier_fixture.h"
 
 namespace stellarium::tier {
@@ -48,7 +49,7 @@ class HotFaultTest : public ::testing::TestWithParam<Fault> {
 };
 
 TEST_P(HotFaultTest, NoFailedCallChangesWhatIsReadNowOrLater) {
-  for (std::uint64_t call = 0;; ++call) {
+  for (std::uint64_t call = 0;; call += test::kStep) {
     const test::TempDir folder;
     test::FaultIo io;
     io.fail_at(call, GetParam().sys_errno, GetParam().forever);
