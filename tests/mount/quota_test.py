@@ -74,7 +74,7 @@ class Quota(unittest.TestCase):
             trees.write(mount / "file", trees.noise(10 * trees.MIB, seed=1))
             found = os.statvfs(mount)
             self.assertAlmostEqual(found.f_bavail * found.f_frsize, 54 * trees.MIB, delta=SLACK)
-            self.store.run("quota", "web", "none")
+            self.assertIn(b", no quota", self.store.run("quota", "web", "none").stdout)
             self.assertGreater(os.statvfs(mount).f_blocks, found.f_blocks)
 
     def test_a_change_takes_effect_at_once(self):

@@ -41,8 +41,8 @@ int run(const cli::QuotaOptions& options, CommandContext& context) {
     }
     context.io.out(dump(out));
   } else if (!context.global.quiet) {
-    context.io.out(fmt::format("{}  {} of {}\n", options.clone, text::format_bytes(state->used),
-                               state->limit ? text::format_bytes(*state->limit) : "any number"));
+    context.io.out(fmt::format("{}  {}{}\n", options.clone, text::format_bytes(state->used),
+                               state->limit ? " of " + text::format_bytes(*state->limit) : ", no quota"));
   }
   return 0;
 }
