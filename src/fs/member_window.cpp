@@ -1,5 +1,4 @@
 #include "fs/member_window.h"
-#include "fs/program.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -8,6 +7,8 @@
 #include <array>
 #include <cerrno>
 #include <utility>
+
+#include "fs/program.h"
 
 namespace stellarium::fs {
 namespace {

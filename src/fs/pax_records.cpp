@@ -72,14 +72,19 @@ class Reader {
       out.size = decimal_of(value);
       return first && out.size;
     }
-    if (!take_other(key, value)) out.others = true;
-    if (key == "GNU.sparse.major" || key == "GNU.sparse.minor") out.half_version = !out.half_version;
+    if (take_other(key, value)) return true;
+    out.others = true;
+    has_major_ |= key == "GNU.sparse.major";
+    has_minor_ |= key == "GNU.sparse.minor";
+    out.half_version = has_major_ != has_minor_;
     return true;
   }
 
   PaxRecords out;
 
  private:
+  bool has_major_ = false, has_minor_ = false;
+
   bool take_other(std::string_view key, std::string_view value) {
     if (key == "mtime") return set(out.mtime, time_of_text(value));
     if (key.starts_with(kXattrKey)) return take_xattr(key.substr(kXattrKey.size()), value);

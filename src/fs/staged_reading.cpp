@@ -1,5 +1,4 @@
 #include "fs/staged_reading.h"
-#include "fs/program.h"
 
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "base/io.h"
+#include "fs/program.h"
 
 namespace stellarium::fs {
 namespace {

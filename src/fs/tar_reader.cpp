@@ -221,8 +221,8 @@ struct TarReader::Impl {
     const bool remind = is_pax && !size;
     other.emplace(input, remind ? pax_member() : std::string{}, size,
                   is_tar ? ArchiveReader::Expect::plain_tar : ArchiveReader::Expect::anything);
-    if (remind) (void)other->archive.next();
     auto member = other->archive.next();
+    if (remind && member) member = other->archive.next();
     if (!member && is_tar) return fail(member.error(), "the header at byte " + std::to_string(at));
     return member;
   }

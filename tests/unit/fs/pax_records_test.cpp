@@ -46,6 +46,13 @@ TEST(PaxRecords, TellWhatOthersMustRead) {
   }
 }
 
+TEST(PaxRecords, TellHalfAVersionOfASparseMap) {
+  const std::string major = record("GNU.sparse.major", "1"), minor = record("GNU.sparse.minor", "0");
+  for (const std::string& half : {major, minor, major + major}) EXPECT_TRUE(read_pax_records(half)->half_version);
+  for (const std::string& whole : {major + minor, minor + major, major + minor + major, record("mtime", "1")})
+    EXPECT_FALSE(read_pax_records(whole)->half_version);
+}
+
 TEST(PaxRecords, MalformedOnesAreNone) {
   for (const std::string& records :
        {std::string{"a=b\n"}, std::string{"5 a=b\n"}, std::string{"7 a=b\n"}, std::string{"06 a=b\n"},
