@@ -28,7 +28,7 @@ class WakeLatency {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds kWindow{2};
-  static constexpr std::uint32_t kStream = 8;  ///< requests within kWindow that make a stream
+  static constexpr std::uint32_t kStream = 16;  ///< requests within kWindow that make a stream
 
   explicit WakeLatency(const std::filesystem::path& device = "/dev/cpu_dma_latency");
   ~WakeLatency();
