@@ -11,8 +11,6 @@
 #include <cerrno>
 #include <vector>
 
-#include "base/host_journal.h"
-
 namespace stellarium {
 namespace {
 
@@ -71,10 +69,6 @@ class SystemIo final : public Io {
   }
   Result<void> sync_data(int fd) override { return checked(::fdatasync(fd), "fdatasync"); }
   Result<void> sync(int fd) override { return checked(::fsync(fd), "fsync"); }
-  bool sync_data_keeps_names(int dir) override {
-    struct stat st {};
-    return ::fstat(dir, &st) == 0 && has_ordered_journal(st.st_dev);
-  }
   Result<void> truncate(int fd, std::uint64_t size) override {
     return checked(::ftruncate(fd, static_cast<off_t>(size)), "ftruncate");
   }

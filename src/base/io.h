@@ -37,10 +37,6 @@ class Io {
   virtual void begin_writing(int /*fd*/, std::uint64_t /*offset*/, std::uint64_t /*size*/) {}
   [[nodiscard]] virtual Result<void> sync_data(int fd) = 0;  ///< fdatasync(2)
   [[nodiscard]] virtual Result<void> sync(int fd) = 0;       ///< fsync(2); directories too
-  /// Whether `sync_data` of a file in the folder `dir` makes durable its name, too, and those of the folders above it,
-  /// if they were made before it (base/host_journal.h). False where that is not certain: the folders need a `sync`
-  /// then.
-  [[nodiscard]] virtual bool sync_data_keeps_names(int /*dir*/) { return false; }
   [[nodiscard]] virtual Result<void> truncate(int fd, std::uint64_t size) = 0;
   [[nodiscard]] virtual Result<void> punch(int fd, std::uint64_t offset, std::uint64_t size) = 0;
   [[nodiscard]] virtual Result<void> reserve(int fd, std::uint64_t offset, std::uint64_t size) = 0;  ///< fallocate(2)

@@ -95,7 +95,7 @@ Result<std::vector<std::pair<std::string, mode_t>>> names_in(Io& io, int folder)
 
 }  // namespace
 
-Staging::Staging(Io& io, UniqueFd root) : io_{io}, bytes_keep_names_{io.sync_data_keeps_names(root.get())} {
+Staging::Staging(Io& io, UniqueFd root) : io_{io} {
   folders_[kRoot].fd = std::move(root);
 }
 
@@ -246,7 +246,6 @@ Result<void> Staging::sync_bytes(File& file) {
 // A failure is tried again: unlike a file's bytes, a name that did not reach the disk never looks clean, since a host
 // file system whose journal fails stops.
 Result<void> Staging::sync_names(std::size_t folder) {
-  if (bytes_keep_names_) return {};  // even a folder with nothing to write costs the disk a flush
   for (const std::size_t index : {folder, kRoot}) {
     int fd = -1;
     std::uint64_t changes = 0;

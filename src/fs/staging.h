@@ -116,7 +116,7 @@ class Staging {
   Staging(Io& io, UniqueFd root);
   Result<int> folder_of(StagedId id, bool make);
   Result<void> sync_bytes(File& file);
-  Result<void> sync_names(std::size_t folder);  // after the bytes of the files in it
+  Result<void> sync_names(std::size_t folder);
   std::uint64_t mark_of(StagedId id);
   Result<void> sync_group(std::span<const Noted> group, std::vector<Noted>& synced);
   Result<void> sync_all(const std::vector<Noted>& noted);
@@ -124,7 +124,6 @@ class Staging {
   Result<void> list_folder(int folder, const std::string& folder_name, std::vector<StagedId>& out);
 
   Io& io_;
-  const bool bytes_keep_names_;
   SyncOrder order_;
   StagedLeases leases_{[this](StagedId id) { return remove(id); }};
   const std::shared_ptr<StagedCache> cache_ = std::make_shared<StagedCache>(kMaxIdle);

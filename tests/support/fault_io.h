@@ -30,11 +30,6 @@ class FaultIo : public Io {
     const std::lock_guard lock{mutex_};
     read_errno_ = sys_errno;
   }
-  /// What `sync_data_keeps_names` answers; at first no, whatever the file system is.
-  void keep_names(bool keep) {
-    const std::lock_guard lock{mutex_};
-    keeps_names_ = keep;
-  }
   bool reached() const {
     const std::lock_guard lock{mutex_};
     return reached_;
@@ -57,10 +52,6 @@ class FaultIo : public Io {
     return real_.read_at(fd, out, offset);
   }
   Result<struct stat> status(int fd) override { return real_.status(fd); }
-  bool sync_data_keeps_names(int /*dir*/) override {
-    const std::lock_guard lock{mutex_};
-    return keeps_names_;
-  }
 
   Result<void> write_at(int fd, ByteSpan data, std::uint64_t offset) override {
     if (const auto fault = next("write_at")) {
@@ -131,7 +122,6 @@ class FaultIo : public Io {
   std::optional<Fault> fault_;
   int read_errno_ = 0;
   bool reached_ = false;
-  bool keeps_names_ = false;
 };
 
 }  // namespace stellarium::test

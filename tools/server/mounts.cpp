@@ -1,6 +1,6 @@
 #include "tools/server/mounts.h"
 #include "base/log.h"
-#include "base/mount_table.h"
+#include "fs/fuse/mount_table.h"
 
 #include <fcntl.h>
 #include <sys/random.h>
@@ -87,7 +87,8 @@ std::string Mounts::mountpoint_of(const std::string& clone) const {
 Result<void> Mounts::check_unmounted(const std::string& clone) const {
   const std::string where = mountpoint_of(clone);
   if (where.empty()) return {};
-  const bool ending = !mount_on(where);  // the kernel says so to the next command before a worker learns of it
+  const bool ending =
+      !fs::fuse::mount_on(where);  // the kernel says so to the next command before a worker learns of it
   const auto until = std::chrono::steady_clock::now() + (ending ? kEnding : std::chrono::seconds{0});
   MutexLock lock{mutex_};
   Result<void> free = check_unmounted_locked(clone);

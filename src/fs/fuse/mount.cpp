@@ -12,7 +12,7 @@
 #include <fstream>
 #include <memory>
 
-#include "base/mount_table.h"
+#include "fs/fuse/mount_table.h"
 
 namespace stellarium::fs::fuse {
 namespace {

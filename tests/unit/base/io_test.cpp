@@ -30,12 +30,5 @@ TEST(Io, WritesPartsBehindEachOther) {
   }
 }
 
-TEST(Io, TrustsNoFileSystemWithoutAJournalToKeepNames) {
-  auto proc = system_io().open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0);
-  ASSERT_TRUE(proc);
-  EXPECT_FALSE(system_io().sync_data_keeps_names(proc->get()));
-  EXPECT_FALSE(system_io().sync_data_keeps_names(-1));
-}
-
 }  // namespace
 }  // namespace stellarium

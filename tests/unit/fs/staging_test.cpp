@@ -238,17 +238,6 @@ TEST_F(StagingTest, ANameIsSyncedOnce) {
   EXPECT_EQ(calls_since(begin), (Calls{"sync_data"}));
 }
 
-TEST_F(StagingTest, NoFolderIsSyncedWhereTheBytesKeepTheirNames) {
-  io_.keep_names(true);
-  const auto staging = open(io_);
-  const FilePtr durable = create(*staging), noted = create(*staging);
-  staging->note_unsynced(noted->id());
-  const std::size_t begin = io_.calls().size();
-  ASSERT_TRUE(staging->make_durable(durable->id()));
-  ASSERT_TRUE(staging->sync_noted());
-  EXPECT_EQ(calls_since(begin), (Calls{"sync_data", "sync_data"}));
-}
-
 TEST_F(StagingTest, ANameOfTheLastRunIsSyncedOnceMore) {
   const StagedId id = create(*open(io_))->id();
   const auto staging = open(io_);

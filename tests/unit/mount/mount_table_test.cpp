@@ -1,10 +1,8 @@
-#include "base/mount_table.h"
+#include "fs/fuse/mount_table.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
-namespace stellarium {
+namespace stellarium::fs::fuse {
 namespace {
 
 TEST(MountTable, ReadsALineWithAndWithoutOptionalFields) {
@@ -34,14 +32,5 @@ TEST(MountTable, FindsTheRootOfThisSystem) {
   EXPECT_FALSE(mount_on("/no/such/mount"));
 }
 
-TEST(MountTable, FindsAFileSystemByItsDevice) {
-  struct stat st {};
-  ASSERT_EQ(::stat("/proc", &st), 0);
-  const auto entry = mount_of(st.st_dev);
-  ASSERT_TRUE(entry);
-  EXPECT_EQ(entry->type, "proc");
-  EXPECT_FALSE(mount_of(::makedev(4000, 1)));
-}
-
 }  // namespace
-}  // namespace stellarium
+}  // namespace stellarium::fs::fuse

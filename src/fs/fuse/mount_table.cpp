@@ -1,11 +1,9 @@
-#include "base/mount_table.h"
-
-#include <sys/sysmacros.h>
+#include "fs/fuse/mount_table.h"
 
 #include <fstream>
 #include <sstream>
 
-namespace stellarium {
+namespace stellarium::fs::fuse {
 namespace {
 
 bool is_octal(char digit) {
@@ -53,14 +51,4 @@ std::optional<MountEntry> mount_on(const std::string& path) {
   return topmost;
 }
 
-std::optional<MountEntry> mount_of(dev_t device) {
-  const std::string numbers = std::to_string(::major(device)) + ':' + std::to_string(::minor(device));
-  std::ifstream mounts{"/proc/self/mountinfo"};
-  for (std::string line; std::getline(mounts, line);) {
-    auto entry = parse_mountinfo(line);
-    if (entry && entry->device == numbers) return entry;
-  }
-  return std::nullopt;
-}
-
-}  // namespace stellarium
+}  // namespace stellarium::fs::fuse

@@ -1,12 +1,10 @@
 #pragma once
-#include <sys/types.h>
-
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace stellarium {
+namespace stellarium::fs::fuse {
 
 /// One line of /proc/self/mountinfo.
 struct MountEntry {
@@ -21,7 +19,4 @@ std::optional<MountEntry> parse_mountinfo(std::string_view line);
 /// The topmost mount on exactly this absolute path. Looks at /proc only, so that a mount that hangs cannot hang us.
 std::optional<MountEntry> mount_on(const std::string& path);
 
-/// The first mount of the file system with this device number (`st_dev`).
-std::optional<MountEntry> mount_of(dev_t device);
-
-}  // namespace stellarium
+}  // namespace stellarium::fs::fuse
