@@ -274,7 +274,9 @@ Result<std::optional<ArchiveMember>> TarReader::next() {
   const Headers& headers = **read;
   // libarchive would take the other half from whichever member had one before.
   if (headers.records && headers.records->half_version)
-    return fail(Errc::invalid_argument, path_of(headers) + ": half a version of a sparse map");
+    return fail(Errc::invalid_argument, "member " + path_of(headers) +
+                                            ": half a version of a sparse map (GNU.sparse.major and GNU.sparse.minor "
+                                            "belong together)");
   const std::uint64_t size = size_of(headers);
   // Archivers do not agree on what follows in these cases; libarchive looks at it.
   if (size > kMaxData || (size != 0 && headers.main.type != '0')) return me.ask_other({});

@@ -157,7 +157,7 @@ TEST(TarReader, RefusesHalfAVersionOfASparseMap) {
   TarReader reader{input};
   const ReadMembers read = test::read_members(reader);
   EXPECT_EQ(read.lines.size(), 1u);
-  EXPECT_NE(read.error.find("half: half a version"), std::string::npos) << read.error;
+  EXPECT_NE(read.error.find("member half: half a version"), std::string::npos) << read.error;
 }
 
 /// A header with the right checksum is one, even where its first bytes are those of a compressed stream.
