@@ -1,16 +1,23 @@
-# stellarium_component(NAME SOURCES … [PUBLIC …] [PRIVATE …] [TESTS …])
+# stellarium_component(NAME [QUICK] SOURCES … [PUBLIC …] [PRIVATE …] [TESTS …])
 #
 # Makes the library stellarium_NAME (alias stellarium::NAME) of this folder's SOURCES, with the project's warnings, and, where TESTS
 # are named, the program unit_NAME from tests/unit/NAME. Headers are included as "NAME/file.h". Edges are stated, never inherited by accident:
-# PUBLIC is what our headers include, PRIVATE what only our sources do.
+# PUBLIC is what our headers include, PRIVATE what only our sources do. QUICK: not optimized under sanitizers (settings.cmake).
 function(stellarium_component name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;PUBLIC;PRIVATE;TESTS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "QUICK" "" "SOURCES;PUBLIC;PRIVATE;TESTS")
   set(library stellarium_${name})
   add_library(${library} STATIC ${arg_SOURCES})
   add_library(stellarium::${name} ALIAS ${library})
   target_include_directories(${library} PUBLIC ${PROJECT_SOURCE_DIR}/src)
-  target_link_libraries(${library} PUBLIC ${arg_PUBLIC} PRIVATE stellarium_flags ${arg_PRIVATE})
-  stellarium_precompile(${library})
+  if(arg_QUICK AND STELLARIUM_SANITIZE)
+    target_link_libraries(${library} PUBLIC ${arg_PUBLIC} PRIVATE stellarium_quick_flags ${arg_PRIVATE})
+    set_target_properties(${library} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${library} PRIVATE -fPIE)  # as the programs, whose precompiled headers it shares
+    stellarium_precompile_quick(${library})
+  else()
+    target_link_libraries(${library} PUBLIC ${arg_PUBLIC} PRIVATE stellarium_flags ${arg_PRIVATE})
+    stellarium_precompile(${library})
+  endif()
   stellarium_unite(${library})
 
   if(arg_TESTS)
@@ -24,8 +31,8 @@ function(stellarium_unit_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
   add_executable(unit_${name} ${arg_SOURCES})
   target_include_directories(unit_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  target_link_libraries(unit_${name} PRIVATE ${arg_LIBRARIES} stellarium_test_support stellarium_test_flags GTest::gtest_main GTest::gmock)
-  stellarium_precompile_test(unit_${name})
+  target_link_libraries(unit_${name} PRIVATE ${arg_LIBRARIES} stellarium_test_support stellarium_quick_flags GTest::gtest_main GTest::gmock)
+  stellarium_precompile_quick(unit_${name})
   stellarium_unite(unit_${name})
   target_compile_definitions(unit_${name} PRIVATE STELLARIUM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
   add_test(NAME ${STELLARIUM_TEST_PREFIX}unit_${name} COMMAND unit_${name})

@@ -24,12 +24,18 @@ if(STELLARIUM_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${STELLARIUM_CCACHE})
 endif()
 
+# A linker that takes a sixth of the time: three presets link 70 programs.
+find_program(STELLARIUM_LLD ld.lld)
+
 add_library(stellarium_flags INTERFACE)
 target_compile_options(stellarium_flags INTERFACE
   -Wall -Wextra -Wconversion -Wshadow -Werror -fno-omit-frame-pointer)
 # A program that links a component must not drag in the libraries of parts it does not use:
 # the `stellarium` command starts in a few milliseconds because it never loads RocksDB.
 target_link_options(stellarium_flags INTERFACE -Wl,--as-needed -Wl,--gc-sections)
+if(STELLARIUM_LLD)
+  target_link_options(stellarium_flags INTERFACE -fuse-ld=lld)
+endif()
 target_compile_options(stellarium_flags INTERFACE -ffunction-sections -fdata-sections)
 if(STELLARIUM_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   target_compile_options(stellarium_flags INTERFACE -Wno-subobject-linkage)  # takes each included source for a header
@@ -45,9 +51,10 @@ if(STELLARIUM_FUZZ)
   target_compile_options(stellarium_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# Test programs. To optimize them under sanitizers takes longer than they run; what they test is optimized.
-add_library(stellarium_test_flags INTERFACE)
-target_link_libraries(stellarium_test_flags INTERFACE stellarium_flags)
+# Test programs, and what the tools do once a command. To optimize that under sanitizers takes longer than it runs; the
+# components below are optimized.
+add_library(stellarium_quick_flags INTERFACE)
+target_link_libraries(stellarium_quick_flags INTERFACE stellarium_flags)
 if(STELLARIUM_SANITIZE)
-  target_compile_options(stellarium_test_flags INTERFACE -O0)
+  target_compile_options(stellarium_quick_flags INTERFACE -O0)
 endif()

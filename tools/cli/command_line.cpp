@@ -13,15 +13,19 @@ struct CommandLine::Storage {
   Definitions definitions;
 };
 
-CommandLine::CommandLine() : storage_{std::make_unique<Storage>()}, app_{std::make_unique<CLI::App>()} {
-  storage_->definitions.define(*app_);
+CommandLine::CommandLine(std::string_view only)
+    : storage_{std::make_unique<Storage>()}, app_{std::make_unique<CLI::App>()} {
+  storage_->definitions.define(*app_, only);
 }
 
 CommandLine::~CommandLine() = default;
 
 std::variant<Invocation, Answer> CommandLine::parse(const std::vector<std::string>& words) {
-  storage_->definitions = {};
-  app_->clear();
+  CommandLine line{words.empty() ? std::string_view{} : words.front()};
+  return line.read(words);
+}
+
+std::variant<Invocation, Answer> CommandLine::read(const std::vector<std::string>& words) {
   const auto options_end = std::ranges::find(words, "--");
   if (std::find(words.begin(), options_end, "--version") != options_end) {
     return Answer{std::string{"stellarium "} + protocol::build_id() + "\n", 0};

@@ -1,6 +1,7 @@
 #include "tools/cli/definitions.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <map>
 
 namespace stellarium::cli {
@@ -20,19 +21,21 @@ CLI::App& command(CLI::App& app, const char* group, const char* name, const char
 
 }  // namespace
 
-void Definitions::define(CLI::App& app) {
+void Definitions::define(CLI::App& app, std::string_view only) {
   app.name("stellarium");
   app.description("Keeps every unique byte of system images once, and shows them as ordinary files.");
   app.require_subcommand(1);
   app.set_help_flag("-h,--help", "show help and exit");
   define_globals(app);
-  define_images(app);
-  define_clones(app);
-  define_volumes(app);
-  define_looking(app);
-  define_mounts(app);
-  define_store(app);
-  define_program(app);
+  if (const Command* chosen = find(only)) {
+    (this->*chosen->define)(app);
+    return;
+  }
+  const Command* before = nullptr;
+  for (const Command& each : commands()) {
+    if (before == nullptr || each.define != before->define) (this->*each.define)(app);
+    before = &each;
+  }
 }
 
 void Definitions::define_globals(CLI::App& app) {
@@ -297,39 +300,51 @@ void Definitions::define_program(CLI::App& app) {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}).description(""));
 }
 
+std::span<const Definitions::Command> Definitions::commands() {
+  using D = Definitions;
+  static constexpr Command kCommands[]{
+      {"import", &D::define_images, [](const D& d) -> CommandOptions { return d.import; }},
+      {"export", &D::define_images, [](const D& d) -> CommandOptions { return d.export_; }},
+      {"rename", &D::define_images, [](const D& d) -> CommandOptions { return d.rename; }},
+      {"rm", &D::define_images, [](const D& d) -> CommandOptions { return d.rm; }},
+      {"clone", &D::define_clones, [](const D& d) -> CommandOptions { return d.clone; }},
+      {"snapshot", &D::define_clones, [](const D& d) -> CommandOptions { return d.snapshot; }},
+      {"rollback", &D::define_clones, [](const D& d) -> CommandOptions { return d.rollback; }},
+      {"commit", &D::define_clones, [](const D& d) -> CommandOptions { return d.commit; }},
+      {"quota", &D::define_clones, [](const D& d) -> CommandOptions { return d.quota; }},
+      {"settle", &D::define_clones, [](const D& d) -> CommandOptions { return d.settle; }},
+      {"clones", &D::define_clones, [](const D&) -> CommandOptions { return ClonesOptions{}; }},
+      {"nspawn", &D::define_clones, [](const D& d) -> CommandOptions { return d.nspawn; }},
+      {"volume", &D::define_volumes, [](const D& d) -> CommandOptions { return d.volume; }},
+      {"images", &D::define_looking, [](const D&) -> CommandOptions { return ImagesOptions{}; }},
+      {"info", &D::define_looking, [](const D& d) -> CommandOptions { return d.info; }},
+      {"ls", &D::define_looking, [](const D& d) -> CommandOptions { return d.ls; }},
+      {"cat", &D::define_looking, [](const D& d) -> CommandOptions { return d.cat; }},
+      {"stat", &D::define_looking, [](const D& d) -> CommandOptions { return d.stat; }},
+      {"diff", &D::define_looking, [](const D& d) -> CommandOptions { return d.diff; }},
+      {"history", &D::define_looking, [](const D& d) -> CommandOptions { return d.history; }},
+      {"mount", &D::define_mounts, [](const D& d) -> CommandOptions { return d.mount; }},
+      {"umount", &D::define_mounts, [](const D& d) -> CommandOptions { return d.umount; }},
+      {"gc", &D::define_store, [](const D& d) -> CommandOptions { return d.gc; }},
+      {"fsck", &D::define_store, [](const D& d) -> CommandOptions { return d.fsck; }},
+      {"scrub", &D::define_store, [](const D&) -> CommandOptions { return ScrubOptions{}; }},
+      {"stats", &D::define_store, [](const D&) -> CommandOptions { return StatsOptions{}; }},
+      {"tier", &D::define_store, [](const D& d) -> CommandOptions { return d.tier; }},
+      {"top", &D::define_store, [](const D& d) -> CommandOptions { return d.top; }},
+      {"doctor", &D::define_program, [](const D&) -> CommandOptions { return DoctorOptions{}; }},
+      {"daemon", &D::define_program, [](const D& d) -> CommandOptions { return d.daemon; }},
+      {"completion", &D::define_program, [](const D& d) -> CommandOptions { return d.completion; }},
+  };
+  return kCommands;
+}
+
+const Definitions::Command* Definitions::find(std::string_view name) {
+  const auto found = std::ranges::find(commands(), name, &Command::name);
+  return found == commands().end() ? nullptr : &*found;
+}
+
 CommandOptions Definitions::chosen(std::string_view name) const {
-  const std::map<std::string_view, CommandOptions> options{{"import", import},
-                                                           {"export", export_},
-                                                           {"rename", rename},
-                                                           {"rm", rm},
-                                                           {"clone", clone},
-                                                           {"snapshot", snapshot},
-                                                           {"rollback", rollback},
-                                                           {"commit", commit},
-                                                           {"quota", quota},
-                                                           {"settle", settle},
-                                                           {"clones", ClonesOptions{}},
-                                                           {"nspawn", nspawn},
-                                                           {"volume", volume},
-                                                           {"images", ImagesOptions{}},
-                                                           {"info", info},
-                                                           {"ls", ls},
-                                                           {"cat", cat},
-                                                           {"stat", stat},
-                                                           {"diff", diff},
-                                                           {"history", history},
-                                                           {"mount", mount},
-                                                           {"umount", umount},
-                                                           {"gc", gc},
-                                                           {"fsck", fsck},
-                                                           {"scrub", ScrubOptions{}},
-                                                           {"stats", StatsOptions{}},
-                                                           {"tier", tier},
-                                                           {"top", top},
-                                                           {"doctor", DoctorOptions{}},
-                                                           {"daemon", daemon},
-                                                           {"completion", completion}};
-  return options.at(name);
+  return find(name)->options(*this);
 }
 
 }  // namespace stellarium::cli

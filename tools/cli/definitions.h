@@ -1,6 +1,6 @@
 #pragma once
+#include <span>
 #include <string_view>
-#include <tuple>
 
 #include "tools/cli/options.h"
 
@@ -41,11 +41,21 @@ struct Definitions {
   DaemonOptions daemon;
   CompletionOptions completion;
 
-  void define(CLI::App& app);
+  /// Defines every command; if `only` is the name of one, that one and those of its group: to define all takes as long
+  /// as the rest of what a short command does.
+  void define(CLI::App& app, std::string_view only = {});
   /// The options of the subcommand `name`, which must be one that `define` made.
   CommandOptions chosen(std::string_view name) const;
 
  private:
+  struct Command {
+    std::string_view name;
+    void (Definitions::*define)(CLI::App&);  ///< defines its whole group
+    CommandOptions (*options)(const Definitions&);
+  };
+  static std::span<const Command> commands();  ///< by group
+  static const Command* find(std::string_view name);
+
   void define_globals(CLI::App& app);
   void define_images(CLI::App& app);
   void define_clones(CLI::App& app);

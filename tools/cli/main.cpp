@@ -16,15 +16,15 @@ namespace {
 
 using namespace stellarium::cli;
 
-int run(CommandLine& command_line, const std::vector<std::string>& words) {
-  const auto parsed = command_line.parse(words);
+int run(const std::vector<std::string>& words) {
+  const auto parsed = CommandLine::parse(words);
   if (const auto* answer = std::get_if<Answer>(&parsed)) {
     std::fputs(answer->text.c_str(), answer->exit_code == 0 ? stdout : stderr);
     return answer->exit_code;
   }
   const auto& invocation = std::get<Invocation>(parsed);
   if (const auto* completion = std::get_if<CompletionOptions>(&invocation.command)) {
-    std::fputs(completion_script(command_line.app(), completion->shell).c_str(), stdout);
+    std::fputs(completion_script(CommandLine{}.app(), completion->shell).c_str(), stdout);
     return 0;
   }
   const std::filesystem::path store = store_folder(invocation.global.store);
@@ -40,20 +40,19 @@ int run(CommandLine& command_line, const std::vector<std::string>& words) {
   return run_remotely(invocation, store);
 }
 
-int run_for_mount(CommandLine& command_line, const std::vector<std::string>& given) {
+int run_for_mount(const std::vector<std::string>& given) {
   const auto words = words_of_mount_helper(given);
   if (!words) {
     std::fprintf(stderr, "mount.stellarium: %s\n", words.error().context.c_str());
     return exit_code_of_mount_helper(2);
   }
-  return words->empty() ? 0 : exit_code_of_mount_helper(run(command_line, *words));
+  return words->empty() ? 0 : exit_code_of_mount_helper(run(*words));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
-  CommandLine command_line;
   const std::vector<std::string> words{argv + 1, argv + argc};
-  return is_mount_helper(argv[0]) ? run_for_mount(command_line, words) : run(command_line, words);
+  return is_mount_helper(argv[0]) ? run_for_mount(words) : run(words);
 }

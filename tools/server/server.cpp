@@ -178,8 +178,7 @@ void Server::converse(Session& session) {
 }
 
 int Server::run_command(const protocol::Request& request, bool same_build, ChannelIo& io) {
-  cli::CommandLine command_line;
-  const auto parsed = command_line.parse(request.words);
+  const auto parsed = cli::CommandLine::parse(request.words);
   if (const auto* answer = std::get_if<cli::Answer>(&parsed)) {
     answer->exit_code == 0 ? io.out(answer->text) : io.err(answer->text);
     return answer->exit_code;

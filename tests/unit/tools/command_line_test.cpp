@@ -15,8 +15,7 @@ using testing::HasSubstr;
 
 template <typename Options>
 Options options_of(const std::vector<std::string>& words, GlobalOptions* global = nullptr) {
-  CommandLine line;
-  const auto parsed = line.parse(words);
+  const auto parsed = CommandLine::parse(words);
   if (const auto* answer = std::get_if<Answer>(&parsed)) {
     ADD_FAILURE() << answer->text;
     return {};
@@ -27,8 +26,7 @@ Options options_of(const std::vector<std::string>& words, GlobalOptions* global 
 }
 
 Answer answer_to(const std::vector<std::string>& words) {
-  CommandLine line;
-  const auto parsed = line.parse(words);
+  const auto parsed = CommandLine::parse(words);
   if (const auto* answer = std::get_if<Answer>(&parsed)) return *answer;
   ADD_FAILURE() << "was taken for a command";
   return {};
@@ -81,13 +79,14 @@ TEST(CommandLine, RecompressesAtALevelOnlyIfAskedTo) {
   EXPECT_EQ(options_of<GcOptions>({"gc", "--recompress=7"}).level, 7);
 }
 
-TEST(CommandLine, DoesNotRememberTheOptionsOfAnEarlierCommand) {
-  CommandLine line;
-  (void)line.parse({"ls", "-l", "-R", "web", "/etc"});
-  const auto parsed = line.parse({"ls", "web"});
-  const auto& ls = std::get<LsOptions>(std::get<Invocation>(parsed).command);
-  EXPECT_FALSE(ls.long_format);
-  EXPECT_EQ(ls.path, "/");
+/// Where the first word is a command's name, only its group is defined.
+TEST(CommandLine, ReadsEveryCommandAsIfItWereTheOnlyOne) {
+  const CommandLine every;
+  for (const CLI::App* command : every.app().get_subcommands([](const CLI::App*) { return true; })) {
+    const std::string& name = command->get_name();
+    EXPECT_EQ(answer_to({name, "--help"}).text, answer_to({"--progress", "none", name, "--help"}).text) << name;
+    EXPECT_EQ(answer_to({name, "--man"}).text, man_page(every.app(), command)) << name;
+  }
 }
 
 TEST(CommandLine, NamesTheCommandThatItDoesNotKnow) {
