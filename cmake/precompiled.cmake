@@ -26,19 +26,15 @@ function(stellarium_precompiled name flag)
   target_precompile_headers(${name} PRIVATE ${arg_UNPARSED_ARGUMENTS})
 endfunction()
 stellarium_precompiled(stellarium_precompiled_library -fPIC ${STELLARIUM_STANDARD_HEADERS} LIBRARIES stellarium_flags)
-stellarium_precompiled(stellarium_precompiled_quick -fPIE ${STELLARIUM_STANDARD_HEADERS} <random> <gmock/gmock.h> <gtest/gtest.h>
+if(STELLARIUM_SANITIZE)
+  stellarium_precompiled(stellarium_precompiled_quick -fPIC ${STELLARIUM_STANDARD_HEADERS} LIBRARIES stellarium_quick_flags)
+endif()
+stellarium_precompiled(stellarium_precompiled_test -fPIE ${STELLARIUM_STANDARD_HEADERS} <random> <gmock/gmock.h> <gtest/gtest.h>
   LIBRARIES stellarium_quick_flags GTest::gmock)
 
-# stellarium_precompile(TARGET): for a library
-function(stellarium_precompile target)
+# stellarium_precompile(TARGET KIND): KIND is library, quick (a library with stellarium_quick_flags) or test (a program that tests)
+function(stellarium_precompile target kind)
   if(STELLARIUM_PRECOMPILE)
-    target_precompile_headers(${target} REUSE_FROM stellarium_precompiled_library)
-  endif()
-endfunction()
-
-# stellarium_precompile_quick(TARGET): for a program that tests, or whatever else has stellarium_quick_flags
-function(stellarium_precompile_quick target)
-  if(STELLARIUM_PRECOMPILE)
-    target_precompile_headers(${target} REUSE_FROM stellarium_precompiled_quick)
+    target_precompile_headers(${target} REUSE_FROM stellarium_precompiled_${kind})
   endif()
 endfunction()
