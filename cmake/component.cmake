@@ -2,7 +2,7 @@
 #
 # Makes the library stellarium_NAME (alias stellarium::NAME) of this folder's SOURCES, with the project's warnings, and, where TESTS
 # are named, the program unit_NAME from tests/unit/NAME. Headers are included as "NAME/file.h". Edges are stated, never inherited by accident:
-# PUBLIC is what our headers include, PRIVATE what only our sources do. QUICK: not optimized under sanitizers (settings.cmake).
+# PUBLIC is what our headers include, PRIVATE what only our sources do. QUICK: has stellarium_quick_flags (settings.cmake).
 function(stellarium_component name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "QUICK" "" "SOURCES;PUBLIC;PRIVATE;TESTS")
   set(library stellarium_${name})
@@ -11,7 +11,7 @@ function(stellarium_component name)
   target_include_directories(${library} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   set(flags stellarium_flags)
   set(precompiled library)
-  if(arg_QUICK AND STELLARIUM_SANITIZE)
+  if(arg_QUICK AND STELLARIUM_QUICK)
     set(flags stellarium_quick_flags)
     set(precompiled quick)
   endif()

@@ -26,7 +26,7 @@ function(stellarium_precompiled name flag)
   target_precompile_headers(${name} PRIVATE ${arg_UNPARSED_ARGUMENTS})
 endfunction()
 stellarium_precompiled(stellarium_precompiled_library -fPIC ${STELLARIUM_STANDARD_HEADERS} LIBRARIES stellarium_flags)
-if(STELLARIUM_SANITIZE)
+if(STELLARIUM_QUICK)
   stellarium_precompiled(stellarium_precompiled_quick -fPIC ${STELLARIUM_STANDARD_HEADERS} LIBRARIES stellarium_quick_flags)
 endif()
 stellarium_precompiled(stellarium_precompiled_test -fPIE ${STELLARIUM_STANDARD_HEADERS} <random> <gmock/gmock.h> <gtest/gtest.h>

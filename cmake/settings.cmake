@@ -51,10 +51,11 @@ if(STELLARIUM_FUZZ)
   target_compile_options(stellarium_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# Test programs, and what the tools do once a command. To optimize that under sanitizers takes longer than it runs; the
-# components below are optimized.
+# Test programs, and what the tools do once a command. To optimize that under clang's sanitizers takes longer than it runs (g++
+# takes as long without); the components below are optimized.
 add_library(stellarium_quick_flags INTERFACE)
 target_link_libraries(stellarium_quick_flags INTERFACE stellarium_flags)
-if(STELLARIUM_SANITIZE)
+if(STELLARIUM_SANITIZE AND CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  set(STELLARIUM_QUICK ON)
   target_compile_options(stellarium_quick_flags INTERFACE -O0)
 endif()
