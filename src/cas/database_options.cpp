@@ -121,11 +121,9 @@ rocksdb::ColumnFamilyOptions EngineSettings::family(const Family& family) const 
     // Hashes, written in order: the search for each one's place begins at the one before with the same first byte.
     options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(1));
   }
+  // Level 6 makes tables 1 to 2 % smaller, and takes a sixth of what an import of known files takes.
   options.compression = rocksdb::kZSTD;
-  options.compression_opts.level = 3;
-  options.bottommost_compression = rocksdb::kZSTD;
-  options.bottommost_compression_opts.enabled = true;
-  options.bottommost_compression_opts.level = 6;
+  options.compression_opts.level = 1;
   options.level_compaction_dynamic_level_bytes = true;
   // All families share one budget.
   options.write_buffer_size = write_buffer_bytes_ / 2;
