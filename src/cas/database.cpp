@@ -275,8 +275,8 @@ Result<bool> check_families(const std::string& dir, const std::vector<rocksdb::C
   return true;
 }
 
-/// All families in one step: where Open makes them one by one, each writes, reads and checks the options of all anew,
-/// most of the time that a new store takes. What a crash leaves out, the next Open makes.
+/// All families in one step: where Open makes them one by one, each gathers the options of all anew. What a crash
+/// leaves out, the next Open makes.
 rocksdb::Status create(const rocksdb::DBOptions& options, const std::string& dir,
                        const std::vector<rocksdb::ColumnFamilyDescriptor>& descriptors,
                        std::vector<rocksdb::ColumnFamilyHandle*>& handles, rocksdb::DB*& opened) {

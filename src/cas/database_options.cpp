@@ -2,6 +2,7 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/slice_transform.h>
@@ -31,6 +32,20 @@ class NoLog final : public rocksdb::Logger {
   using Logger::Logv;
   void Logv(const char* /*format*/, va_list /*arguments*/) override {}
   void LogHeader(const char* /*format*/, va_list /*arguments*/) override {}
+};
+
+/// Writing the file of options, reading it back and comparing is most of what an open takes. Nobody reads it later: the
+/// options are these here. The engine goes on without it (fail_if_options_file_error is off).
+class NoOptionsFile final : public rocksdb::FileSystemWrapper {
+ public:
+  NoOptionsFile() : FileSystemWrapper{rocksdb::FileSystem::Default()} {}
+  const char* Name() const override { return "NoOptionsFile"; }
+  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
+                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                    rocksdb::IODebugContext* context) override {
+    if (name.compare(name.rfind('/') + 1, 8, "OPTIONS-") == 0) return rocksdb::IOStatus::NotSupported();
+    return target()->NewWritableFile(name, options, file, context);
+  }
 };
 
 /// After a failed write the process begins anew (Database::stopped). The engine's own recovery from a full disk would
@@ -67,10 +82,14 @@ EngineSettings::EngineSettings(const Database::Options& options)
                                   /*high_pri_pool_ratio=*/0.5)},
       filter_{rocksdb::NewRibbonFilterPolicy(/*bloom_equivalent_bits_per_key=*/10)},
       write_buffer_bytes_{options.write_buffer_bytes},
-      tables_after_files_{std::make_shared<TablesAfterFiles>()} {
+      tables_after_files_{std::make_shared<TablesAfterFiles>()},
+      env_{rocksdb::NewCompositeEnv(std::make_shared<NoOptionsFile>())} {
+  database_.env = env_.get();
+
   // Memory: one budget for all families, whichever is busy.
   database_.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes);
   database_.max_open_files = -1;
+  database_.max_file_opening_threads = 1;  // more are started for each family, however few tables it has
 
   // Durability: the log is written through to the page cache with every batch, so that replies survive the death of the
   // process; recovery stops at the first torn record instead of refusing to open or skipping over it.

@@ -1,4 +1,5 @@
 #pragma once
+#include <rocksdb/env.h>
 #include <rocksdb/options.h>
 
 #include "cas/database.h"
@@ -21,6 +22,7 @@ class EngineSettings {
   std::shared_ptr<const rocksdb::FilterPolicy> filter_;
   std::size_t write_buffer_bytes_;
   std::shared_ptr<class TablesAfterFiles> tables_after_files_;
+  std::shared_ptr<rocksdb::Env> env_;
   rocksdb::DBOptions database_;
 };
 
