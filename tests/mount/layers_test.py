@@ -21,7 +21,7 @@ class Layers(unittest.TestCase):
         os.umask(0o022)
         self.store = self.enterContext(Store())
         self.tree = self.store.scratch / "tree"
-        trees.every_kind(self.tree)
+        trees.every_kind(self.tree, large=False)
         for number in range(3):
             trees.write(self.tree / f"a{number}", trees.noise(50_000 * number + 7, seed=number))
             (self.tree / f"b{number}").mkdir()

@@ -1,5 +1,6 @@
 """Trees to import, and what can be seen of a tree, for comparing."""
 import ctypes
+import functools
 import hashlib
 import os
 import random
@@ -14,18 +15,16 @@ CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 OLD, FUTURE, NANO = -1_500_000_001, 6_000_000_000_123_456_789, 1_600_000_000_987_654_321  # ns since 1970
 
 
+@functools.lru_cache(maxsize=16)
 def noise(size: int, seed: int) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+@functools.lru_cache(maxsize=16)
 def text(size: int, seed: int) -> bytes:
     """Compressible bytes."""
-    words = [b"alpha", b"beta", b"gamma", b"delta", b"epsilon", b"\n"]
-    rng = random.Random(seed)
-    out = bytearray()
-    while len(out) < size:
-        out += rng.choice(words) + b" "
-    return bytes(out[:size])
+    words = [b"alpha ", b"beta ", b"gamma ", b"delta ", b"epsilon ", b"\n "] * 43
+    return b"".join(map(words.__getitem__, noise(size // 4 + 16, seed)))[:size]
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
@@ -47,14 +46,15 @@ def sparse(path: Path, size: int, pieces: dict[int, bytes]) -> None:
             file.write(data)
 
 
-def every_kind(root: Path, sockets: bool = False) -> None:
-    """Every kind of inode, attribute and name that an import must keep. Needs root (devices, owners, capabilities)."""
+def every_kind(root: Path, sockets: bool = False, large: bool = True) -> None:
+    """Every kind of inode, attribute and name that an import must keep; two files of 5 MiB only where they are asked for. Needs root
+    (devices, owners, capabilities)."""
     root.mkdir()
     files, links, names, meta, holes = (root / name for name in ("files", "links", "names", "meta", "holes"))
     for folder in (files, links, names, meta, holes):
         folder.mkdir()
 
-    for size in (0, 1, 64, 65, 4 * KIB, 16 * KIB, 16 * KIB + 1, 64 * KIB, 64 * KIB + 1, 300_000, 5 * MIB):
+    for size in (0, 1, 64, 65, 4 * KIB, 16 * KIB, 16 * KIB + 1, 64 * KIB, 64 * KIB + 1, 300_000, *([5 * MIB] if large else [])):
         write(files / f"noise-{size}", noise(size, seed=size))
         write(files / f"text-{size}", text(size, seed=size))
     write(files / "program", b"#!/bin/sh\necho it runs\n", 0o755)
