@@ -2,17 +2,17 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
+
+#include "support/file_text.h"
 
 namespace stellarium::test {
 
 /// The bytes of a file of tests/golden: an example of a released format version, which every later version must still
 /// read.
 inline std::string golden(const std::string& name) {
-  std::ifstream in{std::filesystem::path{STELLARIUM_GOLDEN_DIR} / name, std::ios::binary};
-  return {std::istreambuf_iterator<char>{in}, {}};
+  return file_text(std::filesystem::path{STELLARIUM_GOLDEN_DIR} / name);
 }
 
 /// What a test should compare with the file `name`: its bytes, or, where STELLARIUM_WRITE_GOLDEN is set, `made` after

@@ -1,10 +1,11 @@
 #include "cas/content_store.h"
 
 #include <algorithm>
-#include <fstream>
+#include <filesystem>
 #include <thread>
 
 #include "store_fixture.h"
+#include "support/file_text.h"
 
 namespace stellarium::cas {
 namespace {
@@ -84,10 +85,7 @@ TEST(ContentStore, WhatIsStoredDoesNotDependOnTheNumberOfWorkers) {
     for (const auto& entry : std::filesystem::directory_iterator(store.segments())) files.push_back(entry.path());
     std::ranges::sort(files);
     std::string image;
-    for (const auto& file : files) {
-      std::ifstream in{file, std::ios::binary};
-      image.append(std::istreambuf_iterator<char>{in}, {});
-    }
+    for (const auto& file : files) image += test::file_text(file);
     images.push_back(std::move(image));
   }
   EXPECT_GT(images[0].size(), 1'000'000u);

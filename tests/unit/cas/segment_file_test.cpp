@@ -7,6 +7,7 @@
 #include "cas/segment_reader.h"
 #include "cas/segment_writer.h"
 #include "support/fault_io.h"
+#include "support/file_text.h"
 #include "support/golden.h"
 #include "support/random_bytes.h"
 #include "support/temp_dir.h"
@@ -51,10 +52,7 @@ class SegmentFile : public testing::Test {
  protected:
   SegmentWriter create() { return SegmentWriter::create(io_, dir_.get(), kNumber, kStore).value(); }
   SegmentReader open() { return SegmentReader::open(system_io(), dir_.get(), kNumber, kStore).value(); }
-  std::string contents() const {
-    std::ifstream file{folder_ / segment_name(kNumber), std::ios::binary};
-    return {std::istreambuf_iterator<char>{file}, {}};
-  }
+  std::string contents() const { return test::file_text(folder_ / segment_name(kNumber)); }
   void overwrite(std::string_view bytes) const {
     std::ofstream{folder_ / segment_name(kNumber), std::ios::binary | std::ios::trunc} << bytes;
   }

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "fs/tree_emitter.h"
+#include "support/file_text.h"
 #include "support/image_store.h"
 
 namespace stellarium::fs {
@@ -101,8 +102,7 @@ TEST_F(ImportRoundtrip, EveryAttributeArrives) {
     EXPECT_EQ(inode.mtime.seconds, expected.st_mtim.tv_sec) << path;
     EXPECT_EQ(inode.mtime.nanoseconds, expected.st_mtim.tv_nsec) << path;
     if (S_ISREG(inode.mode)) {
-      std::ifstream in{item.path(), std::ios::binary};
-      EXPECT_EQ(store_.content(inode), (std::string{std::istreambuf_iterator<char>{in}, {}})) << path;
+      EXPECT_EQ(store_.content(inode), test::file_text(item.path())) << path;
     }
     if (S_ISLNK(inode.mode)) {
       EXPECT_EQ(inode.inline_bytes, std::filesystem::read_symlink(item.path()).string());

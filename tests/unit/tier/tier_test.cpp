@@ -134,7 +134,7 @@ TEST_F(TierTest, ReadsDuringAFillAreRight) {
   do {
     const std::size_t at = random() % (bytes.size() - out.size());
     ASSERT_EQ(tier_->read(content, at, out).value(), out.size());
-    ASSERT_TRUE(std::equal(out.begin(), out.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at)));
+    ASSERT_TRUE(same_bytes(out, ByteSpan{bytes}.subspan(at, out.size())));
   } while (done.wait_for(std::chrono::seconds{0}) != std::future_status::ready);
 }
 
