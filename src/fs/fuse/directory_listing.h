@@ -12,6 +12,8 @@ namespace stellarium::fs::fuse {
 /// How a view shows the children of a directory.
 struct ListingRules {
   std::function<std::uint64_t(Ino)> shown_ino;  ///< st_ino
+  /// The directory's own inode, where it may be known; empty: its record is read.
+  std::function<Result<std::optional<Inode>>(Ino)> inode;
   /// For READDIRPLUS, what LOOKUP would answer; empty for READDIR.
   std::function<Result<abi::EntryOut>(Ino, Inode&)> entry;
   bool may_change = false;  ///< an entry whose inode is not there was removed a moment ago, and is no damage
