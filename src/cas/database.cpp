@@ -19,10 +19,6 @@
 namespace stellarium::cas {
 namespace {
 
-rocksdb::Slice slice(std::string_view text) {
-  return {text.data(), text.size()};
-}
-
 class RocksDatabase final : public Database {
  public:
   RocksDatabase(std::shared_ptr<Engine> engine, bool read_only) : engine_{std::move(engine)}, read_only_{read_only} {}

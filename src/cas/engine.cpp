@@ -9,10 +9,6 @@
 namespace stellarium::cas {
 namespace {
 
-rocksdb::Slice slice(std::string_view text) {
-  return {text.data(), text.size()};
-}
-
 /// The smallest string above every string that starts with `prefix`; empty if there is none.
 std::string after_prefix(std::string prefix) {
   while (!prefix.empty() && prefix.back() == '\xff') prefix.pop_back();

@@ -10,6 +10,10 @@
 
 namespace stellarium::cas {
 
+inline rocksdb::Slice slice(std::string_view text) {
+  return {text.data(), text.size()};
+}
+
 /// The open RocksDB with its family handles. Database and every Cursor share it, so that it closes after the last of
 /// them: RocksDB aborts when it is closed under a live iterator.
 class Engine {

@@ -14,8 +14,8 @@ namespace {
 constexpr std::string_view kHeaderMagic = "STLRSEGM";
 constexpr std::string_view kTrailerMagic = "STLRSEGF";
 constexpr std::uint32_t kSegmentVersion = 1;
-constexpr std::size_t kChecksummed = 32;  // bytes of header and trailer before their checksum
-static_assert(kChecksummed + Hash::kSize == kSegmentHeaderSize && kSegmentHeaderSize == kSegmentTrailerSize);
+constexpr std::size_t kBeforeChecksum = 32;  // bytes of header and trailer before their checksum
+static_assert(kBeforeChecksum + Hash::kSize == kSegmentHeaderSize && kSegmentHeaderSize == kSegmentTrailerSize);
 
 constexpr std::string_view kNameSuffix = ".seg";
 constexpr std::size_t kNameDigits = 8;
@@ -58,7 +58,7 @@ std::vector<std::byte> encode_segment_header(std::uint32_t number, const StoreId
   put_le(bytes, kSegmentVersion);
   put_le(bytes, number);
   put_bytes(bytes, store);
-  assert(bytes.size() == kChecksummed);
+  assert(bytes.size() == kBeforeChecksum);
   put_bytes(bytes, hash_of(as_bytes(bytes)).span());
   return to_vector(bytes);
 }
@@ -74,7 +74,7 @@ Result<void> check_segment_header(ByteSpan bytes, std::uint32_t number, const St
   if (magic != kHeaderMagic) return fail(Errc::corrupt, "header: wrong magic");
   if (version != kSegmentVersion)
     return fail(Errc::version, "header: " + expected_found("version", kSegmentVersion, version));
-  if (Hash::from_bytes(checksum) != hash_of(bytes.first(kChecksummed)))
+  if (Hash::from_bytes(checksum) != hash_of(bytes.first(kBeforeChecksum)))
     return fail(Errc::corrupt, "header: wrong checksum");
   if (found_number != number)
     return fail(Errc::corrupt, "header: " + expected_found("segment number", number, found_number));

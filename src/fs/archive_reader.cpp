@@ -12,12 +12,12 @@
 
 #include "fs/pax_records.h"
 #include "fs/posix_acl.h"
+#include "fs/tar_header.h"
 
 namespace stellarium::fs {
 namespace {
 
 constexpr std::size_t kReadSize = 256u << 10;  // what was read is still in the cache when it is hashed and cut
-constexpr std::int64_t kTarBlock = 512;
 constexpr std::string_view kIgnoring = "Ignoring ";
 
 struct ReadFree {
@@ -198,7 +198,7 @@ Result<std::optional<ArchiveMember>> ArchiveReader::next() {
   const int outcome = archive_read_next_header(reader, &entry);
   if (outcome == ARCHIVE_EOF) {
     // libarchive takes a tar that just stops for one that ends: the mark, a block of zeros, must have been read.
-    if (archive_filter_bytes(reader, 0) - archive_read_header_position(reader) < kTarBlock) {
+    if (archive_filter_bytes(reader, 0) - archive_read_header_position(reader) < static_cast<std::int64_t>(kTarBlock)) {
       return fail(Errc::invalid_argument, "the archive ends without its end mark: it was cut off");
     }
     return std::nullopt;

@@ -9,7 +9,7 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::size_t kFrame = 8;  // length of the record, length of its key
+constexpr std::size_t kLengths = 8;  // of the record, of its key
 constexpr std::size_t kRunBuffer = 64u << 10;
 
 std::uint64_t first_bytes(std::string_view key) {
@@ -38,7 +38,7 @@ std::string_view EntrySorter::record_in_arena(const Slot& slot) const {
 
 Result<void> EntrySorter::add(std::string_view key, std::string_view value) {
   assert(!merging_);
-  const std::size_t size = kFrame + key.size() + value.size();
+  const std::size_t size = kLengths + key.size() + value.size();
   if (size > memory_) return fail(Errc::invalid_argument, "an entry of " + std::to_string(size) + " bytes");
   if (used_ + size + (slots_.size() + 1) * sizeof(Slot) > memory_ && !slots_.empty()) {
     if (const Result<void> spilled = spill(); !spilled) return spilled;
@@ -46,8 +46,8 @@ Result<void> EntrySorter::add(std::string_view key, std::string_view value) {
   char* at = arena_.get() + used_;
   store_le<std::uint32_t>(at, static_cast<std::uint32_t>(size - 4));
   store_le<std::uint32_t>(at + 4, static_cast<std::uint32_t>(key.size()));
-  std::memcpy(at + kFrame, key.data(), key.size());
-  std::memcpy(at + kFrame + key.size(), value.data(), value.size());
+  std::memcpy(at + kLengths, key.data(), key.size());
+  std::memcpy(at + kLengths + key.size(), value.data(), value.size());
   slots_.push_back({first_bytes(key), static_cast<std::uint32_t>(used_)});
   used_ += size;
   return {};

@@ -12,17 +12,19 @@ namespace stellarium::fs {
 namespace {
 
 // Which optional fields an inode record has. A field that holds its default is never written.
-enum InodeFlag : std::uint16_t {
-  kBodyMask = 0x03,
-  kProgram = 0x04,
-  kHasXattrs = 0x08,
-  kHasNlink = 0x10,      // other than 1
-  kHasRdev = 0x20,       // other than 0
-  kHasAllocated = 0x40,  // other than size
-  kHasTimes = 0x80,      // atime or ctime differs from mtime
-  kHasBtime = 0x100,     // other than 0
-  kHasParent = 0x200,    // other than 0
-  kAllFlags = 0x3ff,
+struct InodeFlag {
+  enum : std::uint16_t {
+    kBodyMask = 0x03,
+    kProgram = 0x04,
+    kHasXattrs = 0x08,
+    kHasNlink = 0x10,      // other than 1
+    kHasRdev = 0x20,       // other than 0
+    kHasAllocated = 0x40,  // other than size
+    kHasTimes = 0x80,      // atime or ctime differs from mtime
+    kHasBtime = 0x100,     // other than 0
+    kHasParent = 0x200,    // other than 0
+    kAllFlags = 0x3ff,
+  };
 };
 
 std::string key_of(LayerId layer, std::uint64_t number, std::size_t reserve) {
@@ -37,16 +39,16 @@ bool valid_ino(Ino ino) {
   return ino != 0 && ino <= kMaxIno;
 }
 
-std::uint16_t flags_of(const Inode& inode) {
+std::uint16_t record_flags_of(const Inode& inode) {
   unsigned flags = static_cast<unsigned>(inode.body);
-  if (inode.program) flags |= kProgram;
-  if (inode.has_xattrs) flags |= kHasXattrs;
-  if (inode.nlink != 1) flags |= kHasNlink;
-  if (inode.rdev != 0) flags |= kHasRdev;
-  if (inode.allocated != inode.size) flags |= kHasAllocated;
-  if (inode.atime != inode.mtime || inode.ctime != inode.mtime) flags |= kHasTimes;
-  if (inode.btime != Timespec{}) flags |= kHasBtime;
-  if (inode.parent != 0) flags |= kHasParent;
+  if (inode.program) flags |= InodeFlag::kProgram;
+  if (inode.has_xattrs) flags |= InodeFlag::kHasXattrs;
+  if (inode.nlink != 1) flags |= InodeFlag::kHasNlink;
+  if (inode.rdev != 0) flags |= InodeFlag::kHasRdev;
+  if (inode.allocated != inode.size) flags |= InodeFlag::kHasAllocated;
+  if (inode.atime != inode.mtime || inode.ctime != inode.mtime) flags |= InodeFlag::kHasTimes;
+  if (inode.btime != Timespec{}) flags |= InodeFlag::kHasBtime;
+  if (inode.parent != 0) flags |= InodeFlag::kHasParent;
   return static_cast<std::uint16_t>(flags);
 }
 
@@ -222,7 +224,7 @@ const char* why_invalid(const Inode& inode) {
 
 std::string encode_inode(const Inode& inode) {
   assert(why_impossible(inode) == nullptr);
-  const std::uint16_t flags = flags_of(inode);
+  const std::uint16_t flags = record_flags_of(inode);
   std::string out;
   out.reserve(96 + inode.inline_bytes.size());
   put_varint(out, flags);
@@ -231,15 +233,15 @@ std::string encode_inode(const Inode& inode) {
   put_varint(out, inode.gid);
   put_varint(out, inode.size);
   put_time(out, inode.mtime);
-  if (flags & kHasNlink) put_varint(out, inode.nlink);
-  if (flags & kHasRdev) put_varint(out, inode.rdev);
-  if (flags & kHasAllocated) put_varint(out, inode.allocated);
-  if (flags & kHasTimes) {
+  if (flags & InodeFlag::kHasNlink) put_varint(out, inode.nlink);
+  if (flags & InodeFlag::kHasRdev) put_varint(out, inode.rdev);
+  if (flags & InodeFlag::kHasAllocated) put_varint(out, inode.allocated);
+  if (flags & InodeFlag::kHasTimes) {
     put_time(out, inode.atime);
     put_time(out, inode.ctime);
   }
-  if (flags & kHasBtime) put_time(out, inode.btime);
-  if (flags & kHasParent) put_varint(out, inode.parent);
+  if (flags & InodeFlag::kHasBtime) put_time(out, inode.btime);
+  if (flags & InodeFlag::kHasParent) put_varint(out, inode.parent);
   if (inode.body == Body::inline_) out += inode.inline_bytes;
   if (inode.body == Body::content) out += inode.content.text();
   if (inode.body == Body::staged) put_le(out, inode.staged);
@@ -249,7 +251,7 @@ std::string encode_inode(const Inode& inode) {
 Result<Inode> decode_inode(std::string_view value) {
   ByteReader reader{as_bytes(value)};
   const std::uint64_t flags = reader.varint();
-  if ((flags & ~std::uint64_t{kAllFlags}) != 0) return fail(Errc::corrupt, "inode record has unknown flags");
+  if ((flags & ~std::uint64_t{InodeFlag::kAllFlags}) != 0) return fail(Errc::corrupt, "inode record has unknown flags");
   bool ok = true;
   Inode inode;
   inode.mode = take_u32(reader, ok);
@@ -257,18 +259,18 @@ Result<Inode> decode_inode(std::string_view value) {
   inode.gid = take_u32(reader, ok);
   inode.size = reader.varint();
   inode.mtime = inode.atime = inode.ctime = take_time(reader);
-  if (flags & kHasNlink) inode.nlink = take_u32(reader, ok);
-  if (flags & kHasRdev) inode.rdev = reader.varint();
-  inode.allocated = (flags & kHasAllocated) ? reader.varint() : inode.size;
-  if (flags & kHasTimes) {
+  if (flags & InodeFlag::kHasNlink) inode.nlink = take_u32(reader, ok);
+  if (flags & InodeFlag::kHasRdev) inode.rdev = reader.varint();
+  inode.allocated = (flags & InodeFlag::kHasAllocated) ? reader.varint() : inode.size;
+  if (flags & InodeFlag::kHasTimes) {
     inode.atime = take_time(reader);
     inode.ctime = take_time(reader);
   }
-  if (flags & kHasBtime) inode.btime = take_time(reader);
-  if (flags & kHasParent) inode.parent = reader.varint();
-  inode.program = (flags & kProgram) != 0;
-  inode.has_xattrs = (flags & kHasXattrs) != 0;
-  switch (flags & kBodyMask) {
+  if (flags & InodeFlag::kHasBtime) inode.btime = take_time(reader);
+  if (flags & InodeFlag::kHasParent) inode.parent = reader.varint();
+  inode.program = (flags & InodeFlag::kProgram) != 0;
+  inode.has_xattrs = (flags & InodeFlag::kHasXattrs) != 0;
+  switch (flags & InodeFlag::kBodyMask) {
     case 0:
       inode.body = Body::none;
       break;
@@ -288,7 +290,7 @@ Result<Inode> decode_inode(std::string_view value) {
   }
   if (!reader.at_end() || !ok) return fail(Errc::corrupt, "inode record is malformed");
   if (const char* why = why_impossible(inode)) return fail(Errc::corrupt, std::string{"inode record has "} + why);
-  if (flags_of(inode) != flags) return fail(Errc::corrupt, "inode record spells out a default");
+  if (record_flags_of(inode) != flags) return fail(Errc::corrupt, "inode record spells out a default");
   return inode;
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view kTinyVolMagic{"TINYVOL\0", 8};
 constexpr std::uint32_t kTinyVolVersion = 1;
-constexpr std::size_t kHeaderSize = 64, kBlockSize = 48;
+constexpr std::size_t kTinyVolHeader = 64, kBlockSize = 48;
 constexpr std::uint64_t kZeroFlag = 1;
 constexpr unsigned kHighBits = 32;  // an offset is stored as its low 32 and its high 16 bits
 
@@ -54,7 +54,7 @@ std::uint64_t volume_block_length(std::uint64_t size, std::uint64_t offset) {
 std::string encode_tinyvol(const TinyVol& volume) {
   assert(volume.size <= kMaxVolumeSize);
   std::string out{kTinyVolMagic};
-  out.reserve(kHeaderSize + volume.blocks.size() * kBlockSize);
+  out.reserve(kTinyVolHeader + volume.blocks.size() * kBlockSize);
   put_le(out, kTinyVolVersion);
   put_le(out, std::uint32_t{0});
   put_bytes(out, volume.base.span());

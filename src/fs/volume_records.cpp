@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint8_t kRecordVersion = 1;
 constexpr std::uint32_t kSecond = 1'000'000'000;
-constexpr std::uint64_t kMaxBlock = kMaxVolumeSize / kVolumeBlock - 1;
+constexpr std::uint64_t kLastBlock = kMaxVolumeSize / kVolumeBlock - 1;
 constexpr std::size_t kMaxOrigin = 4096;
 
 tl::unexpected<Error> corrupt(const char* what, const char* why) {
@@ -21,11 +21,11 @@ tl::unexpected<Error> version(const char* what, std::uint8_t found) {
                                  ": this program reads version " + std::to_string(kRecordVersion));
 }
 
-void put_time(std::string& out, const Timespec& time) {
+void put_fixed_time(std::string& out, const Timespec& time) {
   put_le(out, static_cast<std::uint64_t>(time.seconds));
   put_le(out, time.nanoseconds);
 }
-Timespec take_time(ByteReader& in) {
+Timespec take_fixed_time(ByteReader& in) {
   Timespec time;
   time.seconds = static_cast<std::int64_t>(in.le<std::uint64_t>());
   time.nanoseconds = in.le<std::uint32_t>();
@@ -40,8 +40,8 @@ std::string encode_volume(const VolumeRecord& record) {
   put_le(out, kRecordVersion);
   for (const std::uint64_t field : {record.number, record.map, record.size, record.mapped, record.staged})
     put_le(out, field);
-  put_time(out, record.created);
-  put_time(out, record.changed);
+  put_fixed_time(out, record.created);
+  put_fixed_time(out, record.changed);
   return out + record.origin;
 }
 
@@ -51,8 +51,8 @@ Result<VolumeRecord> decode_volume(std::string_view value) {
   VolumeRecord record;
   for (std::uint64_t* field : {&record.number, &record.map, &record.size, &record.mapped, &record.staged})
     *field = in.le<std::uint64_t>();
-  record.created = take_time(in);
-  record.changed = take_time(in);
+  record.created = take_fixed_time(in);
+  record.changed = take_fixed_time(in);
   if (in.ok() && found != kRecordVersion) return version("volume record", found);
   if (!in.ok()) return corrupt("volume record", "cut short");
   if (in.left() > kMaxOrigin) return corrupt("volume record", "too long");
@@ -121,7 +121,7 @@ Result<ExtentKey> decode_extent_key(std::string_view key) {
   ExtentKey decoded;
   decoded.map = in.be<std::uint64_t>();
   decoded.block = in.be<std::uint64_t>();
-  if (!in.at_end() || decoded.map == 0 || decoded.block > kMaxBlock) return corrupt("extent", "an impossible key");
+  if (!in.at_end() || decoded.map == 0 || decoded.block > kLastBlock) return corrupt("extent", "an impossible key");
   return decoded;
 }
 

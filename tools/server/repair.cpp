@@ -12,8 +12,6 @@
 namespace stellarium::server {
 namespace {
 
-constexpr int kRepaired = 1, kDamageLeft = 4, kCouldNotRepair = 8;  // fsck(8)
-
 /// Fills `database_dir` from everything that is not the database.
 Result<fs::RebuildReport> rebuild_into(const std::filesystem::path& database_dir, const BrokenStore& store,
                                        CommandIo& io) {
@@ -88,7 +86,7 @@ int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerCo
   const auto aside = set_journal_aside(store);
   if (!aside) {
     io.complain(aside.error());
-    return kCouldNotRepair;
+    return kCouldNotCheck;
   }
   if (*aside) {
     io.out(invocation.global.json
@@ -102,7 +100,7 @@ int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerCo
     io.complain(Error{report.error().code,
                       "rebuilding the database of " + store.dir.string() + ": " + report.error().context,
                       report.error().sys_errno});
-    return kCouldNotRepair;
+    return kCouldNotCheck;
   }
   if (invocation.global.json) {
     Json out{{"schema", 1},
@@ -121,7 +119,7 @@ int repair(const cli::Invocation& invocation, const BrokenStore& store, ServerCo
       io.out("bytes that were written in clones and not settled are kept as staged.damaged, one file each\n");
   }
   control.end(keeper::Ending::restart);
-  return report->lost.empty() ? kRepaired : kDamageLeft;
+  return report->lost.empty() ? kRepaired : kDamaged;
 }
 
 int daemon(const cli::DaemonOptions& options, const BrokenStore& store, ServerControl& control, CommandIo& io) {
@@ -157,7 +155,7 @@ int run_broken(const cli::Invocation& invocation, const BrokenStore& store, Serv
   if (const auto* options = std::get_if<cli::DaemonOptions>(&invocation.command))
     return daemon(*options, store, control, io);
   io.complain(Error{store.why.code, to_string(store.why) + ": 'stellarium fsck --repair' rebuilds it", 0});
-  return fsck != nullptr ? kDamageLeft : 1;
+  return fsck != nullptr ? kDamaged : 1;
 }
 
 }  // namespace stellarium::server

@@ -10,6 +10,9 @@
 // computed anew from the segments, the layer objects and the names journal (docs/reliability.md).
 namespace stellarium::server {
 
+/// What fsck exits with, as fsck(8): 0 sound, 1 repaired, 4 damage left, 8 could not check.
+inline constexpr int kSound = 0, kRepaired = 1, kDamaged = 4, kCouldNotCheck = 8;
+
 struct BrokenStore {
   const std::filesystem::path& dir;
   const std::string& uuid;

@@ -13,10 +13,6 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-constexpr std::uint64_t kBehindDot = 1;
-constexpr std::uint64_t kBehindDotDot = 2;
-static_assert(kBehindDotDot < kFirstCookie);
-
 /// "." and "..", as far as they lie behind `offset`; false if they did not fit.
 Result<bool> list_dots(const LayerReader& reader, Ino directory, std::uint64_t offset, const ListingRules& rules,
                        DirentWriter& out) {

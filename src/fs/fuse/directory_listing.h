@@ -6,8 +6,13 @@
 #include "fs/fuse/abi.h"
 #include "fs/fuse/dirent_writer.h"
 #include "fs/layer_reader.h"
+#include "fs/records.h"
 
 namespace stellarium::fs::fuse {
+
+/// Offsets behind "." and "..", which come first and are not stored.
+inline constexpr std::uint64_t kBehindDot = 1, kBehindDotDot = 2;
+static_assert(kBehindDotDot < kFirstCookie);
 
 /// How a view shows the children of a directory.
 struct ListingRules {
@@ -20,9 +25,8 @@ struct ListingRules {
 };
 
 /// Lays out the entries of `directory` behind `offset`, as many as fit. Offsets are the entries' cookies, so a listing
-/// can be taken up anywhere, at any time, by any server; 1 and 2 stand behind "." and "..", which are not stored.
-/// Returns the offset behind the last entry if it came so far. Errors: ESTALE, ENOTDIR, EINVAL (no room for one entry),
-/// those of the records.
+/// can be taken up anywhere, at any time, by any server. Returns the offset behind the last entry if it came so far.
+/// Errors: ESTALE, ENOTDIR, EINVAL (no room for one entry), those of the records.
 Result<std::optional<DirCookie>> list_directory(const LayerReader& reader, Ino directory, std::uint64_t offset,
                                                 const ListingRules& rules, DirentWriter& out);
 

@@ -1,4 +1,6 @@
 #pragma once
+#include <fcntl.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -15,6 +17,11 @@
 #include "tier/tier.h"
 
 namespace stellarium::fs::fuse {
+
+/// Whether flags of open(2) ask for more than reading.
+inline bool opens_for_writing(std::uint32_t flags) {
+  return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+}
 
 /// A file that may be opened with a handle: what it is, and what speaks for passing it through.
 struct OpenTarget {

@@ -14,10 +14,6 @@
 namespace stellarium::fs::fuse {
 namespace {
 
-bool for_writing(std::uint32_t flags) {
-  return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
-}
-
 bool has_content(const Inode& inode) {
   return inode.body == Body::content;
 }
@@ -151,7 +147,7 @@ void ReadOnlyView::readlink(const Request& request, Reply reply) {
 }
 
 void ReadOnlyView::open(const Request& request, const abi::OpenIn& in, Reply reply) {
-  if (for_writing(in.flags)) {
+  if (opens_for_writing(in.flags)) {
     reply.error(EROFS);
     return;
   }

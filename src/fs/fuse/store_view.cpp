@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "fs/fuse/attributes.h"
+#include "fs/fuse/directory_listing.h"
 #include "fs/fuse/dirent_writer.h"
 #include "fs/fuse/session.h"
 #include "fs/records.h"
@@ -20,8 +21,6 @@ constexpr TreeId kListingTree = 0;
 constexpr Ino kImagesIno = 2;
 constexpr Ino kVolumesIno = 3;
 constexpr Ino kNameBit = Ino{1} << 39;  // set in the numbers of NAME directories
-constexpr std::uint64_t kBehindDot = 1;
-constexpr std::uint64_t kBehindDotDot = 2;
 
 bool is_listing(const Request& request) {
   return request.node().tree() == kListingTree;

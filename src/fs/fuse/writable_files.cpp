@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::uint64_t kMaxCopy = 8u << 20;  // of one COPY_FILE_RANGE: nobody waits long behind it
 
-bool for_writing(std::uint32_t flags) {
-  return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
-}
-
 Result<std::size_t> write_staged(CloneQuota& quota, const Staging::File& file, ByteSpan data, std::uint64_t offset) {
   const auto done = quota.write(file, data, offset);
   if (!done) return done;
@@ -110,7 +106,7 @@ void WritableView::open(const Request& request, const abi::OpenIn& in, Reply rep
   const WriteGate::Pass pass{clone_.bodies->gate()};
   const bool drop = (in.open_flags & abi::kOpenKillSuidgid) != 0;
   if (request.node() != node_of(*ino)) return refuse(reply, stale().value());
-  if (for_writing(in.flags)) {
+  if (opens_for_writing(in.flags)) {
     if (auto may = may_write(request.node(), *ino); !may) return refuse(reply, may.error());
   }
   if ((in.flags & O_TRUNC) != 0) {
@@ -128,7 +124,7 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
   if (!inode) return refuse(reply, inode.error());
   if (!*inode) return refuse(reply, stale().value());
   if (!S_ISREG((*inode)->mode)) return reply.error(S_ISDIR((*inode)->mode) ? EISDIR : EINVAL), void();
-  if (!for_writing(flags) && (*inode)->program && (*inode)->body == Body::content) {
+  if (!opens_for_writing(flags) && (*inode)->program && (*inode)->body == Body::content) {
     OpenTarget target{node, {(*inode)->content, (*inode)->size}, true};
     // While it waited for its hot file, somebody may have written the file.
     target.still = [this, ino, content = (*inode)->content] {
@@ -138,9 +134,9 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
     open_files_->open(request, target, std::move(reply));
     return;
   }
-  const auto file = file_to_open(node, ino, **inode, for_writing(flags));
+  const auto file = file_to_open(node, ino, **inode, opens_for_writing(flags));
   if (!file) return refuse(reply, file.error());
-  WritableTarget target{.node = node, .for_writing = for_writing(flags), .staged = *file, .still = {}};
+  WritableTarget target{.node = node, .for_writing = opens_for_writing(flags), .staged = *file, .still = {}};
   if (target.staged) {
     target.still = [this, ino, id = target.staged->id()] {
       const auto now = clone_.records->inode(ino);

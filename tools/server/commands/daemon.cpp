@@ -9,8 +9,6 @@
 namespace stellarium::server {
 namespace {
 
-using Action = cli::DaemonOptions::Action;
-
 constexpr int kUnmountTries = 100, kLeavingTries = 10;  // of 100 ms each
 constexpr std::size_t kNamedInComplaint = 3;
 
@@ -87,6 +85,7 @@ int stop(const cli::DaemonOptions& options, CommandContext& context) {
 }  // namespace
 
 int run(const cli::DaemonOptions& options, CommandContext& context) {
+  using Action = cli::DaemonOptions::Action;
   switch (options.action) {
     case Action::start:
     case Action::status:

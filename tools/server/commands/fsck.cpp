@@ -7,6 +7,7 @@
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 #include "tools/server/json.h"
+#include "tools/server/repair.h"
 #include "tools/server/salvage.h"
 #include "tools/text/units.h"
 
@@ -14,8 +15,6 @@
 // is repaired elsewhere (repair.h).
 namespace stellarium::server {
 namespace {
-
-constexpr int kSound = 0, kRepaired = 1, kDamaged = 4, kCouldNotCheck = 8;
 
 struct LostFile {
   std::string image, path;

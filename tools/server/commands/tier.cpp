@@ -14,9 +14,7 @@
 namespace stellarium::server {
 namespace {
 
-using Action = cli::TierOptions::Action;
-
-int status(CommandContext& context) {
+int show_tier(CommandContext& context) {
   const auto stats = context.store.tier().stats();
   if (context.global.json) {
     context.io.out(dump(Json{{"schema", 1},
@@ -132,8 +130,9 @@ std::uint64_t bytes_of(const std::vector<tier::ContentRef>& contents) {
 }  // namespace
 
 int run(const cli::TierOptions& options, CommandContext& context) {
+  using Action = cli::TierOptions::Action;
   tier::Tier& tier = context.store.tier();
-  if (options.action == Action::status) return status(context);
+  if (options.action == Action::status) return show_tier(context);
   if (options.action == Action::evict && options.ref.empty()) {
     const auto before = tier.stats().hot_files;
     const std::uint64_t freed = tier.evict(std::nullopt);
