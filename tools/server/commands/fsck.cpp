@@ -11,8 +11,7 @@
 #include "tools/server/salvage.h"
 #include "tools/text/units.h"
 
-// fsck(8)'s exit codes: 0 sound, 1 repaired, 4 damage left, 8 could not check. A store whose database cannot be opened
-// is repaired elsewhere (repair.h).
+// A store whose database cannot be opened is repaired elsewhere (repair.h).
 namespace stellarium::server {
 namespace {
 
