@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <map>
-#include <memory>
+#include <span>
 
 #include "base/unique_fd.h"
 #include "fs/member_window.h"
@@ -21,20 +21,21 @@ constexpr std::size_t kPieceBytes = 256 << 10;
 constexpr std::uint64_t kBlock = 4096;
 constexpr std::uint64_t kMaxAtOnce = 64u << 20;  // larger ones show progress while they are sent
 
-/// The names in a directory, in byte order, without "." and "..".
-Result<std::vector<std::string>> names_in(int dir, const std::string& path) {
-  const int duplicate = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (duplicate < 0) return fail_errno("reading folder " + path);
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream{::fdopendir(duplicate), &::closedir};
+/// The names in a directory just opened, in byte order, without "." and "..". `buffer` is what the kernel lists them
+/// into.
+Result<std::vector<std::string>> names_in(int dir, const std::string& path, std::span<std::byte> buffer) {
   std::vector<std::string> names;
   for (;;) {
-    errno = 0;
-    const dirent* const entry = ::readdir(stream.get());
-    if (entry == nullptr) break;
-    const std::string_view name{entry->d_name};
-    if (name != "." && name != "..") names.emplace_back(name);
+    const ssize_t size = ::getdents64(dir, buffer.data(), buffer.size());
+    if (size < 0) return fail_errno("reading folder " + path);
+    if (size == 0) break;
+    for (ssize_t at = 0; at < size;) {
+      const auto* const entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += entry->d_reclen;
+      const std::string_view name{entry->d_name};
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
   }
-  if (errno != 0) return fail_errno("reading folder " + path);
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -71,7 +72,9 @@ class TreeWalk {
     member.xattrs = std::move(*xattrs);
     if (const auto added = window_.add(std::move(member)); !added) return added;
 
-    if (const auto entered = enter(UniqueFd{::fcntl(root, F_DUPFD_CLOEXEC, 0)}, ""); !entered) return entered;
+    UniqueFd top{::openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};  // the caller's may have been read already
+    if (!top) return fail_errno("opening the root folder");
+    if (const auto entered = enter(std::move(top), ""); !entered) return entered;
     while (!stack_.empty()) {
       Level& level = stack_.back();
       if (level.next == level.names.size()) {
@@ -113,7 +116,7 @@ class TreeWalk {
   }
 
   Result<void> enter(UniqueFd dir, const std::string& path) {
-    Result<std::vector<std::string>> names = names_in(dir.get(), path.empty() ? "." : path);
+    Result<std::vector<std::string>> names = names_in(dir.get(), path.empty() ? "." : path, buffer_);
     if (!names) return fail(names.error());
     stack_.push_back({std::move(dir), path, std::move(*names)});
     return {};

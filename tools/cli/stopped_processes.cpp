@@ -21,8 +21,6 @@
 namespace stellarium::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr auto kPatience = std::chrono::seconds{10};
 constexpr int kRounds = 1000;  // of looking for processes that started meanwhile
 
@@ -32,17 +30,17 @@ std::optional<pid_t> to_pid(const std::string& name) {
   return error == std::errc{} && end == name.data() + name.size() ? std::optional{pid} : std::nullopt;
 }
 
-std::vector<pid_t> numbers_in(const fs::path& dir) {
+std::vector<pid_t> numbers_in(const std::filesystem::path& dir) {
   std::vector<pid_t> found;
   std::error_code gone;
-  for (auto entry = fs::directory_iterator{dir, gone}; !gone && entry != fs::directory_iterator{};
-       entry.increment(gone))
+  for (auto entry = std::filesystem::directory_iterator{dir, gone};
+       !gone && entry != std::filesystem::directory_iterator{}; entry.increment(gone))
     if (const auto pid = to_pid(entry->path().filename().string())) found.push_back(*pid);
   return found;
 }
 
 /// State and parent, behind the name, which may hold anything.
-std::optional<std::pair<char, pid_t>> state_of(const fs::path& process) {
+std::optional<std::pair<char, pid_t>> state_of(const std::filesystem::path& process) {
   std::ifstream in{process / "stat"};
   const std::string text{std::istreambuf_iterator<char>{in}, {}};
   const std::size_t behind = text.rfind(')');
@@ -57,7 +55,7 @@ bool stands_still(char state) {
 }
 
 bool all_threads_stand_still(pid_t pid) {
-  const fs::path tasks = fs::path{"/proc"} / std::to_string(pid) / "task";
+  const std::filesystem::path tasks = std::filesystem::path{"/proc"} / std::to_string(pid) / "task";
   for (const pid_t thread : numbers_in(tasks)) {
     const auto state = state_of(tasks / std::to_string(thread));
     if (state && !stands_still(state->first)) return false;
