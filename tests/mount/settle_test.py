@@ -240,7 +240,7 @@ class Settle(unittest.TestCase):
 
     def test_many_small_files(self):
         with self.store.mounted("web") as mount:
-            count = 2000 if harness.SANITIZED else 5000  # several groups
+            count = 2000 if harness.SANITIZED else 20_000
             for number in range(count):
                 if number % 1000 == 0:
                     (mount / f"d{number // 1000}").mkdir()
