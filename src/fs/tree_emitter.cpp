@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <span>
 
@@ -27,8 +28,8 @@ Result<std::vector<std::string>> names_in(int dir, const std::string& path, std:
   std::vector<std::string> names;
   for (;;) {
     const ssize_t size = ::getdents64(dir, buffer.data(), buffer.size());
-    if (size < 0) return fail_errno("reading folder " + path);
-    if (size == 0) break;
+    if (size < 0 && errno != ENOENT) return fail_errno("reading folder " + path);
+    if (size <= 0) break;  // also of one that was removed meanwhile
     for (ssize_t at = 0; at < size;) {
       const auto* const entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
       at += entry->d_reclen;

@@ -39,7 +39,7 @@ class CommandLine {
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
-  /// Defines no more than these words need: about 0.1 ms, where they begin with a command's name.
+  /// Defines no more than these words need, where they begin with a command's name.
   static std::variant<Invocation, Answer> parse(const std::vector<std::string>& words);
   /// For man_page.cpp and completion.cpp.
   const CLI::App& app() const { return *app_; }

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cassert>
 #include <map>
 
 namespace stellarium::cli {
@@ -17,6 +18,15 @@ CLI::App& command(CLI::App& app, const char* group, const char* name, const char
   made->group(group);
   made->fallthrough();  // options for all commands may stand behind the command's name
   return *made;
+}
+
+template <auto member>
+CommandOptions of(const Definitions& definitions) {
+  return definitions.*member;
+}
+template <typename Options>
+CommandOptions none(const Definitions& /*definitions*/) {
+  return Options{};
 }
 
 }  // namespace
@@ -303,37 +313,37 @@ void Definitions::define_program(CLI::App& app) {
 std::span<const Definitions::Command> Definitions::commands() {
   using D = Definitions;
   static constexpr Command kCommands[]{
-      {"import", &D::define_images, [](const D& d) -> CommandOptions { return d.import; }},
-      {"export", &D::define_images, [](const D& d) -> CommandOptions { return d.export_; }},
-      {"rename", &D::define_images, [](const D& d) -> CommandOptions { return d.rename; }},
-      {"rm", &D::define_images, [](const D& d) -> CommandOptions { return d.rm; }},
-      {"clone", &D::define_clones, [](const D& d) -> CommandOptions { return d.clone; }},
-      {"snapshot", &D::define_clones, [](const D& d) -> CommandOptions { return d.snapshot; }},
-      {"rollback", &D::define_clones, [](const D& d) -> CommandOptions { return d.rollback; }},
-      {"commit", &D::define_clones, [](const D& d) -> CommandOptions { return d.commit; }},
-      {"quota", &D::define_clones, [](const D& d) -> CommandOptions { return d.quota; }},
-      {"settle", &D::define_clones, [](const D& d) -> CommandOptions { return d.settle; }},
-      {"clones", &D::define_clones, [](const D&) -> CommandOptions { return ClonesOptions{}; }},
-      {"nspawn", &D::define_clones, [](const D& d) -> CommandOptions { return d.nspawn; }},
-      {"volume", &D::define_volumes, [](const D& d) -> CommandOptions { return d.volume; }},
-      {"images", &D::define_looking, [](const D&) -> CommandOptions { return ImagesOptions{}; }},
-      {"info", &D::define_looking, [](const D& d) -> CommandOptions { return d.info; }},
-      {"ls", &D::define_looking, [](const D& d) -> CommandOptions { return d.ls; }},
-      {"cat", &D::define_looking, [](const D& d) -> CommandOptions { return d.cat; }},
-      {"stat", &D::define_looking, [](const D& d) -> CommandOptions { return d.stat; }},
-      {"diff", &D::define_looking, [](const D& d) -> CommandOptions { return d.diff; }},
-      {"history", &D::define_looking, [](const D& d) -> CommandOptions { return d.history; }},
-      {"mount", &D::define_mounts, [](const D& d) -> CommandOptions { return d.mount; }},
-      {"umount", &D::define_mounts, [](const D& d) -> CommandOptions { return d.umount; }},
-      {"gc", &D::define_store, [](const D& d) -> CommandOptions { return d.gc; }},
-      {"fsck", &D::define_store, [](const D& d) -> CommandOptions { return d.fsck; }},
-      {"scrub", &D::define_store, [](const D&) -> CommandOptions { return ScrubOptions{}; }},
-      {"stats", &D::define_store, [](const D&) -> CommandOptions { return StatsOptions{}; }},
-      {"tier", &D::define_store, [](const D& d) -> CommandOptions { return d.tier; }},
-      {"top", &D::define_store, [](const D& d) -> CommandOptions { return d.top; }},
-      {"doctor", &D::define_program, [](const D&) -> CommandOptions { return DoctorOptions{}; }},
-      {"daemon", &D::define_program, [](const D& d) -> CommandOptions { return d.daemon; }},
-      {"completion", &D::define_program, [](const D& d) -> CommandOptions { return d.completion; }},
+      {"import", &D::define_images, of<&D::import>},
+      {"export", &D::define_images, of<&D::export_>},
+      {"rename", &D::define_images, of<&D::rename>},
+      {"rm", &D::define_images, of<&D::rm>},
+      {"clone", &D::define_clones, of<&D::clone>},
+      {"snapshot", &D::define_clones, of<&D::snapshot>},
+      {"rollback", &D::define_clones, of<&D::rollback>},
+      {"commit", &D::define_clones, of<&D::commit>},
+      {"quota", &D::define_clones, of<&D::quota>},
+      {"settle", &D::define_clones, of<&D::settle>},
+      {"clones", &D::define_clones, none<ClonesOptions>},
+      {"nspawn", &D::define_clones, of<&D::nspawn>},
+      {"volume", &D::define_volumes, of<&D::volume>},
+      {"images", &D::define_looking, none<ImagesOptions>},
+      {"info", &D::define_looking, of<&D::info>},
+      {"ls", &D::define_looking, of<&D::ls>},
+      {"cat", &D::define_looking, of<&D::cat>},
+      {"stat", &D::define_looking, of<&D::stat>},
+      {"diff", &D::define_looking, of<&D::diff>},
+      {"history", &D::define_looking, of<&D::history>},
+      {"mount", &D::define_mounts, of<&D::mount>},
+      {"umount", &D::define_mounts, of<&D::umount>},
+      {"gc", &D::define_store, of<&D::gc>},
+      {"fsck", &D::define_store, of<&D::fsck>},
+      {"scrub", &D::define_store, none<ScrubOptions>},
+      {"stats", &D::define_store, none<StatsOptions>},
+      {"tier", &D::define_store, of<&D::tier>},
+      {"top", &D::define_store, of<&D::top>},
+      {"doctor", &D::define_program, none<DoctorOptions>},
+      {"daemon", &D::define_program, of<&D::daemon>},
+      {"completion", &D::define_program, of<&D::completion>},
   };
   return kCommands;
 }
@@ -344,7 +354,9 @@ const Definitions::Command* Definitions::find(std::string_view name) {
 }
 
 CommandOptions Definitions::chosen(std::string_view name) const {
-  return find(name)->options(*this);
+  const Command* const command = find(name);
+  assert(command != nullptr);
+  return command->options(*this);
 }
 
 }  // namespace stellarium::cli

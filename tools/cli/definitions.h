@@ -41,8 +41,8 @@ struct Definitions {
   DaemonOptions daemon;
   CompletionOptions completion;
 
-  /// Defines every command; if `only` is the name of one, that one and those of its group: to define all takes as long
-  /// as the rest of what a short command does.
+  /// Defines every command; if `only` is the name of one, that one and those of its group: to define all is a quarter
+  /// of what a short command takes.
   void define(CLI::App& app, std::string_view only = {});
   /// The options of the subcommand `name`, which must be one that `define` made.
   CommandOptions chosen(std::string_view name) const;

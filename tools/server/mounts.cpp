@@ -1,12 +1,13 @@
 #include "tools/server/mounts.h"
-#include "base/log.h"
-#include "fs/fuse/mount_table.h"
 
 #include <fcntl.h>
 #include <sys/random.h>
 
 #include <chrono>
 #include <set>
+
+#include "base/log.h"
+#include "fs/fuse/mount_table.h"
 
 namespace stellarium::server {
 namespace {

@@ -17,7 +17,7 @@ namespace {
 Result<bool> list_dots(const LayerReader& reader, Ino directory, std::uint64_t offset, const ListingRules& rules,
                        DirentWriter& out) {
   const abi::EntryOut nothing{};
-  const Result<std::optional<Inode>> inode = rules.inode ? rules.inode(directory) : reader.inode(directory);
+  const Result<std::optional<Inode>> inode = rules.directory ? rules.directory(directory) : reader.inode(directory);
   if (!inode) return fail(inode.error());
   if (!*inode) return stale();
   if (!S_ISDIR((*inode)->mode)) return fail(Error{Errc::invalid_argument, "not a directory", ENOTDIR});

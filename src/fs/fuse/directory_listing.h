@@ -18,7 +18,7 @@ static_assert(kBehindDotDot < kFirstCookie);
 struct ListingRules {
   std::function<std::uint64_t(Ino)> shown_ino;  ///< st_ino
   /// The directory's own inode, where it may be known; empty: its record is read.
-  std::function<Result<std::optional<Inode>>(Ino)> inode;
+  std::function<Result<std::optional<Inode>>(Ino)> directory;
   /// For READDIRPLUS, what LOOKUP would answer; empty for READDIR.
   std::function<Result<abi::EntryOut>(Ino, Inode&)> entry;
   bool may_change = false;  ///< an entry whose inode is not there was removed a moment ago, and is no damage

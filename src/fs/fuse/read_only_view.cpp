@@ -265,7 +265,7 @@ void ReadOnlyView::readdir(const Request& request, const abi::ReadIn& in, bool p
   DirentWriter out{reply.scratch(in.size), plus};
   if (!ends_.contains(directory, in.offset)) {
     ListingRules rules{.shown_ino = [&](Ino ino) { return shown_ino(tree, ino); },
-                       .inode = [&](Ino ino) { return inode_of(tree, ino); },
+                       .directory = [&](Ino ino) { return inode_of(tree, ino); },
                        .entry = {}};
     if (plus) {
       rules.entry = [&](Ino ino, Inode& inode) -> Result<abi::EntryOut> {

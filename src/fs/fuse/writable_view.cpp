@@ -214,7 +214,7 @@ void WritableView::opendir(const Request&, Reply reply) {
 void WritableView::readdir(const Request& request, const abi::ReadIn& in, bool plus, Reply reply) {
   const Result<Ino> directory = locate(request.node());
   if (!directory) return refuse(reply, directory.error());
-  ListingRules rules{.shown_ino = [](Ino ino) { return ino; }, .inode = {}, .entry = {}, .may_change = true};
+  ListingRules rules{.shown_ino = [](Ino ino) { return ino; }, .directory = {}, .entry = {}, .may_change = true};
   if (plus) {
     rules.entry = [this](Ino ino, Inode& inode) -> Result<abi::EntryOut> {
       if (auto known = clone_.bodies->refresh(ino, inode); !known) return fail(known.error());
