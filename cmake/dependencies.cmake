@@ -10,7 +10,12 @@ find_package(nlohmann_json CONFIG REQUIRED)
 find_package(LibArchive REQUIRED)
 find_package(GTest CONFIG REQUIRED)
 find_package(benchmark CONFIG REQUIRED)
-pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3)
+pkg_check_modules(FUSE3 REQUIRED fuse3)
+# Only to mount, in the command, which has no shared libraries.
+find_library(STELLARIUM_LIBFUSE3 libfuse3.a REQUIRED)
+add_library(libfuse3 STATIC IMPORTED)
+set_target_properties(libfuse3 PROPERTIES IMPORTED_LOCATION ${STELLARIUM_LIBFUSE3} INTERFACE_INCLUDE_DIRECTORIES "${FUSE3_INCLUDE_DIRS}"
+  INTERFACE_LINK_LIBRARIES "Threads::Threads")
 pkg_check_modules(ACL REQUIRED IMPORTED_TARGET libacl)
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
 include(blake3)

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <memory>
 
 #include "tools/protocol/store_folder.h"
 
@@ -13,8 +15,14 @@ namespace {
 
 std::filesystem::path home() {
   if (const char* set = std::getenv("HOME"); set != nullptr && *set == '/') return set;
-  const passwd* entry = ::getpwuid(::geteuid());
-  return entry != nullptr ? entry->pw_dir : "/";
+  // Not getpwuid(3), which loads shared libraries: this program has none.
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> users{std::fopen("/etc/passwd", "re"), &std::fclose};
+  while (users != nullptr) {
+    const passwd* const entry = ::fgetpwent(users.get());
+    if (entry == nullptr) break;
+    if (entry->pw_uid == ::geteuid()) return entry->pw_dir;
+  }
+  return "/";
 }
 
 /// An XDG base folder: the variable if it is absolute, as the specification demands, else the default below the home.

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -65,9 +66,13 @@ Result<void> Channel::send(std::uint16_t type, std::string_view payload, std::sp
 }
 
 Result<Frame> Channel::receive() const {
+  // Most are small: room for the largest would be more work than the rest.
+  msghdr nothing{};
+  const Result<std::size_t> size = receive_into(nothing, MSG_PEEK | MSG_TRUNC);
+  if (!size) return fail(size.error());
   std::array<char, kHeader> header{};
   Frame frame;
-  frame.payload.resize(kMaxPayload);
+  frame.payload.resize(std::min(*size, kMaxPayload));
   std::array<iovec, 2> parts{{{header.data(), header.size()}, {frame.payload.data(), frame.payload.size()}}};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
 
@@ -76,18 +81,13 @@ Result<Frame> Channel::receive() const {
   message.msg_iovlen = parts.size();
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-
-  ssize_t got = 0;
-  while ((got = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC)) < 0) {
-    if (errno == EINTR) continue;
-    if (is_hang_up(errno)) return fail(Errc::unavailable, "the other side hung up");
-    return fail_errno("receiving a message");
-  }
+  const Result<std::size_t> got = receive_into(message, MSG_CMSG_CLOEXEC);
+  if (!got) return fail(got.error());
   frame.descriptors = take_descriptors(message);
-  if (got == 0) return fail(Errc::unavailable, "the other side hung up");
+  if (*got == 0) return fail(Errc::unavailable, "the other side hung up");
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
     return fail(Errc::invalid_argument, "a message over the size limit");
-  const auto received = static_cast<std::size_t>(got);
+  const std::size_t received = *got;
   if (received < kHeader) return fail(Errc::invalid_argument, "a message shorter than its header");
   frame.type = load_le<std::uint16_t>(header.data());
   if (load_le<std::uint16_t>(header.data() + 2) != 0 ||
@@ -96,6 +96,16 @@ Result<Frame> Channel::receive() const {
   }
   frame.payload.resize(received - kHeader);
   return frame;
+}
+
+Result<std::size_t> Channel::receive_into(msghdr& message, int flags) const {
+  ssize_t got = 0;
+  while ((got = ::recvmsg(socket_.get(), &message, flags)) < 0) {
+    if (errno == EINTR) continue;
+    if (is_hang_up(errno)) return fail(Errc::unavailable, "the other side hung up");
+    return fail_errno("receiving a message");
+  }
+  return static_cast<std::size_t>(got);
 }
 
 Result<bool> Channel::readable(int milliseconds) const {

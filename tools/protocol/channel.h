@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/socket.h>
+
 #include <cstdint>
 #include <span>
 #include <string>
@@ -49,6 +51,8 @@ class Channel {
   [[nodiscard]] UniqueFd release() { return std::move(socket_); }
 
  private:
+  [[nodiscard]] Result<std::size_t> receive_into(msghdr& message, int flags) const;
+
   UniqueFd socket_;
 };
 
