@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "base/large_bytes.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "fs/pax_writer.h"
@@ -21,7 +23,8 @@ namespace stellarium::fs {
 /// Method:  three windows. While one is filled, the contents of the one before are read, and the store answers the
 ///          question about the one before that: nobody waits for a round trip, and walking and reading go on side by
 ///          side.
-/// Order:   members are written in the order in which they were added.
+/// Order:   members are written in the order in which they were added. While none waits, those that need no answer go
+///          into the stream at once: nothing of a tree that did not change is kept.
 /// Memory:  three windows of kBytes, and at most 3 kFiles open files.
 /// Threads: one at a time. Contents are read by a helper and the caller's thread (shared_loop.h).
 class MemberWindow {
@@ -36,8 +39,17 @@ class MemberWindow {
 
   /// A member without data (which may be a reference).
   [[nodiscard]] Result<void> add(PaxMember member);
-  /// A regular file of 1 … kBytes bytes. One that became shorter is filled with zeros and noted.
-  [[nodiscard]] Result<void> add_file(PaxMember member, UniqueFd file, const struct stat& status);
+  /// Where a file is, or, if it was opened already, the file.
+  struct Source {
+    std::shared_ptr<const UniqueFd> folder;
+    std::string name;
+    UniqueFd file = {};
+    /// Opens it, unless it is. Errors: errno.
+    int open();
+  };
+  /// A regular file of 1 … kBytes bytes, which is opened when it is read: opening takes as long as reading most files
+  /// does. One that became shorter is filled with zeros and noted; one that vanished meanwhile is left out and noted.
+  [[nodiscard]] Result<void> add_file(PaxMember member, Source source, const struct stat& status);
   /// A regular file of any size that goes into the stream as it is.
   [[nodiscard]] Result<void> add_unread(PaxMember member, UniqueFd file, const struct stat& status);
   /// Writes everything added so far.
@@ -49,25 +61,30 @@ class MemberWindow {
     std::size_t data = 0, size = 0;  // where the file's bytes are in the window
     KnownContent content = {};
     bool asked = false;
+    bool vanished = false;
     bool unread = false;  // it has the next one of the window's files that are not read
   };
   /// What reading a file needs and gives.
   struct File {
     std::size_t member;  // index
-    UniqueFd fd;
+    Source source;
     struct stat status;
     bool shrunk = false;
     int error = 0;
   };
   struct Window {
     std::vector<Pending> members;
-    std::unique_ptr<std::byte[]> data{new std::byte[kBytes]};
+    LargeBytes data{kBytes};
     std::size_t used = 0;
     std::vector<File> files, unread;
     std::vector<ContentSize> questions;
-    std::size_t open_files() const { return files.size() + unread.size(); }
+    std::size_t open_files = 0;
   };
 
+  bool nobody_waits() const;
+  Result<void> write_small(const PaxMember& member, Source source);
+  void note_vanished(const PaxMember& member);
+  void note_shrunk(const PaxMember& member);
   static void read(const Window& window, Pending& pending, File& file);
   /// Waits until the window's files are read, and tells the observer.
   Result<void> finish_reading(Window& window);

@@ -17,6 +17,7 @@ constexpr std::string_view kCacheMagic{"STLRSTAT", 8};
 constexpr std::uint32_t kCacheVersion = 2;
 constexpr std::size_t kHeaderBytes = 12;
 constexpr std::size_t kRecordBytes = 8 + 8 + 8 + 8 + 8 + 32 + 1 + 1;
+constexpr std::size_t kSizeAt = 16, kUnusedAt = kRecordBytes - 1;
 constexpr std::size_t kRecordsAtOnce = 3'500;  // about 256 KiB
 constexpr std::uint64_t kMostBytes = kHeaderBytes + StatCache::kMaxEntries * kRecordBytes + cas::Hash::kSize;
 constexpr std::uint8_t kElf = 1, kBare = 2;  // flags
@@ -30,7 +31,9 @@ std::int64_t nanoseconds(const timespec& time) {
 }  // namespace
 
 StatCache::StatCache(std::filesystem::path file) : file_{std::move(file)} {
-  if (!load()) known_ = {};
+  if (load()) return;
+  mapped_ = {};
+  known_ = 0;
 }
 
 bool StatCache::load() {
@@ -40,36 +43,35 @@ bool StatCache::load() {
   if (!status || !S_ISREG(status->st_mode)) return false;
   const auto size = static_cast<std::uint64_t>(status->st_size);
   if (size < kHeaderBytes + cas::Hash::kSize || size > kMostBytes) return false;
-  const std::uint64_t end = size - cas::Hash::kSize;  // of the records
+  const auto end = static_cast<std::size_t>(size) - cas::Hash::kSize;  // of the records
   if ((end - kHeaderBytes) % kRecordBytes != 0) return false;
+  auto mapped = MappedFile::of(fd->get(), static_cast<std::size_t>(size));
+  if (!mapped) return false;
+  mapped_ = std::move(*mapped);
 
-  cas::Hasher hasher;
-  std::vector<std::byte> bytes(kRecordsAtOnce * kRecordBytes);
-  std::uint64_t at = 0;
-  const auto next = [&](std::uint64_t count) {
-    const MutableByteSpan part{bytes.data(), static_cast<std::size_t>(count)};
-    const auto read = system_io().read_at(fd->get(), part, at);
-    if (!read || *read != count) return ByteReader{{}};
-    if (at < end) hasher.update(part);
-    at += count;
-    return ByteReader{part};
-  };
-  ByteReader header = next(kHeaderBytes);
-  if (header.text(kCacheMagic.size()) != kCacheMagic || header.le<std::uint32_t>() != kCacheVersion) return false;
-  known_.reserve(static_cast<std::size_t>((end - at) / kRecordBytes));
-  while (at < end) {
-    ByteReader records = next(std::min<std::uint64_t>(bytes.size(), end - at));
-    if (records.at_end()) return false;  // it could not be read
-    while (!records.at_end()) {
-      known_.push_back(decode(records));
-      if (known_.size() > 1 && known_[known_.size() - 2].key >= known_.back().key) return false;
-    }
-  }
+  ByteReader reader{mapped_.bytes()};
+  if (reader.text(kCacheMagic.size()) != kCacheMagic || reader.le<std::uint32_t>() != kCacheVersion) return false;
   // The last 32 bytes are the BLAKE3 of the rest: a cache that was cut or damaged must not name wrong contents.
-  return next(cas::Hash::kSize).text(cas::Hash::kSize) == hasher.finish().text();
+  if (cas::hash_of(mapped_.bytes().first(end)).text() != as_text(mapped_.bytes().subspan(end))) return false;
+  known_ = (end - kHeaderBytes) / kRecordBytes;
+  for (std::size_t index = 1; index < known_; ++index)
+    if (key(index - 1) >= key(index)) return false;
+  found_.resize(known_);
+  corrected_.resize(known_);
+  return true;
 }
 
-StatCache::Entry StatCache::decode(ByteReader& reader) {
+ByteSpan StatCache::record(std::size_t index) const {
+  return mapped_.bytes().subspan(kHeaderBytes + index * kRecordBytes, kRecordBytes);
+}
+
+StatCache::Key StatCache::key(std::size_t index) const {
+  const std::byte* const at = record(index).data();
+  return {load_le<std::uint64_t>(at), load_le<std::uint64_t>(at + 8)};
+}
+
+StatCache::Entry StatCache::decode(ByteSpan record) {
+  ByteReader reader{record};
   Entry entry{};
   entry.key.device = reader.le<std::uint64_t>();
   entry.key.inode = reader.le<std::uint64_t>();
@@ -80,50 +82,65 @@ StatCache::Entry StatCache::decode(ByteReader& reader) {
   const auto flags = reader.le<std::uint8_t>();
   entry.content.elf = (flags & kElf) != 0;
   entry.content.bare = (flags & kBare) != 0;
-  entry.unused_saves = static_cast<std::uint8_t>(reader.le<std::uint8_t>() + 1);
   return entry;
 }
 
-StatCache::Entry* StatCache::look_up(const Key& key) {
-  const auto at = std::ranges::lower_bound(known_, key, {}, &Entry::key);
-  return at != known_.end() && at->key == key ? &*at : nullptr;
+std::optional<std::size_t> StatCache::look_up(const Key& wanted) const {
+  std::size_t from = 0, to = known_;
+  while (from < to) {
+    const std::size_t middle = from + (to - from) / 2;
+    if (key(middle) < wanted) {
+      from = middle + 1;
+    } else {
+      to = middle;
+    }
+  }
+  return from < known_ && key(from) == wanted ? std::optional{from} : std::nullopt;
 }
 
 std::optional<KnownContent> StatCache::find(const struct stat& status) {
-  Entry* const entry = look_up({status.st_dev, status.st_ino});
-  if (entry == nullptr || entry->size != static_cast<std::uint64_t>(status.st_size) ||
-      entry->mtime_ns != nanoseconds(status.st_mtim) || entry->ctime_ns != nanoseconds(status.st_ctim)) {
+  const auto index = look_up({status.st_dev, status.st_ino});
+  if (!index || corrected_[*index]) return {};
+  const Entry entry = decode(record(*index));
+  if (entry.size != static_cast<std::uint64_t>(status.st_size) || entry.mtime_ns != nanoseconds(status.st_mtim) ||
+      entry.ctime_ns != nanoseconds(status.st_ctim)) {
     return {};
   }
-  entry->unused_saves = 0;
-  return entry->content;
+  found_[*index] = true;
+  return entry.content;
 }
 
 void StatCache::remember(const struct stat& status, const KnownContent& content, const timespec& read_at) {
   const std::int64_t changed = std::max(nanoseconds(status.st_mtim), nanoseconds(status.st_ctim));
   if (nanoseconds(read_at) - changed < kRacyNanoseconds) return;
   const Key key{status.st_dev, status.st_ino};
-  const Entry entry{key,
-                    static_cast<std::uint64_t>(status.st_size),
-                    nanoseconds(status.st_mtim),
-                    nanoseconds(status.st_ctim),
-                    content,
-                    0};
-  if (Entry* const known = look_up(key)) {
-    *known = entry;
-  } else if (size() < kMaxEntries) {
-    added_.push_back(entry);
+  const auto index = look_up(key);
+  if (index && !corrected_[*index]) {
+    corrected_[*index] = true;
+    ++corrections_;
   }
+  if (size() >= kMaxEntries) return;
+  added_.push_back({key, static_cast<std::uint64_t>(status.st_size), nanoseconds(status.st_mtim),
+                    nanoseconds(status.st_ctim), content});
   changed_ = true;
+}
+
+std::size_t StatCache::size() const {
+  return known_ - corrections_ + added_.size();
 }
 
 std::vector<std::uint64_t> StatCache::file_sizes(std::uint64_t smallest) const {
   std::vector<std::uint64_t> sizes;
-  for (const Entry& entry : known_)
-    if (entry.size >= smallest) sizes.push_back(entry.size);
-  for (const Entry& entry : added_)
-    if (entry.size >= smallest) sizes.push_back(entry.size);
+  const auto take = [&](std::uint64_t size) {
+    if (size >= smallest) sizes.push_back(size);
+  };
+  for (std::size_t index = 0; index < known_; ++index) take(load_le<std::uint64_t>(record(index).data() + kSizeAt));
+  for (const Entry& entry : added_) take(entry.size);
   return sizes;
+}
+
+bool StatCache::stays(std::size_t index) const {
+  return !corrected_[index] && (found_[index] || static_cast<std::uint8_t>(record(index)[kUnusedAt]) < kMaxUnusedSaves);
 }
 
 Result<void> StatCache::save() {
@@ -132,7 +149,6 @@ Result<void> StatCache::save() {
   // A tree that was sent twice in one run was remembered twice.
   const auto same_key = [](const Entry& a, const Entry& b) { return a.key == b.key; };
   added_.erase(std::unique(added_.begin(), added_.end(), same_key), added_.end());
-  std::erase_if(known_, [](const Entry& entry) { return entry.unused_saves > kMaxUnusedSaves; });
 
   std::error_code ignored;  // open() reports what matters
   std::filesystem::create_directories(file_.parent_path(), ignored);
@@ -162,11 +178,20 @@ Result<void> StatCache::write(int fd) const {
     bytes.clear();
     return written;
   };
-  auto known = known_.begin();
   auto added = added_.begin();
-  while (known != known_.end() || added != added_.end()) {
-    const bool first = added == added_.end() || (known != known_.end() && known->key < added->key);
-    encode(first ? *known++ : *added++, bytes);
+  for (std::size_t index = 0; index < known_ || added != added_.end();) {
+    if (index < known_ && !stays(index)) {
+      ++index;
+      continue;
+    }
+    if (added == added_.end() || (index < known_ && key(index) < added->key)) {
+      put_bytes(bytes, record(index).first(kUnusedAt));
+      const auto unused = static_cast<std::uint8_t>(record(index)[kUnusedAt]);
+      put_le(bytes, static_cast<std::uint8_t>(found_[index] ? 0 : unused + 1));
+      ++index;
+    } else {
+      encode(*added++, bytes);
+    }
     if (bytes.size() < kRecordsAtOnce * kRecordBytes) continue;
     if (const auto written = flush(); !written) return written;
   }
@@ -183,7 +208,7 @@ void StatCache::encode(const Entry& entry, std::string& out) {
   put_le(out, static_cast<std::uint64_t>(entry.ctime_ns));
   put_bytes(out, entry.content.id.span());
   put_le(out, static_cast<std::uint8_t>((entry.content.elf ? kElf : 0) | (entry.content.bare ? kBare : 0)));
-  put_le(out, entry.unused_saves);
+  put_le(out, std::uint8_t{0});  // saves unused
 }
 
 }  // namespace stellarium::fs

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/mapped_file.h"
 #include "base/result.h"
 #include "cas/hash.h"
 
@@ -30,8 +31,8 @@ struct KnownContent {
 /// damage empties it silently.
 ///
 /// Cost:    loading and saving are about 50 ns an entry, a look-up is a binary search.
-/// Memory:  80 bytes an entry; at most kMaxEntries, and files beyond that are read each time.
-/// Threads: one at a time. Two commands at once: the last `save` wins.
+/// Memory:  the file is mapped; 2 bits an entry, 96 bytes a remembered one. Files beyond kMaxEntries are read each
+/// time. Threads: one at a time. Two commands at once: the last `save` wins.
 class StatCache {
  public:
   static constexpr std::size_t kMaxEntries = 600'000;
@@ -39,13 +40,13 @@ class StatCache {
   /// Loads `file` (docs/formats/stat-cache.md); a missing, foreign or damaged one gives an empty cache.
   explicit StatCache(std::filesystem::path file);
 
-  /// What an earlier run remembered, or this one of a file that an earlier one knew.
+  /// What an earlier run remembered and this one did not correct.
   std::optional<KnownContent> find(const struct stat& status);
   void remember(const struct stat& status, const KnownContent& content, const timespec& read_at);
   /// Writes a new file beside the old one and renames it over. Entries that were neither found nor remembered for 8
   /// saves are dropped.
   [[nodiscard]] Result<void> save();
-  std::size_t size() const { return known_.size() + added_.size(); }
+  std::size_t size() const;
   /// Sizes of the files that are known, in no order and some of them repeatedly; smaller ones are left out.
   std::vector<std::uint64_t> file_sizes(std::uint64_t smallest) const;
 
@@ -59,18 +60,24 @@ class StatCache {
     std::uint64_t size;
     std::int64_t mtime_ns, ctime_ns;
     KnownContent content;
-    std::uint8_t unused_saves;
   };
   /// False: the file is not what `save` leaves.
   bool load();
-  static Entry decode(ByteReader& reader);
+  ByteSpan record(std::size_t index) const;  ///< of an earlier run
+  Key key(std::size_t index) const;
+  std::optional<std::size_t> look_up(const Key& key) const;
+  /// Where this run says nothing else of it, and it was not unused for too long.
+  bool stays(std::size_t index) const;
+  static Entry decode(ByteSpan record);
   static void encode(const Entry& entry, std::string& out);
-  Entry* look_up(const Key& key);
   Result<void> write(int fd) const;
 
   std::filesystem::path file_;
-  std::vector<Entry> known_;  // from earlier runs, by key
-  std::deque<Entry> added_;   // in no order, none of them known
+  MappedFile mapped_;
+  std::size_t known_ = 0;                // records in it, ascending by key
+  std::vector<bool> found_, corrected_;  // of each of them: whether this run did
+  std::size_t corrections_ = 0;          // how many are
+  std::deque<Entry> added_;              // in no order
   bool changed_ = false;
 };
 

@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <map>
 #include <span>
 
+#include "base/raw_bytes.h"
 #include "base/unique_fd.h"
 #include "fs/member_window.h"
 #include "fs/pax_writer.h"
@@ -19,6 +21,7 @@ namespace stellarium::fs {
 namespace {
 
 constexpr std::size_t kPieceBytes = 256 << 10;
+constexpr std::size_t kListingBytes = 32 << 10;
 constexpr std::uint64_t kBlock = 4096;
 constexpr std::uint64_t kMaxAtOnce = 64u << 20;  // larger ones show progress while they are sent
 
@@ -60,7 +63,7 @@ std::vector<DataExtent> extents_of(int fd, std::uint64_t size) {
 class TreeWalk {
  public:
   TreeWalk(ByteOutput& out, const EmitOptions& options, EmitObserver& observer)
-      : options_{options}, observer_{observer}, writer_{out}, window_{writer_, observer}, buffer_(kPieceBytes) {}
+      : options_{options}, observer_{observer}, writer_{out}, window_{writer_, observer}, listing_(kListingBytes) {}
 
   Result<void> run(int root) {
     struct stat status {};
@@ -83,15 +86,17 @@ class TreeWalk {
         continue;
       }
       const std::string name = std::move(level.names[level.next++]);
-      if (const auto emitted = entry(level.dir.get(), level.path + name, name); !emitted) return emitted;
+      const Folder folder = level.dir;  // `level` may move
+      if (const auto emitted = entry(folder, level.path + name, name); !emitted) return emitted;
     }
     if (const auto drained = window_.drain(); !drained) return drained;
     return writer_.finish();
   }
 
  private:
+  using Folder = std::shared_ptr<const UniqueFd>;  // files that wait to be read keep it open
   struct Level {
-    UniqueFd dir;
+    Folder dir;
     std::string path;  // with a slash at its end, or empty for the root
     std::vector<std::string> names;
     std::size_t next = 0;
@@ -117,19 +122,19 @@ class TreeWalk {
   }
 
   Result<void> enter(UniqueFd dir, const std::string& path) {
-    Result<std::vector<std::string>> names = names_in(dir.get(), path.empty() ? "." : path, buffer_);
+    Result<std::vector<std::string>> names = names_in(dir.get(), path.empty() ? "." : path, listing_);
     if (!names) return fail(names.error());
-    stack_.push_back({std::move(dir), path, std::move(*names)});
+    stack_.push_back({std::make_shared<const UniqueFd>(std::move(dir)), path, std::move(*names)});
     return {};
   }
 
-  Result<void> entry(int dir, const std::string& path, const std::string& name) {
+  Result<void> entry(const Folder& folder, const std::string& path, const std::string& name) {
     if (excluded(path, name)) return {};
+    const int dir = folder->get();
     struct stat status {};
     if (::fstatat(dir, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno != ENOENT) return fail_errno("reading " + path);
-      observer_.note(path + ": vanished while it was read");
-      return {};
+      return vanished(path);
     }
     if (!observer_.progress(++files_, bytes_)) return fail(Errc::cancelled, "stopped");
     if (S_ISSOCK(status.st_mode)) {
@@ -152,9 +157,9 @@ class TreeWalk {
       if (!xattrs) return fail(xattrs.error());
       member.xattrs = std::move(*xattrs);
     }
-    if (S_ISREG(status.st_mode)) return regular(dir, name, status, std::move(member), known);
+    if (S_ISREG(status.st_mode)) return regular({folder, name}, status, std::move(member), known);
     if (S_ISLNK(status.st_mode)) return symlink(dir, name, std::move(member));
-    if (S_ISDIR(status.st_mode)) return folder(dir, name, status, std::move(member));
+    if (S_ISDIR(status.st_mode)) return this->folder(dir, name, status, std::move(member));
     return window_.add(std::move(member));
   }
 
@@ -171,15 +176,19 @@ class TreeWalk {
   }
 
   Result<void> symlink(int dir, const std::string& name, PaxMember member) {
-    std::string target(PATH_MAX, '\0');
+    std::array<char, PATH_MAX> target;  // a window of members is kept: each holds what it needs
     const ssize_t size = ::readlinkat(dir, name.c_str(), target.data(), target.size());
     if (size < 0) return fail_errno("reading link " + member.path);
-    target.resize(static_cast<std::size_t>(size));
-    member.symlink = std::move(target);
+    member.symlink.assign(target.data(), static_cast<std::size_t>(size));
     return window_.add(std::move(member));
   }
 
-  Result<void> regular(int dir, const std::string& name, const struct stat& status, PaxMember member,
+  Result<void> vanished(const std::string& path) {
+    observer_.note(path + ": vanished while it was read");
+    return {};
+  }
+
+  Result<void> regular(MemberWindow::Source source, const struct stat& status, PaxMember member,
                        const std::optional<KnownContent>& known) {
     // Fewer blocks than bytes: there may be holes (or compression, or inline data: SEEK_HOLE decides).
     const bool maybe_sparse = static_cast<std::uint64_t>(status.st_blocks) * 512 < (member.size & ~(kBlock - 1));
@@ -188,14 +197,23 @@ class TreeWalk {
       make_reference(member, *known, member.size);
       return window_.add(std::move(member));
     }
+    const bool unread = !known && member.size >= MemberWindow::kMinUnread && !observer_.knows_size(member.size);
+    // Other names of the file will refer to this one.
+    const bool needed = status.st_nlink > 1;
+    if (!maybe_sparse && !unread && !needed && member.size <= MemberWindow::kBytes) {
+      bytes_ += member.size;
+      return window_.add_file(std::move(member), std::move(source), status);
+    }
 
-    UniqueFd file{::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME)};
-    if (!file && errno == EPERM)
-      file.reset(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!file) return fail_errno("opening " + member.path);
+    if (const int error = source.open(); error != 0) {
+      if (error != ENOENT) return fail_errno("opening " + member.path, error);
+      if (needed) links_.erase({status.st_dev, status.st_ino});
+      return vanished(member.path);
+    }
+    const int file = source.file.get();
     std::vector<DataExtent> extents{{0, member.size}};
     if (maybe_sparse) {
-      extents = extents_of(file.get(), member.size);
+      extents = extents_of(file, member.size);
       member.sparse = extents != std::vector<DataExtent>{{0, member.size}};
       if (member.sparse) member.extents = extents;
     }
@@ -208,12 +226,11 @@ class TreeWalk {
     }
     if (!member.sparse && member.size <= kMaxAtOnce) {
       bytes_ += member.size;
-      const bool unread = member.size >= MemberWindow::kMinUnread && !observer_.knows_size(member.size);
       if (unread || member.size > MemberWindow::kBytes)
-        return window_.add_unread(std::move(member), std::move(file), status);
-      return window_.add_file(std::move(member), std::move(file), status);
+        return window_.add_unread(std::move(member), std::move(source.file), status);
+      return window_.add_file(std::move(member), std::move(source), status);
     }
-    return stream(file.get(), extents, status, member);
+    return stream(file, extents, status, member);
   }
 
   /// Very large and sparse files go into the stream as they are read.
@@ -232,6 +249,7 @@ class TreeWalk {
   }
 
   Result<void> send(int file, const DataExtent& extent, const std::string& path) {
+    if (buffer_.size() == 0) buffer_ = RawBytes{kPieceBytes};
     for (std::uint64_t done = 0; done < extent.size;) {
       const std::size_t want = std::min<std::uint64_t>(buffer_.size(), extent.size - done);
       const ssize_t n = ::pread(file, buffer_.data(), want, static_cast<off_t>(extent.offset + done));
@@ -241,8 +259,7 @@ class TreeWalk {
         observer_.note(path + ": became shorter while it was read, filled with zeros");
         return writer_.zeros(extent.size - done);
       }
-      if (const auto written = writer_.data(ByteSpan{buffer_}.first(static_cast<std::size_t>(n))); !written)
-        return written;
+      if (const auto written = writer_.data({buffer_.data(), static_cast<std::size_t>(n)}); !written) return written;
       done += static_cast<std::uint64_t>(n);
       bytes_ += static_cast<std::uint64_t>(n);
       if (!observer_.progress(files_, bytes_)) return fail(Errc::cancelled, "stopped");
@@ -255,7 +272,8 @@ class TreeWalk {
   PaxWriter writer_;
   MemberWindow window_;
   XattrReader xattrs_;
-  std::vector<std::byte> buffer_;
+  std::vector<std::byte> listing_;  // what the kernel lists folders into
+  RawBytes buffer_;                 // pieces of large files
   std::vector<Level> stack_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;  // hard-linked inodes → first name
   dev_t root_device_ = 0;

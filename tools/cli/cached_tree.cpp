@@ -18,14 +18,16 @@ timespec now() {
 
 }  // namespace
 
-CachedTree::CachedTree(fs::StatCache& cache, bool quiet) : cache_{cache}, quiet_{quiet} {
-  const auto sizes = cache.file_sizes(fs::MemberWindow::kMinUnread);
-  sizes_.insert(sizes.begin(), sizes.end());
-}
+CachedTree::CachedTree(fs::StatCache& cache, bool quiet) : cache_{cache}, quiet_{quiet} {}
 
 /// Somebody else may have imported a content of this size: then it is sent in vain.
 bool CachedTree::knows_size(std::uint64_t size) {
-  return !sizes_.insert(size).second;
+  if (!sizes_) {  // where nothing changed, nobody asks
+    MutexLock lock{mutex_};
+    const auto sizes = cache_.file_sizes(fs::MemberWindow::kMinUnread);
+    sizes_.emplace(sizes.begin(), sizes.end());
+  }
+  return !sizes_->insert(size).second;
 }
 
 std::optional<fs::KnownContent> CachedTree::known(std::string_view /*path*/, const struct stat& status) {

@@ -63,7 +63,7 @@ class CachedTree final : public fs::EmitObserver {
   std::unordered_map<std::string, Sent> sent_ GUARDED_BY(mutex_);  // by path
   std::deque<protocol::ContentAnswer> answers_ GUARDED_BY(mutex_);
   bool use_cache_ GUARDED_BY(mutex_) = true;
-  std::unordered_set<std::uint64_t> sizes_;  // of the emitter only: of what was sent, now or earlier
+  std::optional<std::unordered_set<std::uint64_t>> sizes_;  // of the emitter only: of what was sent, now or earlier
   const Connection* connection_ = nullptr;
   const bool quiet_;
   std::atomic<std::uint64_t> known_bytes_ = 0, read_bytes_ = 0, files_ = 0;

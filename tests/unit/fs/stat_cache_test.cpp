@@ -79,6 +79,41 @@ TEST_F(StatCacheTest, KeepsAFileOnceThatWasRememberedTwice) {
   EXPECT_EQ(cache.find(status_), content_);
 }
 
+TEST_F(StatCacheTest, CorrectsWhatAnEarlierRunRemembered) {
+  const KnownContent other{cas::hash_of(as_bytes("other")), false, true};
+  for (const KnownContent& content : {content_, other}) {
+    StatCache cache{file_};
+    cache.remember(status_, content, kLongAfter);
+    EXPECT_EQ(cache.size(), 1u);
+    ASSERT_TRUE(cache.save());
+  }
+  StatCache cache{file_};
+  EXPECT_EQ(cache.size(), 1u);
+  EXPECT_EQ(cache.find(status_), other);
+}
+
+TEST_F(StatCacheTest, DropsAFileThatEightSavesDidNotUse) {
+  auto other = status_;
+  const auto save_beside = [&](bool use) {
+    StatCache cache{file_};
+    EXPECT_EQ(use && cache.find(status_).has_value(), use);
+    ++other.st_ino;
+    cache.remember(other, content_, kLongAfter);
+    ASSERT_TRUE(cache.save());
+  };
+  {
+    StatCache cache{file_};
+    cache.remember(status_, content_, kLongAfter);
+    ASSERT_TRUE(cache.save());
+  }
+  for (int save = 0; save < 5; ++save) save_beside(false);
+  save_beside(true);
+  for (int save = 0; save < 8; ++save) save_beside(false);
+  EXPECT_TRUE(StatCache{file_}.find(status_));
+  save_beside(false);
+  EXPECT_FALSE(StatCache{file_}.find(status_));
+}
+
 TEST_F(StatCacheTest, StartsEmptyOnAFileOfAnEarlierVersion) {
   std::filesystem::create_directories(file_.parent_path());
   std::ofstream{file_, std::ios::binary} << test::golden("stat-cache-v1.bin");

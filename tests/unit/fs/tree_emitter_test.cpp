@@ -290,6 +290,37 @@ TEST_F(TreeEmitterTest, KeepsTheOrderOverManyWindows) {
   EXPECT_EQ(members.at("large").data.size(), (4u << 20) + 1);
 }
 
+TEST_F(TreeEmitterTest, LeavesOutFilesThatVanishBeforeTheyAreOpened) {
+  /// Removes a file between the look at it and its opening.
+  class Remover : public EmitObserver {
+   public:
+    explicit Remover(std::filesystem::path root) : root_{std::move(root)} {}
+    bool progress(std::uint64_t files, std::uint64_t /*bytes*/) override {
+      const std::string name = std::to_string(files);  // they come in this order
+      if (name != "5" && name != "6") std::filesystem::remove(root_ / name);
+      return true;
+    }
+    void note(const std::string& line) override { notes.push_back(line); }
+    std::vector<std::string> notes;
+
+   private:
+    std::filesystem::path root_;
+  };
+  write("1", "inline");
+  write("2", std::string(1000, 'm'));
+  write("3", std::string(100'000, 'l'));
+  write("4", std::string(200, 'h'));
+  std::filesystem::create_hard_link(root_ / "4", root_ / "5");
+  write("6", "stays");
+  Remover observer{root_};
+  const auto members = emit(observer);
+  EXPECT_EQ(members.size(), 3u);
+  EXPECT_EQ(members.at("5").data, std::string(200, 'h')) << "no link to a file that is not there";
+  EXPECT_EQ(members.at("6").data, "stays");
+  ASSERT_EQ(observer.notes.size(), 4u);
+  for (const std::string& note : observer.notes) EXPECT_TRUE(note.ends_with(": vanished while it was read")) << note;
+}
+
 TEST_F(TreeEmitterTest, LeavesOutWhatIsExcluded) {
   std::filesystem::create_directories(root_ / "proc/1");
   write("proc/1/stat", "x");
