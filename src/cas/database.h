@@ -17,8 +17,10 @@ namespace stellarium::cas {
 /// fs/families.h).
 struct Family {
   const char* name;  ///< as stored; never changes
-  std::uint8_t prefix_size =
-      0;  ///< bytes of the key that scans and look-ups share, for prefix filters; 0: whole key only
+  /// Bytes of the key that scans and look-ups share, for prefix filters; 0: whole key only.
+  std::uint8_t prefix_size = 0;
+  /// Most look-ups ask for what is not there: then the newest records, which are in memory, have a filter, too.
+  bool mostly_absent = false;
 };
 
 /// Files outside the database that its records name (fs/staged_first.h). No record may be on the disk before the bytes

@@ -196,7 +196,8 @@ std::vector<std::byte> encode_freed_header(std::size_t container_size) {
   return {bytes.begin(), bytes.end()};
 }
 
-FrameBuilder::FrameBuilder(FrameKind kind) : kind_{kind} {
+FrameBuilder::FrameBuilder(FrameKind kind, std::shared_ptr<FrameBuffers> buffers)
+    : kind_{kind}, buffers_{std::move(buffers)} {
   assert(kind != FrameKind::freed);
 }
 
@@ -206,30 +207,33 @@ bool FrameBuilder::fits(std::size_t size) const {
 
 void FrameBuilder::add(const ChunkId& id, ByteSpan data) {
   assert(!data.empty() && data.size() <= kMaxChunk && fits(data.size()));
-  if (raw_.capacity() == 0) raw_.reserve(max_raw_size(kind_));
+  if (!raw_) raw_ = buffers_->take();
   entries_.push_back({id, static_cast<std::uint32_t>(raw_.size()), static_cast<std::uint32_t>(data.size())});
-  raw_.insert(raw_.end(), data.begin(), data.end());
+  raw_.append(data);
 }
 
 void FrameBuilder::clear() {
   entries_.clear();
-  raw_.clear();
+  raw_ = FrameBuffer{};
 }
 
-std::vector<std::byte> FrameBuilder::encode(Compressor& compressor) const {
+FrameBuffer FrameBuilder::encode(Compressor& compressor) const {
   assert(!empty());
   const std::string index = encode_index(entries_);
   const std::size_t data_at = kFrameHeaderSize + index.size();
-  std::vector<std::byte> container(data_at + raw_.size());
-  const MutableByteSpan data = MutableByteSpan{container}.subspan(data_at);
+  FrameBuffer container = buffers_->take();
+  container.resize(data_at + raw_.size());
+  const MutableByteSpan data = container.bytes().subspan(data_at);
 
   // Whether this is machine code is only a guess about size; no reader depends on it.
-  std::vector<std::byte> converted = raw_;
-  const bool code = convert_branches(converted) * 1024 >= raw_.size() * kLeastBranchesPerKib;
+  FrameBuffer converted = buffers_->take();
+  converted.append(raw());
+  const bool code = convert_branches(converted.bytes()) * 1024 >= raw_.size() * kLeastBranchesPerKib;
   const Codec codec = code ? Codec::zstd_x86 : Codec::zstd;
   const std::size_t most = raw_.size() - std::max<std::size_t>(1, raw_.size() / kLeastSaving);
-  const std::optional<std::size_t> compressed = compressor.compress(code ? converted : raw_, data.first(most));
-  if (!compressed) std::ranges::copy(raw_, data.begin());
+  const std::optional<std::size_t> compressed =
+      compressor.compress(code ? std::as_const(converted).bytes() : raw(), data.first(most));
+  if (!compressed) std::ranges::copy(raw(), data.begin());
   container.resize(data_at + compressed.value_or(raw_.size()));
 
   const FrameHeader header{.kind = kind_,
@@ -237,8 +241,8 @@ std::vector<std::byte> FrameBuilder::encode(Compressor& compressor) const {
                            .count = static_cast<std::uint32_t>(entries_.size()),
                            .raw_size = static_cast<std::uint32_t>(raw_.size()),
                            .stored_size = static_cast<std::uint32_t>(container.size() - data_at)};
-  std::ranges::copy(encode_header(header, as_bytes(index)), container.begin());
-  std::ranges::copy(as_bytes(index), container.begin() + kFrameHeaderSize);
+  std::ranges::copy(encode_header(header, as_bytes(index)), container.bytes().begin());
+  std::ranges::copy(as_bytes(index), container.bytes().begin() + kFrameHeaderSize);
   return container;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include "base/result.h"
 #include "cas/chunk_source.h"  // DecodedFrame
 #include "cas/codec.h"
+#include "cas/frame_buffers.h"
 #include "cas/hash.h"
 
 namespace stellarium::cas {
@@ -74,10 +76,10 @@ std::vector<std::byte> encode_freed_header(std::size_t container_size);
 
 /// Collects chunks for one container.
 ///
-/// Threads: one at a time. Memory: the raw bytes, at most max_raw_size(kind).
+/// Threads: one at a time. Memory: one buffer, two more while it encodes.
 class FrameBuilder {
  public:
-  explicit FrameBuilder(FrameKind kind);
+  explicit FrameBuilder(FrameKind kind, std::shared_ptr<FrameBuffers> buffers = std::make_shared<FrameBuffers>());
 
   /// Whether `size` more bytes (1 … kMaxChunk) fit as one more chunk. An empty builder takes any chunk.
   bool fits(std::size_t size) const;
@@ -87,18 +89,19 @@ class FrameBuilder {
   std::size_t raw_size() const { return raw_.size(); }
   FrameKind kind() const { return kind_; }
   const std::vector<DecodedFrame::Entry>& entries() const { return entries_; }
-  ByteSpan raw() const { return raw_; }
-  void clear();
+  ByteSpan raw() const { return raw_.bytes(); }
+  void clear();  ///< gives the memory back, too
 
   /// The container: zstd where that saves at least 1/64 of the data, else raw; machine code has its branches converted
   /// first. Needs !empty().
   /// The same chunks in the same order, level and zstd version give the same bytes.
-  std::vector<std::byte> encode(Compressor& compressor) const;
+  FrameBuffer encode(Compressor& compressor) const;
 
  private:
   FrameKind kind_;
+  std::shared_ptr<FrameBuffers> buffers_;
   std::vector<DecodedFrame::Entry> entries_;
-  std::vector<std::byte> raw_;
+  FrameBuffer raw_;
 };
 
 }  // namespace stellarium::cas

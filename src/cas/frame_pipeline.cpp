@@ -39,7 +39,7 @@ Result<void> FramePipeline::add(Lane lane, const ChunkId& id, ByteSpan data, con
     if (!from) parts_.pending.release(std::span{&id, 1}, *this);
     return fail(*failure_);
   }
-  if (!open) open = std::make_shared<Frame>(kind_of(lane));
+  if (!open) open = std::make_shared<Frame>(kind_of(lane), buffers_);
   open->builder.add(id, data);
   open->from.push_back(from);
   return {};
@@ -97,6 +97,8 @@ void FramePipeline::append_encoded() {
         ++totals_.containers;
       }
     }
+    next->builder.clear();  // others need its memory; whoever encoded it may hold the frame for a moment longer
+    next->container = FrameBuffer{};
     changed_.notify_all();
   }
 }
@@ -120,7 +122,7 @@ Result<void> FramePipeline::append(const Frame& frame) {
 }
 
 Result<void> FramePipeline::append_to_segment(const Frame& frame) {
-  const auto offset = writer_->append(frame.container);
+  const auto offset = writer_->append(frame.container.bytes());
   if (!offset) return fail(offset.error());
   const auto& entries = frame.builder.entries();
   for (std::size_t at = 0; at < entries.size(); ++at) {

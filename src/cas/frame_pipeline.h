@@ -64,10 +64,10 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
 
  private:
   struct Frame {
-    explicit Frame(FrameKind kind) : builder{kind} {}
+    Frame(FrameKind kind, std::shared_ptr<FrameBuffers> buffers) : builder{kind, std::move(buffers)} {}
     FrameBuilder builder;
     std::vector<std::optional<ChunkLocation>> from;  // one per chunk
-    std::vector<std::byte> container;
+    FrameBuffer container;
     bool encoded = false;
   };
   static constexpr std::size_t kLanes = 4;
@@ -82,6 +82,7 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   std::size_t room() const { return 64 + 2 * parts_.workers.size(); }
 
   const Parts parts_;
+  const std::shared_ptr<FrameBuffers> buffers_ = std::make_shared<FrameBuffers>();
 
   mutable Mutex mutex_;
   std::condition_variable changed_;

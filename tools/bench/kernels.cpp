@@ -100,10 +100,10 @@ BENCHMARK(frame_encode)->ArgName("level")->Arg(1)->Arg(3)->Arg(15)->Arg(19);
 void frame_decode(benchmark::State& state) {
   const FrameBuilder builder = full_frame();
   Compressor compressor{static_cast<int>(state.range(0))};
-  const Bytes container = builder.encode(compressor);
+  const FrameBuffer container = builder.encode(compressor);
   Decompressor decompressor;
   for (auto _ : state) {
-    const auto view = parse_frame(container);
+    const auto view = parse_frame(container.bytes());
     if (!view || !decode_frame(*view, decompressor)) state.SkipWithError("a frame that was just made is refused");
   }
   report_bytes(state, builder.raw_size());

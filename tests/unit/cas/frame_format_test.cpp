@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cas/recipe.h"
+#include "support/frame_bytes.h"
 #include "support/golden.h"
 #include "support/random_bytes.h"
 
@@ -28,7 +29,7 @@ Bytes encoded(FrameKind kind, const std::vector<Bytes>& chunks, int level = kLev
   FrameBuilder builder{kind};
   for (const Bytes& chunk : chunks) builder.add(hash_of(chunk), chunk);
   Compressor compressor{level};
-  return builder.encode(compressor);
+  return test::container_of(builder, compressor);
 }
 /// Calls of eight functions from everywhere, as in machine code.
 Bytes code_bytes(std::uint32_t seed, std::uint32_t size) {
@@ -228,7 +229,7 @@ TEST(Frame, WithContentUnderAnotherIdIsCorrupt) {
   FrameBuilder builder{FrameKind::chunks};
   builder.add(hash_of(as_bytes("A")), as_bytes("B"));
   Compressor compressor{kLevel};
-  EXPECT_EQ(error_of(builder.encode(compressor)), Errc::corrupt);
+  EXPECT_EQ(error_of(test::container_of(builder, compressor)), Errc::corrupt);
 }
 
 TEST(Frame, WithTwoLengthsForOneIdIsCorrupt) {
@@ -237,7 +238,7 @@ TEST(Frame, WithTwoLengthsForOneIdIsCorrupt) {
   builder.add(hash_of(data), data);
   builder.add(hash_of(data), ByteSpan{data}.first(50));
   Compressor compressor{kLevel};
-  EXPECT_EQ(error_of(builder.encode(compressor)), Errc::corrupt);
+  EXPECT_EQ(error_of(test::container_of(builder, compressor)), Errc::corrupt);
 }
 
 TEST(Frame, OnceFreedIsNotFoundAndKeepsItsSize) {
@@ -279,7 +280,7 @@ TEST(FrameBuilder, FillsUpToTheLimitOfItsKindExactly) {
   EXPECT_FALSE(chunks.fits(1));
   EXPECT_EQ(chunks.raw_size(), kMaxFrameRaw);
   Compressor compressor{kLevel};
-  EXPECT_EQ(decoded(chunks.encode(compressor)).bytes.size(), kMaxFrameRaw);
+  EXPECT_EQ(decoded(test::container_of(chunks, compressor)).bytes.size(), kMaxFrameRaw);
   chunks.clear();
   EXPECT_TRUE(chunks.empty() && chunks.fits(kMaxChunk));
 
@@ -298,7 +299,7 @@ TEST(FrameBuilder, TakesAtMostAThousandAndTwentyFourChunks) {
   }
   EXPECT_FALSE(builder.fits(2));
   Compressor compressor{kLevel};
-  EXPECT_EQ(decoded(builder.encode(compressor)).entries.size(), kMaxFrameEntries);
+  EXPECT_EQ(decoded(test::container_of(builder, compressor)).entries.size(), kMaxFrameEntries);
 }
 
 }  // namespace

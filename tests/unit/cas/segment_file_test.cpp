@@ -8,6 +8,7 @@
 #include "cas/segment_writer.h"
 #include "support/fault_io.h"
 #include "support/file_text.h"
+#include "support/frame_bytes.h"
 #include "support/golden.h"
 #include "support/random_bytes.h"
 #include "support/temp_dir.h"
@@ -31,7 +32,7 @@ Bytes container(std::uint64_t seed, FrameKind kind = FrameKind::chunks) {
     builder.add(hash_of(data), data);
   }
   Compressor compressor{4};
-  return builder.encode(compressor);
+  return test::container_of(builder, compressor);
 }
 /// Does not compress.
 Bytes raw_container(std::uint64_t seed, FrameKind kind, std::size_t size, std::uint64_t chunks) {
@@ -41,7 +42,7 @@ Bytes raw_container(std::uint64_t seed, FrameKind kind, std::size_t size, std::u
     builder.add(hash_of(data), data);
   }
   Compressor compressor{4};
-  return builder.encode(compressor);
+  return test::container_of(builder, compressor);
 }
 /// Larger than what one pread fetches.
 Bytes large_container() {

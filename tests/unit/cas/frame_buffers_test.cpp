@@ -1,0 +1,48 @@
+#include "cas/frame_buffers.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "cas/frame_format.h"
+
+namespace stellarium::cas {
+namespace {
+
+TEST(FrameBuffers, AreOfTheSizeOfAContainerAndDoNotOverlap) {
+  const auto buffers = std::make_shared<FrameBuffers>();
+  std::vector<FrameBuffer> taken;
+  for (int i = 0; i < 20; ++i) {
+    taken.push_back(buffers->take());
+    taken.back().resize(kMaxContainer);
+    for (std::byte& byte : taken.back().bytes()) byte = static_cast<std::byte>(i);
+  }
+  for (int i = 0; i < 20; ++i)
+    for (const std::byte byte : taken[static_cast<std::size_t>(i)].bytes()) ASSERT_EQ(byte, static_cast<std::byte>(i));
+}
+
+TEST(FrameBuffers, ComeBackEmpty) {
+  const auto buffers = std::make_shared<FrameBuffers>();
+  std::set<const std::byte*> seen;
+  for (int i = 0; i < 1000; ++i) {
+    FrameBuffer buffer = buffers->take();
+    EXPECT_EQ(buffer.size(), 0u);
+    buffer.append(as_bytes("some bytes"));
+    FrameBuffer moved = std::move(buffer);
+    EXPECT_FALSE(buffer);
+    EXPECT_EQ(as_text(std::as_const(moved).bytes()), "some bytes");
+    seen.insert(moved.bytes().data());
+  }
+  EXPECT_LE(seen.size(), 6u) << "one slab";
+}
+
+TEST(FrameBuffers, MayOutliveWhoMadeThem) {
+  FrameBuffer buffer = std::make_shared<FrameBuffers>()->take();
+  buffer.append(as_bytes("still there"));
+  EXPECT_EQ(as_text(std::as_const(buffer).bytes()), "still there");
+}
+
+}  // namespace
+}  // namespace stellarium::cas
