@@ -15,7 +15,7 @@ Result<bool> BufferedInput::wait_for(std::size_t size) {
     begin_ = 0;
   }
   while (end_ - begin_ < size) {
-    const Result<std::size_t> got = input_.read(MutableByteSpan{buffer_}.subspan(end_));
+    const Result<std::size_t> got = input_.read({buffer_.data() + end_, kBytes - end_});
     if (!got) return fail(got.error());
     if (*got == 0) return false;
     end_ += *got;

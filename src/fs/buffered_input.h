@@ -1,7 +1,7 @@
 #pragma once
 #include <cstddef>
-#include <vector>
 
+#include "base/raw_bytes.h"
 #include "base/result.h"
 #include "fs/byte_stream.h"
 
@@ -14,12 +14,12 @@ class BufferedInput final : public ByteInput {
   /// What was read is still in the processor's cache when it is hashed and cut.
   static constexpr std::size_t kBytes = 256u << 10;
 
-  explicit BufferedInput(ByteInput& input) : input_{input}, buffer_(kBytes) {}
+  explicit BufferedInput(ByteInput& input) : input_{input}, buffer_{kBytes} {}
 
   /// Waits for `size` bytes, at most kBytes, to be in `ready`. False: the stream ends before.
   [[nodiscard]] Result<bool> wait_for(std::size_t size);
   /// What was read and not taken. Valid until the next call of another function than this and `take`.
-  ByteSpan ready() const { return ByteSpan{buffer_}.subspan(begin_, end_ - begin_); }
+  ByteSpan ready() const { return {buffer_.data() + begin_, end_ - begin_}; }
   /// Takes `size` bytes of `ready`.
   void take(std::size_t size) { begin_ += size; }
   /// Takes `size` bytes, however many. False: the stream ends before.
@@ -32,7 +32,7 @@ class BufferedInput final : public ByteInput {
 
  private:
   ByteInput& input_;
-  std::vector<std::byte> buffer_;
+  RawBytes buffer_;
   std::size_t begin_ = 0, end_ = 0;  // of `ready`, in buffer_
   std::uint64_t bytes_read_ = 0;
 };

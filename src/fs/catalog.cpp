@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "fs/clock.h"
@@ -12,6 +11,7 @@
 #include "fs/dead_layers.h"
 #include "fs/families.h"
 #include "fs/foldable_layers.h"
+#include "fs/image_history.h"
 #include "fs/layer_pins.h"
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
@@ -27,6 +27,10 @@ constexpr std::size_t kSweptAtOnce = 256;  // layers that are taken out of reach
 
 tl::unexpected<Error> no_such_image(const ImageName& name) {
   return fail(Errc::not_found, "there is no image " + name.text());
+}
+
+tl::unexpected<Error> no_number_left() {
+  return fail(Errc::out_of_space, "this store has given out all its tree numbers (1,048,575): start a new one");
 }
 
 // Every change is decided and made under one lock: journal first, then the database. If the database then refuses, the
@@ -50,7 +54,8 @@ class StoreCatalog final : public Catalog {
     const MutexLock lock{mutex_};
     return work();
   }
-  Result<void> publish(const Image& image) override EXCLUDES(mutex_);
+  Result<void> publish(const Image& image, const cas::Hash& fingerprint) override EXCLUDES(mutex_);
+  Result<std::optional<SealedLayer>> find_sealed(const cas::Hash& fingerprint) override EXCLUDES(mutex_);
   Result<Image> find(const ImageName& name) const override;
   Result<std::vector<Image>> list() const override { return read_images(database_); }
   Result<void> rename(const ImageName& from, const ImageName& to) override EXCLUDES(mutex_);
@@ -72,11 +77,11 @@ class StoreCatalog final : public Catalog {
 
  private:
   Result<NewLayer> take_numbers(LayerCounters& counters) const;
+  Result<TreeId> tree_of_name(const Image& image, LayerCounters& counters) const REQUIRES(mutex_);
   Result<void> write(cas::Database::Batch&& batch, cas::Database::Sync sync) REQUIRES(mutex_);
   Result<void> change(std::vector<JournalRecord> records, cas::Database::Batch&& batch) REQUIRES(mutex_);
   Result<std::vector<DeadLayer>> take_dead() EXCLUDES(mutex_);
   Result<void> reconcile() REQUIRES(mutex_);
-  Result<std::set<LayerId>> named_layers() const;
   Result<void> visit_live(const std::function<void(const cas::ContentStore::LiveContent&)>& found) const
       EXCLUDES(mutex_);
 
@@ -137,8 +142,8 @@ Result<void> StoreCatalog::reconcile() {
   record.detail = "recovered from the database";
   for (const Image& image : *images) {
     const auto known = told.find(image.name);
-    const bool same =
-        known != told.end() && known->second.layer == image.layer && known->second.manifest == image.manifest;
+    const bool same = known != told.end() && known->second.layer == image.layer && known->second.tree == image.tree &&
+                      known->second.manifest == image.manifest;
     if (known != told.end()) told.erase(known);
     if (same) continue;
     record.kind = JournalRecord::Kind::publish;
@@ -220,8 +225,7 @@ Result<std::vector<Catalog::NewLayer>> StoreCatalog::add_layers(std::size_t coun
 }
 
 Result<Catalog::NewLayer> StoreCatalog::take_numbers(LayerCounters& counters) const {
-  if (counters.next_tree > kMaxTree || counters.next_layer == UINT32_MAX)
-    return fail(Errc::out_of_space, "this store has given out all its tree numbers (1,048,575): start a new one");
+  if (counters.next_tree > kMaxTree || counters.next_layer == UINT32_MAX) return no_number_left();
   return NewLayer{counters.next_layer++, counters.next_tree++, nullptr};
 }
 
@@ -232,20 +236,28 @@ Result<void> StoreCatalog::change_clones(const ChangeClones& change) {
   return write(std::move(batch), cas::Database::Sync::yes);
 }
 
-Result<void> StoreCatalog::publish(const Image& image) {
+Result<void> StoreCatalog::publish(const Image& image, const cas::Hash& fingerprint) {
   const MutexLock lock{mutex_};
   const Result<bool> clone = is_clone(database_, image.name.name);
   if (!clone) return fail(clone.error());
   if (*clone) return fail(Errc::exists, "there is a clone " + image.name.name + ": an image needs another name");
   const Result<std::optional<LayerRecord>> layer = read_layer(database_, image.layer);
   if (!layer) return fail(layer.error());
-  if (!*layer || (*layer)->state != LayerRecord::State::building) {
+  Image complete = image;
+  LayerCounters next = counters_;
+  cas::Database::Batch batch;
+  if (*layer && (*layer)->state == LayerRecord::State::building) {
+    complete.tree = (*layer)->tree;
+    put_image(batch, complete, fingerprint);
+  } else if (*layer && (*layer)->state == LayerRecord::State::sealed && pins_->holds(image.layer)) {
+    const Result<TreeId> tree = tree_of_name(image, next);
+    if (!tree) return fail(tree.error());
+    complete.tree = *tree;
+    put_counters(batch, next);
+    put_image_name(batch, complete.name, complete);
+  } else {
     return fail(Errc::invalid_argument, "layer " + std::to_string(image.layer) + " is not being built");
   }
-  Image complete = image;
-  complete.tree = (*layer)->tree;
-  cas::Database::Batch batch;
-  put_image(batch, complete);
   JournalRecord record;
   record.kind = JournalRecord::Kind::publish;
   record.name = complete.name;
@@ -253,7 +265,37 @@ Result<void> StoreCatalog::publish(const Image& image) {
   record.detail = complete.source;
   if (Result<void> changed = change({std::move(record)}, std::move(batch)); !changed)
     return fail(changed.error(), "publishing " + image.name.text());
+  counters_ = next;
   return {};
+}
+
+// A mount of the whole store shows the layer once for each name: the kernel takes folders of one node id for one
+// folder.
+Result<TreeId> StoreCatalog::tree_of_name(const Image& image, LayerCounters& counters) const {
+  const Result<std::optional<Image>> before = read_image(database_, image.name);
+  if (!before) return fail(before.error());
+  if (*before && (*before)->layer == image.layer) return (*before)->tree;
+  if (counters.next_tree > kMaxTree) return no_number_left();
+  return counters.next_tree++;
+}
+
+Result<std::optional<Catalog::SealedLayer>> StoreCatalog::find_sealed(const cas::Hash& fingerprint) {
+  const MutexLock lock{mutex_};
+  const Result<std::optional<LayerId>> layer = find_fingerprint(database_, fingerprint);
+  if (!layer) return fail(layer.error());
+  // One without a name may be half gone, and gc may have found its contents to be dead.
+  if (!*layer || !uses_.has_name(**layer)) return std::nullopt;
+  const Result<std::optional<LayerRecord>> record = read_layer(database_, **layer);
+  if (!record) return fail(record.error());
+  if (!*record || (*record)->fingerprint != fingerprint) return std::nullopt;
+  SealedLayer sealed;
+  sealed.image.layer = **layer;
+  sealed.image.manifest = (*record)->manifest;
+  sealed.image.manifest_size = (*record)->manifest_size;
+  sealed.image.files = (*record)->files;
+  sealed.image.bytes = (*record)->bytes;
+  sealed.pin = std::make_shared<Pin>(pins_, **layer);
+  return sealed;
 }
 
 Result<Image> StoreCatalog::find(const ImageName& name) const {
@@ -311,59 +353,9 @@ Result<std::vector<Catalog::Event>> StoreCatalog::history(const ImageName& name)
   const MutexLock lock{mutex_};
   const Result<NamesJournal::Parsed> parsed = journal_.read();
   if (!parsed) return fail(parsed.error());
-  // A renamed image takes its past along; the name it left keeps only what comes later.
-  struct Past {
-    std::vector<Event> events;
-    cas::ContentId manifest;
-  };
-  std::map<ImageName, Past> pasts;
-  for (const JournalRecord& record : parsed->records) {
-    switch (record.kind) {
-      case JournalRecord::Kind::publish: {
-        Past& past = pasts[record.name];
-        past.manifest = record.image.manifest;
-        past.events.push_back({record.when, "import", record.name, past.manifest, record.detail});
-        break;
-      }
-      case JournalRecord::Kind::remove: {
-        Past& past = pasts[record.name];
-        past.events.push_back({record.when, "remove", record.name, past.manifest, record.detail});
-        break;
-      }
-      case JournalRecord::Kind::rename: {
-        Past past = std::move(pasts[record.name]);
-        pasts.erase(record.name);
-        past.events.push_back({record.when, "rename", record.to, past.manifest, "from " + record.name.text()});
-        Past& before = pasts[record.to];
-        std::ranges::move(past.events, std::back_inserter(before.events));
-        before.manifest = past.manifest;
-        break;
-      }
-      case JournalRecord::Kind::clone:
-      case JournalRecord::Kind::remove_clone:
-      case JournalRecord::Kind::snapshot:
-      case JournalRecord::Kind::remove_snapshot:
-        break;
-    }
-  }
-  const auto found = pasts.find(name);
-  if (found == pasts.end()) return no_such_image(name);
-  return std::move(found->second.events);
-}
-
-Result<std::set<LayerId>> StoreCatalog::named_layers() const {
-  const Result<std::vector<Image>> images = read_images(database_);
-  if (!images) return fail(images.error());
-  std::set<LayerId> layers;
-  for (const Image& image : *images) layers.insert(image.layer);
-  const Result<std::vector<LayerId>> clones = clone_layers(database_);
-  if (!clones) return fail(clones.error());
-  for (const LayerId top : *clones) {
-    const Result<std::vector<LayerId>> chain = layer_chain(database_, top);
-    if (!chain) return fail(chain.error());
-    layers.insert(chain->begin(), chain->end());
-  }
-  return layers;
+  auto past = history_of(parsed->records, name);
+  if (!past) return no_such_image(name);
+  return *std::move(past);
 }
 
 // Dead layers are taken out of everybody's reach while names stand still, and emptied when nobody is kept waiting.
@@ -378,6 +370,9 @@ Result<std::vector<DeadLayer>> StoreCatalog::take_dead() {
     if (!record) return fail(record.error());
     if (!*record) continue;
     dead.push_back({layer, (*record)->parent});
+    const Result<std::optional<LayerId>> known = find_fingerprint(database_, (*record)->fingerprint);
+    if (!known) return fail(known.error());
+    if (*known == layer) batch.erase(kFingerprintFamily, (*record)->fingerprint.text());
     put_layer(batch, layer, {.state = LayerRecord::State::building, .tree = (*record)->tree, .manifest = {}});
   }
   if (Result<void> written = write(std::move(batch), cas::Database::Sync::no); !written) return fail(written.error());
@@ -438,7 +433,7 @@ Result<void> StoreCatalog::visit_live(const std::function<void(const cas::Conten
   std::vector<Live> live;
   {
     const MutexLock lock{mutex_};
-    const Result<std::set<LayerId>> named = named_layers();
+    const Result<std::set<LayerId>> named = named_layers(database_);
     if (!named) return fail(named.error());
     const Result<std::vector<std::pair<LayerId, LayerRecord>>> layers = read_layers(database_);
     if (!layers) return fail(layers.error());

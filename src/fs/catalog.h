@@ -29,7 +29,7 @@ struct ImageName {
 struct Image {
   ImageName name;
   LayerId layer = 0;
-  TreeId tree = 0;          ///< of its node ids; persisted, never reused for another layer
+  TreeId tree = 0;          ///< of its node ids; persisted, never reused for another name or layer
   cas::ContentId manifest;  ///< content id of the layer object: equal for equal trees, on every host
   std::uint64_t manifest_size = 0;
   std::uint64_t files = 0, bytes = 0;  ///< inodes, and content bytes as `du --apparent-size` counts them
@@ -78,9 +78,16 @@ class Catalog {
   [[nodiscard]] virtual Result<void> change_clones(const ChangeClones& change) = 0;
   /// Calls `work` while no layer is made, frozen, rolled back or swept away. `work` calls nothing of the catalog.
   [[nodiscard]] virtual Result<void> while_layers_stay(const std::function<Result<void>()>& work) = 0;
-  /// Makes the layer visible under `image.name`. A taken name moves to the new layer (the old one stays until gc).
-  /// Durable on return.
-  [[nodiscard]] virtual Result<void> publish(const Image& image) = 0;
+  /// Makes the layer visible under `image.name`: one that was being built, whose tree has the fingerprint (zeros:
+  /// nobody knows); or one that `find_sealed` told, which then has one more name, with a tree number of its own. A
+  /// taken name moves to the layer (the old one stays until gc). Durable on return.
+  [[nodiscard]] virtual Result<void> publish(const Image& image, const cas::Hash& fingerprint) = 0;
+  struct SealedLayer {
+    Image image;  ///< without a name and a tree number
+    std::shared_ptr<LayerPin> pin;
+  };
+  /// A sealed layer with this fingerprint that has a name now.
+  [[nodiscard]] virtual Result<std::optional<SealedLayer>> find_sealed(const cas::Hash& fingerprint) = 0;
 
   [[nodiscard]] virtual Result<Image> find(const ImageName& name) const = 0;  ///< not_found names the image
   [[nodiscard]] virtual Result<std::vector<Image>> list() const = 0;          ///< by name and tag

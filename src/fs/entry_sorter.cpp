@@ -21,7 +21,7 @@ std::uint64_t first_bytes(std::string_view key) {
 }  // namespace
 
 EntrySorter::EntrySorter(std::filesystem::path scratch, std::size_t memory)
-    : memory_{memory}, arena_{new char[memory]}, spilled_{std::move(scratch), 0} {
+    : memory_{memory / alignof(Slot) * alignof(Slot)}, arena_{memory_}, spilled_{std::move(scratch), 0} {
   assert(memory <= UINT32_MAX);
 }
 
@@ -32,29 +32,35 @@ EntrySorter::Pair EntrySorter::split(std::string_view record) {
 }
 
 std::string_view EntrySorter::record_in_arena(const Slot& slot) const {
-  const char* at = arena_.get() + slot.offset;
-  return {at + 4, load_le<std::uint32_t>(at)};
+  const std::byte* const at = arena_.data() + slot.offset;
+  return as_text({at + 4, load_le<std::uint32_t>(at)});
+}
+
+std::span<EntrySorter::Slot> EntrySorter::slots() const {
+  return {reinterpret_cast<Slot*>(arena_.data() + memory_) - slot_count_, slot_count_};
 }
 
 Result<void> EntrySorter::add(std::string_view key, std::string_view value) {
   assert(!merging_);
   const std::size_t size = kLengths + key.size() + value.size();
-  if (size > memory_) return fail(Errc::invalid_argument, "an entry of " + std::to_string(size) + " bytes");
-  if (used_ + size + (slots_.size() + 1) * sizeof(Slot) > memory_ && !slots_.empty()) {
+  if (size + sizeof(Slot) > memory_)
+    return fail(Errc::invalid_argument, "an entry of " + std::to_string(size) + " bytes");
+  if (used_ + size + (slot_count_ + 1) * sizeof(Slot) > memory_ && slot_count_ != 0) {
     if (const Result<void> spilled = spill(); !spilled) return spilled;
   }
-  char* at = arena_.get() + used_;
+  std::byte* const at = arena_.data() + used_;
   store_le<std::uint32_t>(at, static_cast<std::uint32_t>(size - 4));
   store_le<std::uint32_t>(at + 4, static_cast<std::uint32_t>(key.size()));
   std::memcpy(at + kLengths, key.data(), key.size());
   std::memcpy(at + kLengths + key.size(), value.data(), value.size());
-  slots_.push_back({first_bytes(key), static_cast<std::uint32_t>(used_)});
+  ++slot_count_;
+  slots().front() = {first_bytes(key), static_cast<std::uint32_t>(used_)};
   used_ += size;
   return {};
 }
 
 void EntrySorter::sort_slots() {
-  std::ranges::sort(slots_, [this](const Slot& a, const Slot& b) {
+  std::ranges::sort(slots(), [this](const Slot& a, const Slot& b) {
     if (a.key_start != b.key_start) return a.key_start < b.key_start;
     const int order = split(record_in_arena(a)).key.compare(split(record_in_arena(b)).key);
     return order != 0 ? order < 0 : a.offset < b.offset;
@@ -65,11 +71,11 @@ Result<void> EntrySorter::spill() {
   if (spilled_.size() + used_ > kMaxSpill)
     return fail(Errc::out_of_space, "sorting the tree's names takes over 16 GiB: it is no sane tree");
   sort_slots();
-  for (const Slot& slot : slots_) {
+  for (const Slot& slot : slots()) {
     if (const Result<std::uint64_t> at = spilled_.append(record_in_arena(slot)); !at) return fail(at.error());
   }
   run_ends_.push_back(spilled_.size());
-  slots_.clear();
+  slot_count_ = 0;
   used_ = 0;
   return {};
 }
@@ -85,11 +91,10 @@ Result<void> EntrySorter::start_merging() {
     sort_slots();
     return {};
   }
-  if (!slots_.empty()) {
+  if (slot_count_ != 0) {
     if (const Result<void> spilled = spill(); !spilled) return spilled;
   }
-  arena_.reset();
-  slots_ = {};
+  arena_ = {};
   std::uint64_t begin = 0;
   for (const std::uint64_t end : run_ends_) {
     runs_.push_back({ScratchFile::Reader{spilled_, begin, end, kRunBuffer}, {}});
@@ -129,8 +134,8 @@ Result<std::optional<EntrySorter::Pair>> EntrySorter::next() {
     if (const Result<void> started = start_merging(); !started) return fail(started.error());
   }
   if (!runs_.empty()) return next_of_runs();
-  if (next_slot_ == slots_.size()) return std::nullopt;
-  return split(record_in_arena(slots_[next_slot_++]));
+  if (next_slot_ == slot_count_) return std::nullopt;
+  return split(record_in_arena(slots()[next_slot_++]));
 }
 
 }  // namespace stellarium::fs

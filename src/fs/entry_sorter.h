@@ -1,12 +1,13 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/large_bytes.h"
 #include "base/result.h"
 #include "fs/scratch_file.h"
 
@@ -45,6 +46,7 @@ class EntrySorter {
   };
   static Pair split(std::string_view record);
   std::string_view record_in_arena(const Slot& slot) const;
+  std::span<Slot> slots() const;  // the newest first, until they are sorted
   void sort_slots();
   Result<void> spill();
   Result<void> start_merging();
@@ -52,8 +54,8 @@ class EntrySorter {
   bool later(std::size_t a, std::size_t b) const;  // whether run a offers its pair after run b: the heap's order
 
   std::size_t memory_, used_ = 0;
-  std::unique_ptr<char[]> arena_;
-  std::vector<Slot> slots_;
+  LargeBytes arena_;  // records from its start, slots from its end
+  std::size_t slot_count_ = 0;
   ScratchFile spilled_;
   std::vector<std::uint64_t> run_ends_;
   bool merging_ = false;

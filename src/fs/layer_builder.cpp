@@ -89,7 +89,7 @@ class TableFeed {
 }  // namespace
 
 LayerBuilder::LayerBuilder(std::filesystem::path scratch, const Options& options)
-    : scratch_{std::move(scratch)}, sorter_{scratch_, options.sort_memory} {}
+    : scratch_{std::move(scratch)}, sorter_{scratch_, options.sort_memory}, tree_{scratch_} {}
 
 Result<void> LayerBuilder::add(std::string_view path, const Inode& inode, const Xattrs& xattrs) {
   Result<Xattrs> sorted = xattrs.empty() ? Xattrs{} : checked(xattrs);
@@ -146,20 +146,22 @@ Result<void> LayerBuilder::add_parents(std::string_view key) {
   return {};
 }
 
-Result<LayerBuilder::Sealed> LayerBuilder::seal(cas::Database& database, LayerId layer, cas::WriteSession& session) {
+Result<cas::Hash> LayerBuilder::assemble() {
   const std::string root = path_key("");
   if (Result<void> added = sorter_.add(root, TreeAssembly::encode_member(MemberKind::made_parent, 0, {})); !added)
     return fail(added.error());
-  TreeAssembly tree{scratch_};
-  if (Result<void> taken = tree.take(sorter_); !taken) return fail(taken.error());
-  if (Result<void> resolved = tree.resolve_links(); !resolved) return fail(resolved.error());
+  if (Result<void> taken = tree_.take(sorter_); !taken) return fail(taken.error());
+  if (Result<void> resolved = tree_.resolve_links(); !resolved) return fail(resolved.error());
+  return tree_.fingerprint();
+}
 
+Result<LayerBuilder::Sealed> LayerBuilder::seal(cas::Database& database, LayerId layer, cas::WriteSession& session) {
   LayerTables tables{database, layer, scratch_};
   TableFeed feed{tables};
   const std::unique_ptr<cas::ContentWriter> content = session.begin(cas::Placement::metadata);
-  LayerObjectWriter object{*content, tree.names(), tree.inodes()};
+  LayerObjectWriter object{*content, tree_.names(), tree_.inodes()};
   while (true) {
-    Result<std::optional<LayerEntry>> entry = tree.next();
+    Result<std::optional<LayerEntry>> entry = tree_.next();
     if (!entry) return fail(entry.error());
     if (!*entry) break;
     if (Result<void> added = object.add(**entry); !added) return fail(added.error());

@@ -9,12 +9,13 @@
 #include "cas/database.h"
 #include "fs/entry_sorter.h"
 #include "fs/layer_entry.h"
+#include "fs/tree_assembly.h"
 #include "fs/types.h"
 
 namespace stellarium::fs {
 
 /// Builds the records of one new layer from members that come in any order: `add` and `add_link` any number of them,
-/// then `seal` once.
+/// then `assemble` once, then `seal` once, if it is worth it.
 ///
 /// Rules (docs/formats/import-stream.md): of members with one path the last one wins; parents that no member describes
 /// are made (root:root, 0755, time 0); a hard link stands for whatever finally is at its target, which may come later.
@@ -35,6 +36,9 @@ class LayerBuilder {
   Result<void> add(std::string_view path, const Inode& inode, const Xattrs& xattrs);
   Result<void> add_link(std::string_view path, std::string_view target);
 
+  /// Makes one tree of everything added. Returns its fingerprint: equal ones are sealed as equal layers.
+  Result<cas::Hash> assemble();
+
   struct Sealed {
     cas::ContentId manifest;
     std::uint64_t manifest_size = 0, files = 0, bytes = 0;
@@ -50,6 +54,7 @@ class LayerBuilder {
 
   std::filesystem::path scratch_;
   EntrySorter sorter_;
+  TreeAssembly tree_;
   std::uint64_t members_ = 0;
   std::string last_parent_;  // key of the directory whose parents were all added with the member before
   std::string last_folder_, last_folder_key_;  // path of the directory that key_of saw last, and its key

@@ -18,7 +18,7 @@ Result<Image> assemble(const cas::Database& database, const ImageName& name, std
   Image image;
   image.name = name;
   image.layer = record->layer;
-  image.tree = (*layer)->tree;
+  image.tree = record->tree != 0 ? record->tree : (*layer)->tree;
   image.manifest = (*layer)->manifest;
   image.manifest_size = (*layer)->manifest_size;
   image.files = (*layer)->files;
@@ -126,19 +126,31 @@ Result<std::vector<Image>> read_images(const cas::Database& database) {
   return images;
 }
 
-void put_image(cas::Database::Batch& batch, const Image& image) {
+void put_image(cas::Database::Batch& batch, const Image& image, const cas::Hash& fingerprint) {
   put_layer(batch, image.layer,
             {.state = LayerRecord::State::sealed,
              .tree = image.tree,
              .manifest = image.manifest,
              .manifest_size = image.manifest_size,
              .files = image.files,
-             .bytes = image.bytes});
+             .bytes = image.bytes,
+             .fingerprint = fingerprint});
+  if (fingerprint != cas::Hash{}) batch.put(kFingerprintFamily, fingerprint.text(), encode_layer_number(image.layer));
   put_image_name(batch, image.name, image);
 }
 
+Result<std::optional<LayerId>> find_fingerprint(const cas::Database& database, const cas::Hash& fingerprint) {
+  const Result<std::optional<std::string>> value = database.get(kFingerprintFamily, fingerprint.text());
+  if (!value) return fail(value.error());
+  if (!*value) return std::nullopt;
+  const Result<LayerId> layer = decode_layer_number(**value);
+  if (!layer) return fail(layer.error());
+  return *layer;
+}
+
 void put_image_name(cas::Database::Batch& batch, const ImageName& name, const Image& image) {
-  batch.put(kNameFamily, name_key(name.name, name.tag), encode_name({image.layer, image.created, image.source}));
+  batch.put(kNameFamily, name_key(name.name, name.tag),
+            encode_name({image.layer, image.created, image.source, image.tree}));
 }
 
 void erase_image_name(cas::Database::Batch& batch, const ImageName& name) {

@@ -35,8 +35,10 @@ Result<std::optional<Image>> read_image(const cas::Database& database, const Ima
 /// Whether any image has this name, whatever its tag.
 Result<bool> has_image(const cas::Database& database, std::string_view name);
 Result<std::vector<Image>> read_images(const cas::Database& database);  ///< by name and tag
-/// Makes a sealed layer visible under a name.
-void put_image(cas::Database::Batch& batch, const Image& image);
+/// Makes a layer a sealed one, with the fingerprint of its tree (zeros: not known), visible under a name.
+void put_image(cas::Database::Batch& batch, const Image& image, const cas::Hash& fingerprint = {});
+/// The layer that was last sealed with this fingerprint.
+Result<std::optional<LayerId>> find_fingerprint(const cas::Database& database, const cas::Hash& fingerprint);
 /// Only the name; the layer stays as it is.
 void put_image_name(cas::Database::Batch& batch, const ImageName& name, const Image& image);
 void erase_image_name(cas::Database::Batch& batch, const ImageName& name);

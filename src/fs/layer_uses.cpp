@@ -3,6 +3,7 @@
 #include <map>
 #include <string_view>
 
+#include "fs/clones.h"
 #include "fs/families.h"
 #include "fs/layer_store.h"
 #include "fs/records.h"
@@ -164,6 +165,21 @@ void LayerUses::set(LayerId layer, const Uses& uses) {
     unused_.erase(layer);
   }
   if (uses.names == 0 && uses.children == 1) thinned_.push_back(layer);
+}
+
+Result<std::set<LayerId>> named_layers(const cas::Database& database) {
+  const Result<std::vector<Image>> images = read_images(database);
+  if (!images) return fail(images.error());
+  std::set<LayerId> layers;
+  for (const Image& image : *images) layers.insert(image.layer);
+  const Result<std::vector<LayerId>> clones = clone_layers(database);
+  if (!clones) return fail(clones.error());
+  for (const LayerId top : *clones) {
+    const Result<std::vector<LayerId>> chain = layer_chain(database, top);
+    if (!chain) return fail(chain.error());
+    layers.insert(chain->begin(), chain->end());
+  }
+  return layers;
 }
 
 }  // namespace stellarium::fs

@@ -34,6 +34,8 @@ class LayerUses {
   static Result<std::vector<Change>> changes_of(const cas::Database& database, const cas::Database::Batch& batch);
   void apply(const std::vector<Change>& changes);
 
+  /// Whether a name leads to the layer itself.
+  bool has_name(LayerId layer) const { return of(layer).names != 0; }
   /// Layers without a name and with nothing on them, ascending.
   const std::set<LayerId>& unused() const { return unused_; }
   /// The only layer on one that has no name; nothing if it has a name, or not exactly one layer on it.
@@ -55,5 +57,8 @@ class LayerUses {
   std::set<LayerId> unused_;
   std::vector<LayerId> thinned_;
 };
+
+/// Every layer that a name leads to, and those below it.
+Result<std::set<LayerId>> named_layers(const cas::Database& database);
 
 }  // namespace stellarium::fs

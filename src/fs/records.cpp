@@ -306,6 +306,7 @@ std::string encode_layer(const LayerRecord& record) {
       put_varint(out, record.manifest_size);
       put_varint(out, record.files);
       put_varint(out, record.bytes);
+      if (record.fingerprint != cas::Hash{}) out += record.fingerprint.text();
       break;
     case LayerRecord::State::writable:
     case LayerRecord::State::frozen:
@@ -328,6 +329,11 @@ Result<LayerRecord> decode_layer(std::string_view value) {
     record.manifest_size = reader.varint();
     record.files = reader.varint();
     record.bytes = reader.varint();
+    if (reader.left() != 0) {
+      const std::optional<cas::Hash> fingerprint = cas::Hash::from_bytes(reader.take(cas::Hash::kSize));
+      ok = ok && fingerprint && *fingerprint != cas::Hash{};
+      if (fingerprint) record.fingerprint = *fingerprint;
+    }
   } else if (record.state == LayerRecord::State::writable || record.state == LayerRecord::State::frozen) {
     record.parent = take_u32(reader, ok);
     record.next_ino = reader.varint();
@@ -339,6 +345,20 @@ Result<LayerRecord> decode_layer(std::string_view value) {
   return record;
 }
 
+std::string encode_layer_number(LayerId layer) {
+  std::string out;
+  put_varint(out, layer);
+  return out;
+}
+
+Result<LayerId> decode_layer_number(std::string_view value) {
+  ByteReader reader{as_bytes(value)};
+  bool ok = true;
+  const LayerId layer = take_u32(reader, ok);
+  if (!reader.at_end() || !ok || layer == 0) return fail(Errc::corrupt, "the record of a fingerprint is malformed");
+  return layer;
+}
+
 std::string name_key(std::string_view name, std::string_view tag) {
   std::string key{name};
   key.push_back('\0');
@@ -348,6 +368,10 @@ std::string name_key(std::string_view name, std::string_view tag) {
 
 std::string encode_name(const NameRecord& record) {
   std::string out;
+  if (record.tree != 0) {
+    put_varint(out, 0);  // which no layer is
+    put_varint(out, record.tree);
+  }
   put_varint(out, record.layer);
   put_time(out, record.created);
   out += record.source;
@@ -359,6 +383,11 @@ Result<NameRecord> decode_name(std::string_view value) {
   bool ok = true;
   NameRecord record;
   record.layer = take_u32(reader, ok);
+  if (reader.ok() && record.layer == 0) {
+    record.tree = take_u32(reader, ok);
+    ok = ok && record.tree != 0;
+    record.layer = take_u32(reader, ok);
+  }
   record.created = take_time(reader);
   if (reader.ok()) record.source = reader.text(reader.left());
   if (!reader.at_end() || !ok || record.layer == 0 || !valid_time(record.created)) {

@@ -91,18 +91,22 @@ struct LayerRecord {
   TreeId tree = 0;
   cas::ContentId manifest = {};  ///< sealed only, as is the next line
   std::uint64_t manifest_size = 0, files = 0, bytes = 0;
-  LayerId parent = 0;  ///< writable and frozen: the layer below
-  Ino next_ino = 0;    ///< the same: inode numbers from here on were never given out
+  cas::Hash fingerprint = {};  ///< sealed: of its tree (TreeAssembly); zeros where nobody knows
+  LayerId parent = 0;          ///< writable and frozen: the layer below
+  Ino next_ino = 0;            ///< the same: inode numbers from here on were never given out
   bool operator==(const LayerRecord&) const = default;
 };
 std::string encode_layer(const LayerRecord& record);
 Result<LayerRecord> decode_layer(std::string_view value);
+std::string encode_layer_number(LayerId layer);
+Result<LayerId> decode_layer_number(std::string_view value);
 
 /// What an image name stands for.
 struct NameRecord {
   LayerId layer = 0;
   Timespec created;
   std::string source;
+  TreeId tree = 0;  ///< of its node ids; 0: the layer's own
   bool operator==(const NameRecord&) const = default;
 };
 std::string name_key(std::string_view name, std::string_view tag);

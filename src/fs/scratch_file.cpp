@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/io.h"
@@ -17,13 +18,28 @@ constexpr std::size_t kWriteSize = 1u << 20;
 
 ScratchFile::ScratchFile(std::filesystem::path dir, std::size_t memory) : dir_{std::move(dir)}, memory_{memory} {}
 
+std::size_t ScratchFile::limit() const {
+  return fd_ ? kWriteSize : memory_;
+}
+
 Result<std::uint64_t> ScratchFile::append(std::string_view record) {
   const std::uint64_t begin = size();
-  put_le<std::uint32_t>(buffer_, static_cast<std::uint32_t>(record.size()));
-  buffer_ += record;
-  if (buffer_.size() >= (fd_ ? kWriteSize : memory_)) {
+  const std::size_t needed = kLengthSize + record.size();
+  if (used_ + needed > limit()) {
     if (const Result<void> flushed = flush(); !flushed) return fail(flushed.error());
   }
+  std::array<std::byte, kLengthSize> length;
+  store_le<std::uint32_t>(length.data(), static_cast<std::uint32_t>(record.size()));
+  if (needed > limit()) {
+    if (const Result<void> written = write(length); !written) return fail(written.error());
+    if (const Result<void> written = write(as_bytes(record)); !written) return fail(written.error());
+    return begin;
+  }
+  if (buffer_.size() == 0) buffer_ = LargeBytes{limit()};
+  std::byte* const at = buffer_.data() + used_;
+  std::memcpy(at, length.data(), length.size());
+  std::memcpy(at + length.size(), record.data(), record.size());
+  used_ += needed;
   return begin;
 }
 
@@ -32,13 +48,19 @@ Result<void> ScratchFile::flush() {
     Result<UniqueFd> fd = system_io().open(AT_FDCWD, dir_.string(), O_TMPFILE | O_RDWR, 0600);
     if (!fd) return fail(fd.error(), "making a scratch file");
     fd_ = std::move(*fd);
+    if (const Result<void> written = write(buffered()); !written) return written;
+    buffer_ = {};  // the next one is smaller
+  } else if (const Result<void> written = write(buffered()); !written) {
+    return written;
   }
-  if (const Result<void> written = system_io().write_at(fd_.get(), as_bytes(buffer_), written_); !written) {
+  used_ = 0;
+  return {};
+}
+
+Result<void> ScratchFile::write(ByteSpan bytes) {
+  if (const Result<void> written = system_io().write_at(fd_.get(), bytes, written_); !written)
     return fail(written.error(), "scratch file in " + dir_.string());
-  }
-  written_ += buffer_.size();
-  buffer_ = std::string{};
-  buffer_.reserve(kWriteSize + (64u << 10));
+  written_ += bytes.size();
   return {};
 }
 
@@ -53,7 +75,7 @@ Result<void> ScratchFile::read(std::uint64_t offset, char* out, std::size_t size
     out += in_file;
     size -= in_file;
   }
-  if (size > 0) std::memcpy(out, buffer_.data() + (offset - written_), size);
+  if (size > 0) std::memcpy(out, buffered().data() + (offset - written_), size);
   return {};
 }
 
@@ -63,6 +85,18 @@ Result<std::string> ScratchFile::record_at(std::uint64_t offset) const {
   std::string record(load_le<std::uint32_t>(length), '\0');
   if (const Result<void> got = read(offset + kLengthSize, record.data(), record.size()); !got) return fail(got.error());
   return record;
+}
+
+Result<cas::Hash> ScratchFile::fingerprint() const {
+  cas::Hasher hasher;
+  std::string piece;
+  for (std::uint64_t at = 0; at < written_; at += piece.size()) {
+    piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kWriteSize, written_ - at)));
+    if (const Result<void> got = read(at, piece.data(), piece.size()); !got) return fail(got.error());
+    hasher.update(as_bytes(piece));
+  }
+  hasher.update(buffered());
+  return hasher.finish();
 }
 
 ScratchFile::Reader::Reader(const ScratchFile& file, std::uint64_t begin, std::uint64_t end, std::size_t buffer)

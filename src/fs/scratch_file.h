@@ -5,8 +5,11 @@
 #include <string>
 #include <string_view>
 
+#include "base/bytes.h"
+#include "base/large_bytes.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cas/hash.h"
 
 namespace stellarium::fs {
 
@@ -22,9 +25,11 @@ class ScratchFile {
 
   /// Returns where the record begins.
   Result<std::uint64_t> append(std::string_view record);
-  std::uint64_t size() const { return written_ + buffer_.size(); }  ///< bytes, framing included
+  std::uint64_t size() const { return written_ + used_; }  ///< bytes, framing included
   /// The record that begins at `offset`.
   Result<std::string> record_at(std::uint64_t offset) const;
+  /// Of all records, in their order.
+  Result<cas::Hash> fingerprint() const;
 
   /// Walks over the records of [begin, end), or to whatever is the end when it gets there.
   class Reader {
@@ -44,14 +49,19 @@ class ScratchFile {
   };
 
  private:
+  /// What the buffer may hold now.
+  std::size_t limit() const;
+  ByteSpan buffered() const { return {buffer_.data(), used_}; }
   Result<void> flush();
+  Result<void> write(ByteSpan bytes);
   Result<void> read(std::uint64_t offset, char* out, std::size_t size) const;
 
   std::filesystem::path dir_;
   std::size_t memory_;
   UniqueFd fd_;
   std::uint64_t written_ = 0;  // bytes that are in the file; buffer_ holds those behind them
-  std::string buffer_;
+  LargeBytes buffer_;
+  std::size_t used_ = 0;
 };
 
 }  // namespace stellarium::fs

@@ -184,26 +184,74 @@ class TarImport {
   std::uint64_t members_ = 0;
 };
 
-// The order makes it safe: records and contents are durable before the one small batch that makes them an image.
-Result<void> seal_and_publish(cas::Database& database, Catalog& catalog, const Catalog::NewLayer& layer,
-                              LayerBuilder& builder, cas::WriteSession& session, ImportReport& report) {
-  session.begin_commit();  // the layer's records are made meanwhile
-  const Result<LayerBuilder::Sealed> sealed = builder.seal(database, layer.layer, session);
-  if (!sealed) return fail(sealed.error());
-  if (Result<void> committed = session.commit(); !committed) return committed;
-  timespec created{};
-  ::clock_gettime(CLOCK_REALTIME, &created);
-  Image& image = report.image;
-  image.layer = layer.layer;
-  image.tree = layer.tree;
-  image.manifest = sealed->manifest;
-  image.manifest_size = sealed->manifest_size;
-  image.files = sealed->files;
-  image.bytes = sealed->bytes;
-  image.created = {created.tv_sec, static_cast<std::uint32_t>(created.tv_nsec)};
-  report.totals = session.totals();
-  return catalog.publish(image);
-}
+/// What is under way of one import once its stream was read.
+class Sealing {
+ public:
+  Sealing(cas::Database& database, Catalog& catalog, LayerBuilder& builder, cas::WriteSession& session)
+      : database_{database}, catalog_{catalog}, builder_{builder}, session_{session} {}
+
+  Result<void> run(ImportReport& report) {
+    session_.begin_commit();  // the layer's records are made meanwhile
+    const Result<cas::Hash> fingerprint = builder_.assemble();
+    if (!fingerprint) return fail(fingerprint.error());
+    auto sealed = catalog_.find_sealed(*fingerprint);
+    if (!sealed) return fail(sealed.error());
+    // One whose layer object was damaged is made anew.
+    if (*sealed && session_.knows((*sealed)->image.manifest, (*sealed)->image.manifest_size).value_or(false))
+      return name_again(**sealed, report);
+    return make(*fingerprint, report);
+  }
+
+ private:
+  /// The same tree is in the store already: it gets one more name.
+  Result<void> name_again(const Catalog::SealedLayer& sealed, ImportReport& report) {
+    Image image = sealed.image;
+    image.name = report.image.name;
+    image.source = report.image.source;
+    report.image = std::move(image);
+    if (Result<void> committed = session_.commit(); !committed) return committed;
+    return publish(report, {});
+  }
+
+  // The order makes it safe: records and contents are durable before the one small batch that makes them an image.
+  Result<void> make(const cas::Hash& fingerprint, ImportReport& report) {
+    Result<Catalog::NewLayer> layer = catalog_.begin_layer();
+    if (!layer) return fail(layer.error());
+    Result<void> done = seal(*layer, report);
+    if (done) done = publish(report, fingerprint);
+    if (!done) {
+      layer->pin.reset();
+      (void)catalog_.sweep();  // records that are in the database already go now, not at the next gc
+    }
+    return done;
+  }
+
+  Result<void> seal(const Catalog::NewLayer& layer, ImportReport& report) {
+    const Result<LayerBuilder::Sealed> sealed = builder_.seal(database_, layer.layer, session_);
+    if (!sealed) return fail(sealed.error());
+    Image& image = report.image;
+    image.layer = layer.layer;
+    image.tree = layer.tree;
+    image.manifest = sealed->manifest;
+    image.manifest_size = sealed->manifest_size;
+    image.files = sealed->files;
+    image.bytes = sealed->bytes;
+    return session_.commit();
+  }
+
+  Result<void> publish(ImportReport& report, const cas::Hash& fingerprint) {
+    timespec created{};
+    ::clock_gettime(CLOCK_REALTIME, &created);
+    report.image.created = {created.tv_sec, static_cast<std::uint32_t>(created.tv_nsec)};
+    report.totals = session_.totals();
+    return catalog_.publish(report.image, fingerprint);
+  }
+
+  cas::Database& database_;
+  Catalog& catalog_;
+  LayerBuilder& builder_;
+  cas::WriteSession& session_;
+};
 
 }  // namespace
 
@@ -217,16 +265,10 @@ Result<ImportReport> import_tar(cas::Database& database, cas::ContentStore& cont
   if (Result<void> done = import.run(); !done) return fail(done.error());
   observer.stream_taken();
 
-  Result<Catalog::NewLayer> layer = catalog.begin_layer();
-  if (!layer) return fail(layer.error());
   ImportReport report = import.report;
   report.image.name = name;
   report.image.source = source;
-  if (Result<void> done = seal_and_publish(database, catalog, *layer, builder, *session, report); !done) {
-    layer->pin.reset();
-    (void)catalog.sweep();  // records that are in the database already go now, not at the next gc
-    return fail(done.error());
-  }
+  if (Result<void> done = Sealing{database, catalog, builder, *session}.run(report); !done) return fail(done.error());
   return report;
 }
 

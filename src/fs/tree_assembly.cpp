@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::size_t kNodeMemory = 8u << 20;       // of names waiting for their numbers
 constexpr std::size_t kDirectoryMemory = 2u << 20;  // of path keys of directories
+/// To be changed whenever equal names and links become another layer than before.
+constexpr std::string_view kFingerprinted = "stellarium layer, version 1";
 constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
 tl::unexpected<Error> impossible(std::string_view key, const std::string& why) {
@@ -34,7 +36,7 @@ struct TreeNode {
   DirCookie cookie = 0;
   bool link = false;
   std::string_view name = {};
-  std::string_view attributes = {};  // of links: the member's number
+  std::string_view attributes = {};  // of links: none
 };
 
 std::string encode_node(const TreeNode& node) {
@@ -184,7 +186,7 @@ Result<void> TreeAssembly::finish_group(Group& group) {
     if (directory) ++subdirectories_[node.parent];
   }
   node.link = group.kind == MemberKind::link;
-  node.attributes = group.payload;
+  if (!node.link) node.attributes = group.payload;
   if (node.link) links_.push_back({group.number, static_cast<Rank>(names_)});
   const Result<std::uint64_t> record = nodes_.append(encode_node(node));
   if (!record) return fail(record.error());
@@ -278,6 +280,21 @@ Result<void> TreeAssembly::resolve_links() {
   link_targets_ = {};
   targets_ = {};
   return {};
+}
+
+Result<cas::Hash> TreeAssembly::fingerprint() const {
+  const Result<cas::Hash> nodes = nodes_.fingerprint();
+  if (!nodes) return fail(nodes.error());
+  cas::Hasher hasher;
+  hasher.update(as_bytes(kFingerprinted));
+  hasher.update(nodes->span());
+  std::string links;
+  for (const LinkName& name : link_names_) {
+    put_le(links, name.rank);
+    put_le(links, shared_[name.inode].record);
+  }
+  hasher.update(as_bytes(links));
+  return hasher.finish();
 }
 
 Result<std::optional<LayerEntry>> TreeAssembly::next() {

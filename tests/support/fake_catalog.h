@@ -18,12 +18,15 @@ class FakeCatalog final : public fs::Catalog {
   Result<NewLayer> extend_layer(const MakeLayer&) override { return fail(Errc::not_supported, "fake"); }
   Result<void> change_clones(const ChangeClones&) override { return fail(Errc::not_supported, "fake"); }
   Result<void> while_layers_stay(const std::function<Result<void>()>& work) override { return work(); }
-  Result<void> publish(const fs::Image& image) override {
+  Result<void> publish(const fs::Image& image, const cas::Hash& /*fingerprint*/) override {
     const std::lock_guard lock{mutex_};
     std::erase_if(images_, [&image](const fs::Image& other) { return other.name == image.name; });
     images_.push_back(image);
     std::ranges::sort(images_, {}, &fs::Image::name);
     return {};
+  }
+  Result<std::optional<SealedLayer>> find_sealed(const cas::Hash& /*fingerprint*/) override {
+    return std::optional<SealedLayer>{};
   }
   Result<fs::Image> find(const fs::ImageName& name) const override {
     const std::lock_guard lock{mutex_};

@@ -68,7 +68,7 @@ class FuseImage {
     image.files = last_;
     image.bytes = 1 << 20;
     image.created = {1'700'000'000, 0};
-    if (!catalog.publish(image)) throw std::runtime_error("publish");
+    if (!catalog.publish(image, {})) throw std::runtime_error("publish");
   }
 
   std::unique_ptr<cas::Database> database;

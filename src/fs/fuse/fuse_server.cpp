@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/raw_bytes.h"
 #include "fs/clones.h"
 #include "fs/fuse/content_reader.h"
 #include "fs/fuse/dev_fuse_workers.h"
@@ -216,7 +217,8 @@ Result<std::unique_ptr<Filesystem>> Server::make_view(const MountSpec& mount,
 }
 
 Result<void> Server::await_init(const std::shared_ptr<DevFuseConnection>& connection) {
-  std::vector<std::byte> message(kMaxRequest), scratch(4096);
+  RawBytes message{kMaxRequest};  // of which an INIT touches a page
+  std::vector<std::byte> scratch(4096);
   while (!connection->session().ready()) {
     pollfd waiting{connection->device(), POLLIN, 0};
     const int ready = ::poll(&waiting, 1, kInitTimeoutMs);
@@ -224,7 +226,7 @@ Result<void> Server::await_init(const std::shared_ptr<DevFuseConnection>& connec
     if (ready < 0) return fail_errno("waiting for the kernel's first request");
     if (ready == 0) return fail(Errc::unavailable, "the kernel sent no INIT within 10 seconds");
     ByteSpan request;
-    switch (connection->receive(message, request)) {
+    switch (connection->receive({message.data(), message.size()}, request)) {
       case DevFuseConnection::Received::request:
         connection->session().handle(request, connection, scratch);
         break;

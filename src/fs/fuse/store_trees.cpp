@@ -28,7 +28,7 @@ Result<const ImageTree*> StoreTrees::find(const ImageName& name) {
         ImageTree{image->tree, LayerReader{database_, image->layer}, catalog_.pin(image->layer)});
     // The layer may have lost its name, and its records, between the look-up and the pin.
     Result<Image> again = catalog_.find(name);
-    if (again && again->layer == image->layer) {
+    if (again && again->layer == image->layer && again->tree == image->tree) {
       const MutexLock lock{mutex_};
       return trees_.try_emplace(image->tree, std::move(tree)).first->second.get();
     }

@@ -97,7 +97,7 @@ TEST_F(CatalogTest, ALayerThatWasNotPublishedIsGoneAfterTheNextOpen) {
 
 TEST_F(CatalogTest, SweepKeepsWhatIsNamedPinnedOrBeingBuilt) {
   const Image web = import("web");
-  const Image old = import("db");
+  const Image old = import("db", std::string(100, 'y'));
   const auto building = test::must(store_.catalog->begin_layer());
   auto pin = store_.catalog->pin(old.layer);
   test::must(store_.catalog->remove(named("db")));
@@ -115,6 +115,63 @@ TEST_F(CatalogTest, AReplacedImageLeavesItsOldLayerToSweep) {
   EXPECT_NE(before.manifest, after.manifest);
   EXPECT_EQ(test::must(store_.catalog->find(named("web"))).layer, after.layer);
   EXPECT_EQ(test::must(store_.catalog->sweep()), 1u);
+}
+
+TEST_F(CatalogTest, TheSameTreeAgainIsOneLayerWithOneMoreName) {
+  const Image web = import("web");
+  const Image again = import("www");
+  EXPECT_EQ(again.layer, web.layer);
+  EXPECT_EQ(again.manifest, web.manifest);
+  EXPECT_EQ(again.files, web.files);
+  EXPECT_EQ(again.bytes, web.bytes);
+  const Image found = test::must(store_.catalog->find(named("www")));
+  EXPECT_EQ(test::must(store_.catalog->find(named("web"))).tree, web.tree);
+  EXPECT_NE(found.tree, web.tree) << "a mount of the whole store shows both";
+
+  test::must(store_.catalog->remove(named("web")));
+  EXPECT_EQ(test::must(store_.catalog->sweep()), 0u);
+  EXPECT_EQ(inodes_of(web.layer), 4u);
+  EXPECT_EQ(store_.content(store_.stat("www", "etc/motd")), std::string(100, 'x'));
+  test::must(store_.catalog->remove(named("www")));
+  EXPECT_EQ(test::must(store_.catalog->sweep()), 1u);
+  EXPECT_EQ(inodes_of(web.layer), 0u);
+  EXPECT_NE(import("web").layer, web.layer);
+}
+
+TEST_F(CatalogTest, AnImageThatIsImportedAgainKeepsItsNodeNumbers) {
+  const Image before = import("web");
+  import("www");
+  import("web");
+  const Image after = test::must(store_.catalog->find(named("web")));
+  EXPECT_EQ(after.layer, before.layer);
+  EXPECT_EQ(after.tree, before.tree);
+}
+
+TEST_F(CatalogTest, ALayerThatLostItsNamesGetsNoNewOne) {
+  const Image web = import("web");
+  const auto pin = store_.catalog->pin(web.layer);
+  test::must(store_.catalog->remove(named("web")));
+  EXPECT_NE(import("web").layer, web.layer) << "gc may have passed by since";
+}
+
+TEST_F(CatalogTest, ASealedLayerNobodyHoldsIsNotPublishedAgain) {
+  Image web = import("web");
+  web.name = named("www");
+  EXPECT_FALSE(store_.catalog->publish(web, {}));
+  const auto pin = store_.catalog->pin(web.layer);
+  EXPECT_TRUE(store_.catalog->publish(web, {}));
+}
+
+TEST_F(CatalogTest, NamesOfOneLayerSurviveTheNextOpen) {
+  const Image web = import("web");
+  const Image www = import("www");
+  store_.close();
+  store_.open();
+  EXPECT_EQ(test::must(store_.catalog->find(named("web"))).tree, web.tree);
+  EXPECT_EQ(test::must(store_.catalog->find(named("www"))).layer, web.layer);
+  EXPECT_NE(test::must(store_.catalog->find(named("www"))).tree, web.tree);
+  EXPECT_EQ(test::must(store_.catalog->history(named("www"))).size(), 1u) << "the journal said so already";
+  EXPECT_EQ(import("third").layer, web.layer);
 }
 
 TEST_F(CatalogTest, RenamesOnlyToAFreeName) {
@@ -200,6 +257,27 @@ TEST_F(CatalogTest, ImagesComeBackEqualAfterTheDatabaseWasLost) {
   EXPECT_EQ(store_.stat("web", "etc/issue"), before);
   EXPECT_EQ(store_.content(before), std::string(70'000, 'i'));
   EXPECT_GT(import("next").tree, web.tree + 1) << "numbers of removed images stay taken";
+}
+
+TEST_F(CatalogTest, NamesOfOneLayerComeBackAfterTheDatabaseWasLost) {
+  import("web");
+  import("www");
+  const auto before = test::must(store_.catalog->list());
+  store_.lose_database();
+  store_.database = test::open_database(store_.path() / "db");
+  store_.contents = test::must(cas::ContentStore::open(*store_.database, system_io(), store_.path() / "segments", {}));
+  test::must(store_.contents->rebuild([](std::uint64_t, std::uint64_t) { return true; }));
+  const RebuildReport report =
+      test::must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
+  EXPECT_EQ(report.images, 2u);
+  EXPECT_EQ(report.layers, 1u);
+  store_.catalog = test::must(Catalog::open(*store_.database, system_io(), store_.journal()));
+  const auto after = test::must(store_.catalog->list());
+  ASSERT_EQ(after.size(), 2u);
+  for (std::size_t at = 0; at < 2; ++at) {
+    EXPECT_EQ(after[at].layer, before[at].layer);
+    EXPECT_EQ(after[at].tree, before[at].tree);
+  }
 }
 
 TEST_F(CatalogTest, ARebuildListsImagesWhoseLayerObjectIsLost) {

@@ -18,6 +18,9 @@ class LayerBuilderTest : public testing::Test {
   }
 
   Result<LayerBuilder::Sealed> seal(LayerBuilder& builder) {
+    const auto assembled = builder.assemble();
+    if (!assembled) return fail(assembled.error());
+    fingerprint_ = *assembled;
     const auto session = store_.contents->begin_session();
     layer_ = test::must(store_.catalog->begin_layer());
     auto sealed = builder.seal(*store_.database, layer_.layer, *session);
@@ -30,6 +33,7 @@ class LayerBuilderTest : public testing::Test {
 
   test::ImageStore store_;
   Catalog::NewLayer layer_;
+  cas::Hash fingerprint_;
 };
 
 TEST_F(LayerBuilderTest, MakesMissingParentsAndTheRoot) {
@@ -41,6 +45,35 @@ TEST_F(LayerBuilderTest, MakesMissingParentsAndTheRoot) {
   EXPECT_EQ(at("a/b").nlink, 2u);
   EXPECT_EQ(at("a/b").parent, ino("a"));
   EXPECT_EQ(at("a/b/c"), test::make_file("c"));
+}
+
+TEST_F(LayerBuilderTest, ItsFingerprintIsThatOfTheTreeHoweverTheMembersCame) {
+  const auto fingerprint_of = [&](const auto& add_members, std::size_t memory = 1u << 20) {
+    auto build = builder(memory);
+    add_members(build);
+    return test::must(build.assemble());
+  };
+  using Members = std::vector<std::string>;
+  const auto files = [](Members paths) {
+    return [paths = std::move(paths)](LayerBuilder& build) {
+      for (const std::string& path : paths) ASSERT_TRUE(build.add(path, test::make_file(path), {}));
+      ASSERT_TRUE(build.add_link("link", paths.front()));
+    };
+  };
+  const cas::Hash one = fingerprint_of(files({"a/b", "c", "d/e/f"}));
+  EXPECT_EQ(one, fingerprint_of(files({"a/b", "d/e/f", "c"})));
+  EXPECT_EQ(one, fingerprint_of(files({"a/b", "c", "c", "d/e/f"}))) << "the last of two equal members";
+  EXPECT_EQ(one, fingerprint_of(files({"a/b", "c", "d/e/f"}), /*memory=*/256)) << "sorted in files";
+  EXPECT_NE(one, fingerprint_of(files({"c", "a/b", "d/e/f"}))) << "a link to another file";
+  EXPECT_NE(one, fingerprint_of(files({"a/b", "c"})));
+  const auto with = [&](const Inode& inode, const Xattrs& xattrs) {
+    return fingerprint_of([&](LayerBuilder& build) { ASSERT_TRUE(build.add("f", inode, xattrs)); });
+  };
+  Inode file = test::make_file("f");
+  const cas::Hash plain = with(file, {});
+  EXPECT_NE(plain, with(file, {{"user.note", "hello"}}));
+  file.mtime.nanoseconds += 1;
+  EXPECT_NE(plain, with(file, {}));
 }
 
 TEST_F(LayerBuilderTest, NumbersInodesBreadthFirstWithTheEntriesOfADirectoryTogether) {

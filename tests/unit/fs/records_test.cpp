@@ -174,17 +174,28 @@ TEST(Records, LayersAndNamesComeBackAsTheyWere) {
                            .manifest_size = 10,
                            .files = 300,
                            .bytes = 1u << 30};
-  for (const LayerRecord& record : {building, sealed}) {
+  LayerRecord known = sealed;
+  known.fingerprint = cas::hash_of(as_bytes("tree"));
+  for (const LayerRecord& record : {building, sealed, known}) {
     const Result<LayerRecord> back = decode_layer(encode_layer(record));
     ASSERT_TRUE(back);
     EXPECT_EQ(*back, record);
   }
-  const NameRecord name{.layer = 3, .created = {1'700'000'000, 5}, .source = "web.tar"};
-  const Result<NameRecord> back = decode_name(encode_name(name));
-  ASSERT_TRUE(back);
-  EXPECT_EQ(*back, name);
+  for (const TreeId tree : {0u, 70'000u}) {
+    const NameRecord name{.layer = 3, .created = {1'700'000'000, 5}, .source = "web.tar", .tree = tree};
+    const Result<NameRecord> back = decode_name(encode_name(name));
+    ASSERT_TRUE(back);
+    EXPECT_EQ(*back, name);
+  }
   EXPECT_FALSE(decode_layer(std::string{"\x03\x01", 2}));
   EXPECT_FALSE(decode_name(""));
+  EXPECT_FALSE(decode_layer(encode_layer(sealed) + std::string(32, '\0'))) << "no fingerprint is left out";
+  EXPECT_FALSE(decode_layer(encode_layer(known) + 'x'));
+  EXPECT_FALSE(decode_name(std::string{"\0\0\3", 3} + encode_name({.layer = 3, .created = {}, .source = ""}).substr(1)))
+      << "no tree is left out";
+  EXPECT_EQ(decode_layer_number(encode_layer_number(300)).value(), 300u);
+  for (const char* bad : {"", "\1\1"}) EXPECT_FALSE(decode_layer_number(bad)) << bad;
+  EXPECT_FALSE(decode_layer_number(std::string(1, '\0')));
 }
 
 TEST(Records, AreWrittenAsInVersionOne) {
@@ -215,6 +226,24 @@ TEST(Records, AreWrittenAsInVersionOne) {
   add("name-key", name_key("web", "latest"));
   add("name", encode_name({.layer = 3, .created = {1'700'000'000, 5}, .source = "web.tar"}));
   EXPECT_EQ(text, test::golden_or_write("fs-records-v1.txt", text));
+}
+
+TEST(Records, AreWrittenAsInVersionTwo) {
+  const cas::Hash fingerprint = cas::hash_of(as_bytes("tree"));
+  std::string text;
+  const auto add = [&](std::string_view what, std::string_view bytes) {
+    text += std::string{what} + ' ' + hex(bytes) + '\n';
+  };
+  add("layer-sealed", encode_layer({.state = LayerRecord::State::sealed,
+                                    .tree = 9,
+                                    .manifest = cas::hash_of(as_bytes("m")),
+                                    .manifest_size = 10,
+                                    .files = 300,
+                                    .bytes = 70'000,
+                                    .fingerprint = fingerprint}));
+  add("fingerprint", encode_layer_number(300));
+  add("name", encode_name({.layer = 3, .created = {1'700'000'000, 5}, .source = "web.tar", .tree = 300}));
+  EXPECT_EQ(text, test::golden_or_write("fs-records-v2.txt", text));
 }
 
 }  // namespace

@@ -341,6 +341,14 @@ TEST_F(TarImportTest, GivesTheSameManifestWhateverTheStoreHeldBefore) {
   EXPECT_EQ(test::must(elsewhere.import("x", tar)).image.manifest, first);
 }
 
+TEST_F(TarImportTest, ATreeThatIsKnownIsNotSealedAgainWhateverTheOrderOfItsMembers) {
+  const auto first = import(TarMaker{}.directory("d").file("d/a", text_of(300'000)).file("e", "x").whole()).image;
+  EXPECT_EQ(import(TarMaker{}.file("e", "x").directory("d").file("d/a", text_of(300'000)).whole()).image.layer,
+            first.layer);
+  EXPECT_NE(import(TarMaker{}.file("e", "y").directory("d").file("d/a", text_of(300'000)).whole()).image.layer,
+            first.layer);
+}
+
 TEST_F(TarImportTest, TheStreamOfVersionOneGivesTheManifestOfVersionOne) {
   const std::string made =
       TarMaker{}

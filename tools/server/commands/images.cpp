@@ -51,7 +51,8 @@ int run(const cli::InfoOptions& options, CommandContext& context) {
   const fs::Image& image = opened->image;
   std::vector<std::string> mounted;
   for (const auto& mount : context.mounts.list()) {
-    if (mount.view.kind == fs::fuse::ViewSpec::Kind::image && mount.view.layer == image.layer)
+    if (mount.view.kind == fs::fuse::ViewSpec::Kind::image && mount.view.layer == image.layer &&
+        mount.view.tree == image.tree)
       mounted.push_back(mount.mountpoint);
   }
   if (context.global.json) {
