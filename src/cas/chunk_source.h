@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/raw_bytes.h"
 #include "base/result.h"
+#include "cas/frame_buffers.h"
 #include "cas/hash.h"
 
 namespace stellarium::cas {
@@ -19,10 +19,10 @@ struct DecodedFrame {
     std::uint32_t size;    ///< 1 … 64 KiB
   };
   std::vector<Entry> entries;
-  RawBytes bytes;  ///< at most 256 KiB
+  FrameBuffer bytes;  ///< at most 256 KiB
 
   const Entry* find(const ChunkId& id) const;  ///< linear; a frame holds few dozen entries
-  ByteSpan data(const Entry& entry) const { return ByteSpan{bytes}.subspan(entry.offset, entry.size); }
+  ByteSpan data(const Entry& entry) const { return bytes.bytes().subspan(entry.offset, entry.size); }
 };
 
 /// Anything that can deliver a chunk by its id: local segments, and later a peer, a CDN or an object store.

@@ -4,8 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "cas/frame_format.h"
-
 namespace stellarium::cas {
 namespace {
 
@@ -13,29 +11,37 @@ constexpr std::size_t kSlabBytes = 2u << 20;  // a huge page
 
 }  // namespace
 
+FrameBuffer::FrameBuffer(std::size_t size) : bytes_{new std::byte[size]}, size_{size}, room_{size} {}
+
 FrameBuffer::FrameBuffer(FrameBuffer&& other) noexcept
     : from_{std::move(other.from_)},
       bytes_{std::exchange(other.bytes_, nullptr)},
-      size_{std::exchange(other.size_, 0)} {}
+      size_{std::exchange(other.size_, 0)},
+      room_{std::exchange(other.room_, 0)} {}
 
 FrameBuffer& FrameBuffer::operator=(FrameBuffer&& other) noexcept {
   std::swap(from_, other.from_);
   std::swap(bytes_, other.bytes_);
   std::swap(size_, other.size_);
+  std::swap(room_, other.room_);
   return *this;
 }
 
 FrameBuffer::~FrameBuffer() {
-  if (bytes_ != nullptr) from_->give_back(bytes_);
+  if (from_ != nullptr) {
+    from_->give_back(bytes_);
+  } else {
+    delete[] bytes_;
+  }
 }
 
 void FrameBuffer::resize(std::size_t size) {
-  assert(bytes_ != nullptr && size <= kMaxContainer);
+  assert(size <= room_);
   size_ = size;
 }
 
 void FrameBuffer::append(ByteSpan bytes) {
-  assert(bytes_ != nullptr && bytes.size() <= kMaxContainer - size_);
+  assert(bytes.size() <= room_ - size_);
   std::memcpy(bytes_ + size_, bytes.data(), bytes.size());
   size_ += bytes.size();
 }
@@ -44,10 +50,17 @@ FrameBuffer FrameBuffers::take() {
   const MutexLock lock{mutex_};
   if (idle_.empty()) {
     const LargeBytes& slab = slabs_.emplace_back(kSlabBytes);
-    for (std::size_t at = 0; at + kMaxContainer <= kSlabBytes; at += kMaxContainer) idle_.push_back(slab.data() + at);
+    for (std::size_t at = 0; at + room_ <= kSlabBytes; at += room_) idle_.push_back(slab.data() + at);
   }
-  FrameBuffer buffer{shared_from_this(), idle_.back()};
+  FrameBuffer buffer{shared_from_this(), idle_.back(), room_};
   idle_.pop_back();
+  return buffer;
+}
+
+FrameBuffer FrameBuffers::take(std::size_t size) {
+  if (size <= room_ / 2) return FrameBuffer{size};
+  FrameBuffer buffer = take();
+  buffer.resize(size);
   return buffer;
 }
 

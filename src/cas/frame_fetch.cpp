@@ -11,7 +11,7 @@ Result<std::shared_ptr<const DecodedFrame>> read_frame(StoreParts& parts, const 
   thread_local std::vector<std::byte> buffer;
   const auto view = (*reader)->read(at.container, buffer);
   if (!view) return fail(view.error());
-  auto frame = decode_frame(*view, parts.decompressor);
+  auto frame = decode_frame(*view, parts.decompressor, parts.decoded.get());
   const auto where = [&] { return segment_text(at.segment) + " at byte " + std::to_string(at.container); };
   if (!frame) return fail(std::move(frame).error(), where());
   const DecodedFrame::Entry* const entry = frame->find(id);

@@ -166,16 +166,17 @@ Result<FrameView> parse_frame(ByteSpan bytes) {
   return FrameView{*std::move(index), stored};
 }
 
-Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompressor) {
+Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompressor, FrameBuffers* memory) {
   DecodedFrame frame;
   const Codec codec = view.index.header.codec;
-  frame.bytes = RawBytes{view.index.header.raw_size};
+  const std::size_t size = view.index.header.raw_size;
+  frame.bytes = memory != nullptr ? memory->take(size) : FrameBuffer{size};
   if (codec == Codec::raw) {
     std::memcpy(frame.bytes.data(), view.stored.data(), view.stored.size());
   } else {
-    if (auto done = decompressor.decompress(view.stored, frame.bytes); !done)
+    if (auto done = decompressor.decompress(view.stored, frame.bytes.bytes()); !done)
       return fail(std::move(done).error(), "container: data");
-    if (codec == Codec::zstd_x86) restore_branches(frame.bytes);
+    if (codec == Codec::zstd_x86) restore_branches(frame.bytes.bytes());
   }
   frame.entries = view.index.entries;
   for (const DecodedFrame::Entry& entry : frame.entries)

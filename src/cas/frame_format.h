@@ -69,7 +69,9 @@ struct FrameView {
 [[nodiscard]] Result<FrameView> parse_frame(ByteSpan bytes);
 /// Decompresses and checks every chunk against its id: no byte leaves here unverified. Errors: corrupt.
 /// Cost: about 160 us for 256 KiB of zstd, 45 us of them BLAKE3; with the branch filter 100 us more.
-[[nodiscard]] Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompressor);
+/// `memory` (of kMaxFrameRaw): where its bytes shall be; nullptr: memory of their own.
+[[nodiscard]] Result<DecodedFrame> decode_frame(const FrameView& view, Decompressor& decompressor,
+                                                FrameBuffers* memory = nullptr);
 
 /// The header that turns a container of `container_size` bytes into a freed one of the same size.
 std::vector<std::byte> encode_freed_header(std::size_t container_size);
@@ -79,7 +81,8 @@ std::vector<std::byte> encode_freed_header(std::size_t container_size);
 /// Threads: one at a time. Memory: one buffer, two more while it encodes.
 class FrameBuilder {
  public:
-  explicit FrameBuilder(FrameKind kind, std::shared_ptr<FrameBuffers> buffers = std::make_shared<FrameBuffers>());
+  explicit FrameBuilder(FrameKind kind,
+                        std::shared_ptr<FrameBuffers> buffers = std::make_shared<FrameBuffers>(kMaxContainer));
 
   /// Whether `size` more bytes (1 … kMaxChunk) fit as one more chunk. An empty builder takes any chunk.
   bool fits(std::size_t size) const;

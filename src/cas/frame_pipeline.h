@@ -82,7 +82,7 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   std::size_t room() const { return 64 + 2 * parts_.workers.size(); }
 
   const Parts parts_;
-  const std::shared_ptr<FrameBuffers> buffers_ = std::make_shared<FrameBuffers>();
+  const std::shared_ptr<FrameBuffers> buffers_ = std::make_shared<FrameBuffers>(kMaxContainer);
 
   mutable Mutex mutex_;
   std::condition_variable changed_;

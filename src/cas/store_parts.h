@@ -43,6 +43,7 @@ struct StoreParts {
   DistrustedChunks distrusted;
   Compressor compressor;
   Decompressor decompressor;
+  const std::shared_ptr<FrameBuffers> decoded = std::make_shared<FrameBuffers>(kMaxFrameRaw);
   WorkerPool workers;  // after what its jobs use
   Mutex maintenance;   // gc, recompress, check and rebuild exclude one another
   std::atomic<bool> closed = false;

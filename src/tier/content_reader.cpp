@@ -42,7 +42,7 @@ Result<ContentReader::Run> ContentReader::run_in(FrameCache::Chunk chunk, const 
     at += next.size;
   }
   if (at > limit) end -= at - limit;
-  const ByteSpan data = ByteSpan{chunk.frame->bytes}.subspan(begin, end - begin);
+  const ByteSpan data = chunk.frame->bytes.bytes().subspan(begin, end - begin);
   return Run{std::move(chunk.frame), data};
 }
 

@@ -12,7 +12,7 @@ namespace stellarium::cas {
 namespace {
 
 TEST(FrameBuffers, AreOfTheSizeOfAContainerAndDoNotOverlap) {
-  const auto buffers = std::make_shared<FrameBuffers>();
+  const auto buffers = std::make_shared<FrameBuffers>(kMaxContainer);
   std::vector<FrameBuffer> taken;
   for (int i = 0; i < 20; ++i) {
     taken.push_back(buffers->take());
@@ -24,7 +24,7 @@ TEST(FrameBuffers, AreOfTheSizeOfAContainerAndDoNotOverlap) {
 }
 
 TEST(FrameBuffers, ComeBackEmpty) {
-  const auto buffers = std::make_shared<FrameBuffers>();
+  const auto buffers = std::make_shared<FrameBuffers>(kMaxContainer);
   std::set<const std::byte*> seen;
   for (int i = 0; i < 1000; ++i) {
     FrameBuffer buffer = buffers->take();
@@ -38,8 +38,18 @@ TEST(FrameBuffers, ComeBackEmpty) {
   EXPECT_LE(seen.size(), 6u) << "one slab";
 }
 
+TEST(FrameBuffers, GiveMemoryOfItsOwnToASmallOne) {
+  const auto buffers = std::make_shared<FrameBuffers>(1024);
+  const std::byte* const shared = buffers->take(513).data();
+  FrameBuffer small = buffers->take(512);
+  EXPECT_EQ(small.size(), 512u);
+  EXPECT_EQ(buffers->take(1024).data(), shared) << "was given back";
+  small = FrameBuffer{3};
+  EXPECT_EQ(small.size(), 3u);
+}
+
 TEST(FrameBuffers, MayOutliveWhoMadeThem) {
-  FrameBuffer buffer = std::make_shared<FrameBuffers>()->take();
+  FrameBuffer buffer = std::make_shared<FrameBuffers>(kMaxContainer)->take();
   buffer.append(as_bytes("still there"));
   EXPECT_EQ(as_text(std::as_const(buffer).bytes()), "still there");
 }

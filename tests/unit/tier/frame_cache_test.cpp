@@ -98,7 +98,7 @@ class OneFrameSource final : public cas::ChunkSource {
 
 TEST(FrameCache, AFrameWithoutTheChunkIsCorrupt) {
   const auto bytes = random_bytes(1, 100);
-  OneFrameSource source{{{{cas::hash_of(bytes), 0, 100}}, RawBytes{100}}};
+  OneFrameSource source{{{{cas::hash_of(bytes), 0, 100}}, cas::FrameBuffer{100}}};
   FrameCache cache{source, 1u << 20};
   const auto chunk = cache.get(cas::hash_of(random_bytes(2, 100)));
   ASSERT_FALSE(chunk);
@@ -109,7 +109,7 @@ TEST(FrameCache, AFrameWhoseEntriesLeaveItIsCorrupt) {
   const auto id = cas::hash_of(random_bytes(1, 100));
   for (const cas::DecodedFrame::Entry entry :
        {cas::DecodedFrame::Entry{id, 1, 100}, {id, 101, 1}, {id, ~0u, 1}, {id, 0, 0}}) {
-    OneFrameSource source{{{entry}, RawBytes{100}}};
+    OneFrameSource source{{{entry}, cas::FrameBuffer{100}}};
     FrameCache cache{source, 1u << 20};
     const auto chunk = cache.get(id);
     ASSERT_FALSE(chunk);

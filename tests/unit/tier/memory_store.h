@@ -70,9 +70,10 @@ class MemoryStore final : public cas::ContentStore {
     const auto found = chunks_.find(id);
     if (found == chunks_.end() || failing) return fail(Errc::not_found, "chunk " + id.hex() + ": not in this store");
     const Frame& kept = *found->second;
-    auto frame = std::make_shared<cas::DecodedFrame>(cas::DecodedFrame{kept.entries, RawBytes{kept.bytes.size()}});
+    auto frame =
+        std::make_shared<cas::DecodedFrame>(cas::DecodedFrame{kept.entries, cas::FrameBuffer{kept.bytes.size()}});
     std::memcpy(frame->bytes.data(), kept.bytes.data(), kept.bytes.size());
-    if (flip_bits) frame->bytes[frame->find(id)->offset] ^= std::byte{1};
+    if (flip_bits) frame->bytes.data()[frame->find(id)->offset] ^= std::byte{1};
     return frame;
   }
   Result<cas::Recipe> recipe(const cas::ContentId& content, std::uint64_t size) override {
