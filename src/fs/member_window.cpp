@@ -25,9 +25,13 @@ bool MemberWindow::nobody_waits() const {
   return filling_.members.empty() && being_read_.members.empty() && asked_.members.empty();
 }
 
+bool MemberWindow::is_full() const {
+  return filling_.members.size() == kMembers || filling_.descriptors == kDescriptors;
+}
+
 Result<void> MemberWindow::add(PaxMember member) {
   if (nobody_waits()) return writer_.begin(member);
-  if (filling_.members.size() == kMembers) {
+  if (is_full()) {
     if (const auto turned = turn(); !turned) return turned;
   }
   filling_.members.push_back({std::move(member)});
@@ -35,12 +39,12 @@ Result<void> MemberWindow::add(PaxMember member) {
 }
 
 Result<void> MemberWindow::add_unread(PaxMember member, UniqueFd file, const struct stat& status) {
-  if (filling_.members.size() == kMembers || filling_.open_files == kFiles) {
+  if (is_full()) {
     if (const auto turned = turn(); !turned) return turned;
   }
   // The disk may begin with it: its turn comes in two windows.
   ::posix_fadvise(file.get(), 0, static_cast<off_t>(std::min<std::uint64_t>(member.size, kBytes)), POSIX_FADV_WILLNEED);
-  ++filling_.open_files;
+  ++filling_.descriptors;
   filling_.unread.push_back({filling_.members.size(), {.folder = {}, .name = {}, .file = std::move(file)}, status});
   filling_.members.push_back({.member = std::move(member), .unread = true});
   return {};
@@ -57,10 +61,12 @@ int MemberWindow::Source::open() {
 Result<void> MemberWindow::add_file(PaxMember member, Source source, const struct stat& status) {
   const auto size = static_cast<std::size_t>(member.size);
   if (size <= kMaxInlineContent && nobody_waits()) return write_small(member, std::move(source));
-  if (filling_.members.size() == kMembers || filling_.open_files == kFiles || size > kBytes - filling_.used) {
+  if (is_full() || size > kBytes - filling_.used) {
     if (const auto turned = turn(); !turned) return turned;
   }
-  if (source.file) ++filling_.open_files;
+  // Files of one folder mostly come together.
+  if (source.file || filling_.files.empty() || filling_.files.back().source.folder != source.folder)
+    ++filling_.descriptors;
   filling_.files.push_back({filling_.members.size(), std::move(source), status});
   filling_.members.push_back(
       {.member = std::move(member), .data = filling_.used, .size = size, .asked = size > kMaxInlineContent});
@@ -176,7 +182,7 @@ Result<void> MemberWindow::write(Window& window) {
   window.members.clear();
   window.questions.clear();
   window.unread.clear();
-  window.used = window.open_files = 0;
+  window.used = window.descriptors = 0;
   return {};
 }
 

@@ -25,13 +25,13 @@ namespace stellarium::fs {
 ///          side.
 /// Order:   members are written in the order in which they were added. While none waits, those that need no answer go
 ///          into the stream at once: nothing of a tree that did not change is kept.
-/// Memory:  three windows of kBytes, and at most 3 kFiles open files.
+/// Memory:  three windows of kBytes, and at most 3 kDescriptors open files and folders.
 /// Threads: one at a time. Contents are read by a helper and the caller's thread (shared_loop.h).
 class MemberWindow {
  public:
-  static constexpr std::size_t kBytes = 4u << 20;  ///< contents up to this size can be added
-  static constexpr std::size_t kMembers = 512;     ///< a window's question has to fit into one message
-  static constexpr std::size_t kFiles = 128;
+  static constexpr std::size_t kBytes = 4u << 20;   ///< contents up to this size can be added
+  static constexpr std::size_t kMembers = 512;      ///< a window's question has to fit into one message
+  static constexpr std::size_t kDescriptors = 200;  ///< many are allowed no more than 1,024
   /// It takes as long to read less as to keep the file open.
   static constexpr std::uint64_t kMinUnread = 16u << 10;
 
@@ -78,10 +78,11 @@ class MemberWindow {
     std::size_t used = 0;
     std::vector<File> files, unread;
     std::vector<ContentSize> questions;
-    std::size_t open_files = 0;
+    std::size_t descriptors = 0;  // of files and of folders of files to be opened
   };
 
   bool nobody_waits() const;
+  bool is_full() const;
   Result<void> write_small(const PaxMember& member, Source source);
   void note_vanished(const PaxMember& member);
   void note_shrunk(const PaxMember& member);

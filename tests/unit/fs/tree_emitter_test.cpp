@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -319,6 +320,21 @@ TEST_F(TreeEmitterTest, LeavesOutFilesThatVanishBeforeTheyAreOpened) {
   EXPECT_EQ(members.at("6").data, "stays");
   ASSERT_EQ(observer.notes.size(), 4u);
   for (const std::string& note : observer.notes) EXPECT_TRUE(note.ends_with(": vanished while it was read")) << note;
+}
+
+TEST_F(TreeEmitterTest, KeepsFewDescriptorsOfATreeOfManySmallFolders) {
+  for (int folder = 0; folder < 1500; ++folder) {
+    const std::string name = std::to_string(folder);
+    std::filesystem::create_directory(root_ / name);
+    write(name + "/file", std::string(100, 'f'));
+  }
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit usual{1024, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+  const auto members = emit();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(members.size(), 3001u);
 }
 
 TEST_F(TreeEmitterTest, LeavesOutWhatIsExcluded) {
