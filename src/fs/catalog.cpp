@@ -370,10 +370,11 @@ Result<std::vector<DeadLayer>> StoreCatalog::take_dead() {
     if (!record) return fail(record.error());
     if (!*record) continue;
     dead.push_back({layer, (*record)->parent});
+    put_layer(batch, layer, {.state = LayerRecord::State::building, .tree = (*record)->tree, .manifest = {}});
+    if ((*record)->fingerprint == cas::Hash{}) continue;  // all of clones, of which there may be many
     const Result<std::optional<LayerId>> known = find_fingerprint(database_, (*record)->fingerprint);
     if (!known) return fail(known.error());
     if (*known == layer) batch.erase(kFingerprintFamily, (*record)->fingerprint.text());
-    put_layer(batch, layer, {.state = LayerRecord::State::building, .tree = (*record)->tree, .manifest = {}});
   }
   if (Result<void> written = write(std::move(batch), cas::Database::Sync::no); !written) return fail(written.error());
   return dead;

@@ -196,7 +196,7 @@ class Sealing {
     if (!fingerprint) return fail(fingerprint.error());
     auto sealed = catalog_.find_sealed(*fingerprint);
     if (!sealed) return fail(sealed.error());
-    // One whose layer object was damaged is made anew.
+    // One whose layer object was damaged, or cannot be looked up, is made anew.
     if (*sealed && session_.knows((*sealed)->image.manifest, (*sealed)->image.manifest_size).value_or(false))
       return name_again(**sealed, report);
     return make(*fingerprint, report);

@@ -42,6 +42,16 @@ class CatalogTest : public testing::Test {
     return ids;
   }
 
+  /// Makes the database anew from the segments and the journal.
+  RebuildReport rebuild() {
+    store_.database = test::open_database(store_.path() / "db");
+    store_.contents =
+        test::must(cas::ContentStore::open(*store_.database, system_io(), store_.path() / "segments", {}));
+    test::must(store_.contents->rebuild([](std::uint64_t, std::uint64_t) { return true; }));
+    return test::must(
+        rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
+  }
+
   test::ImageStore store_;
 };
 
@@ -241,11 +251,7 @@ TEST_F(CatalogTest, ImagesComeBackEqualAfterTheDatabaseWasLost) {
   const Inode before = store_.stat("web", "etc/issue");
   store_.lose_database();
 
-  store_.database = test::open_database(store_.path() / "db");
-  store_.contents = test::must(cas::ContentStore::open(*store_.database, system_io(), store_.path() / "segments", {}));
-  test::must(store_.contents->rebuild([](std::uint64_t, std::uint64_t) { return true; }));
-  const RebuildReport report =
-      test::must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
+  const RebuildReport report = rebuild();
   EXPECT_EQ(report.images, 1u);
   EXPECT_TRUE(report.lost.empty()) << report.lost.front();
   store_.catalog = test::must(Catalog::open(*store_.database, system_io(), store_.journal()));
@@ -264,11 +270,7 @@ TEST_F(CatalogTest, NamesOfOneLayerComeBackAfterTheDatabaseWasLost) {
   import("www");
   const auto before = test::must(store_.catalog->list());
   store_.lose_database();
-  store_.database = test::open_database(store_.path() / "db");
-  store_.contents = test::must(cas::ContentStore::open(*store_.database, system_io(), store_.path() / "segments", {}));
-  test::must(store_.contents->rebuild([](std::uint64_t, std::uint64_t) { return true; }));
-  const RebuildReport report =
-      test::must(rebuild_names(*store_.database, *store_.contents, system_io(), store_.journal(), store_.scratch()));
+  const RebuildReport report = rebuild();
   EXPECT_EQ(report.images, 2u);
   EXPECT_EQ(report.layers, 1u);
   store_.catalog = test::must(Catalog::open(*store_.database, system_io(), store_.journal()));
