@@ -175,6 +175,16 @@ TEST_P(FuseMountTest, AWarmOpenTakesOneRequestAndARelease) {
   }
 }
 
+TEST_P(FuseMountTest, AFirstOpenOfASmallFileBringsItsBytes) {
+  start();
+  EXPECT_EQ(slurp(mount_ / "etc/hosts"), kSmall);
+  EXPECT_EQ(count("READ"), GetParam() ? 0u : 1u);  // without passthrough nothing is opened
+  const UniqueFd file{::open((mount_ / "etc/hosts").c_str(), O_RDONLY | O_CLOEXEC)};
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  EXPECT_EQ(slurp(mount_ / "etc/hosts"), kSmall);
+  EXPECT_EQ(count("READ"), GetParam() ? 1u : 2u);
+}
+
 TEST_P(FuseMountTest, GivesExtendedAttributesAndIntrospection) {
   Inode inode = test::make_file("with attributes");
   image_.tier.add("with attributes");

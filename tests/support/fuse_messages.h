@@ -54,6 +54,10 @@ class RecordingSink final : public fs::fuse::ReplySink {
     answers_.push_back({unique, error, std::string{as_text(payload)}});
     return 0;
   }
+  void store(fs::fuse::NodeId node, ByteSpan content) override {
+    const std::lock_guard lock{mutex_};
+    stored_.push_back({node, std::string{as_text(content)}});
+  }
   fs::fuse::ParkedReplies& parked() override { return parked_; }
   std::vector<Answer> take() {
     const std::lock_guard lock{mutex_};
@@ -65,12 +69,23 @@ class RecordingSink final : public fs::fuse::ReplySink {
     if (answers.size() != 1) return {0, -static_cast<int>(answers.size()) - 1, {}};
     return answers.front();
   }
+  struct Stored {
+    fs::fuse::NodeId node;
+    std::string content;
+    bool operator==(const Stored&) const = default;
+  };
+  /// What was put into the page cache.
+  std::vector<Stored> take_stored() {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(stored_, {});
+  }
   int refuse_with = 0;
 
  private:
   fs::fuse::ParkedReplies parked_;
   std::mutex mutex_;
   std::vector<Answer> answers_;
+  std::vector<Stored> stored_;
 };
 
 }  // namespace stellarium::test

@@ -52,6 +52,9 @@ class FuseView {
     ask(fs::fuse::abi::Opcode::init, 0, bytes_of(in));
   }
 
+  /// As after the death of an earlier server, which had agreed on everything.
+  void resume() { session_->resume(~std::uint64_t{0}); }
+
   Answer ask(fs::fuse::abi::Opcode opcode, std::uint64_t node, const std::string& arguments = {}) {
     send(make_request(opcode, node, unique_ += 2, arguments));
     return sink->only();

@@ -87,6 +87,7 @@ struct OutHeader {
 inline constexpr std::uint64_t kResentBit = 1ull << 63;
 inline constexpr std::int32_t kNotifyInvalInode = 2;
 inline constexpr std::int32_t kNotifyInvalEntry = 3;
+inline constexpr std::int32_t kNotifyStore = 4;
 inline constexpr std::int32_t kNotifyResend = 7;
 
 // ---- INIT ----
@@ -343,6 +344,11 @@ struct InvalEntry {  ///< the name and a NUL follow, which `name_size` does not 
   std::uint32_t name_size, flags;
 };
 
+struct Store {  ///< the bytes follow, which begin at `offset` of the file
+  std::uint64_t nodeid, offset;
+  std::uint32_t size, padding;
+};
+
 // ---- ioctls of /dev/fuse ----
 struct BackingMap {
   std::int32_t fd;
@@ -368,7 +374,7 @@ static_assert(sizeof(ForgetOne) == 16 && sizeof(MknodIn) == 16 && sizeof(MkdirIn
 static_assert(sizeof(CreateOut) == 144 && sizeof(RenameIn) == 8 && sizeof(Rename2In) == 16 && sizeof(LinkIn) == 8);
 static_assert(sizeof(WriteIn) == 40 && sizeof(WriteOut) == 8 && sizeof(FallocateIn) == 32 && sizeof(FlushIn) == 24);
 static_assert(sizeof(CopyFileRangeIn) == 56 && sizeof(CopyFileRangeOut) == 8 && sizeof(FsyncIn) == 16);
-static_assert(sizeof(SyncfsIn) == 8 && sizeof(InvalInode) == 24 && sizeof(InvalEntry) == 16);
+static_assert(sizeof(SyncfsIn) == 8 && sizeof(InvalInode) == 24 && sizeof(InvalEntry) == 16 && sizeof(Store) == 24);
 static_assert(sizeof(Dirent) == 24 && sizeof(DirentPlus) == 152 && sizeof(StatfsOut) == 80 && sizeof(BackingMap) == 16);
 
 }  // namespace stellarium::fs::fuse::abi

@@ -56,6 +56,17 @@ int DevFuseConnection::send(std::uint64_t unique, int error, ByteSpan payload) {
   return 0;
 }
 
+void DevFuseConnection::store(NodeId node, ByteSpan content) {
+  struct {
+    abi::OutHeader header;
+    abi::Store store;
+  } notification{{static_cast<std::uint32_t>(sizeof notification + content.size()), abi::kNotifyStore, 0},
+                 {node.value(), 0, static_cast<std::uint32_t>(content.size()), 0}};
+  const std::array<iovec, 2> parts{
+      {{&notification, sizeof notification}, {const_cast<std::byte*>(content.data()), content.size()}}};
+  (void)!::writev(device_.get(), parts.data(), parts.size());
+}
+
 Result<void> DevFuseConnection::ask_to_resend() {
   const abi::OutHeader notification{sizeof notification, abi::kNotifyResend, 0};
   while (::write(device_.get(), &notification, sizeof notification) < 0) {

@@ -32,6 +32,7 @@ class DevFuseConnection final : public ReplySink, public BackingPort {
   [[nodiscard]] Result<void> ask_to_resend();
 
   int send(std::uint64_t unique, int error, ByteSpan payload) override;
+  void store(NodeId node, ByteSpan content) override;
   ParkedReplies& parked() override { return parked_; }
   [[nodiscard]] Result<std::uint32_t> open(int fd) override;
   [[nodiscard]] Result<std::uint32_t> open_for_writing(int fd) override;

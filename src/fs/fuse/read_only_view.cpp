@@ -42,6 +42,7 @@ std::uint64_t ReadOnlyView::features() const {
 
 void ReadOnlyView::started(std::uint64_t features, bool resumed) {
   features_ = features;
+  gives_pages_ = !resumed;
   open_files_->started(features, resumed);
 }
 
@@ -158,6 +159,7 @@ void ReadOnlyView::open(const Request& request, const abi::OpenIn& in, Reply rep
   // Read from memory, kept by the page cache; no record and no handle.
   constexpr abi::OpenOut kUnhandled{0, abi::open_flag::kKeepCache | abi::open_flag::kNoFlush, 0};
   if (parts_.unhandled.contains(request.node())) {
+    give_pages(request.node(), reply);
     reply.value(kUnhandled);
     return;
   }
@@ -174,8 +176,25 @@ void ReadOnlyView::open(const Request& request, const abi::OpenIn& in, Reply rep
     return;
   }
   parts_.unhandled.insert(request.node());
+  give_pages(request.node(), reply);
   reply.value(kUnhandled);
   fetch_ahead(*found->tree, found->ino, false);
+}
+
+void ReadOnlyView::give_pages(NodeId node, const Reply& reply) {
+  if (!gives_pages_) return;
+  opened_.note(node, [&] {
+    const Result<Found> found = find(node);
+    if (!found) return;
+    const Inode& inode = found->inode;
+    ByteSpan content = as_bytes(inode.inline_bytes);
+    if (has_content(inode)) {
+      const MutableByteSpan scratch = reply.scratch(inode.size);
+      if (parts_.tier.read_if_present({inode.content, inode.size}, 0, scratch) != inode.size) return;
+      content = scratch;
+    }
+    if (!content.empty()) reply.sink()->store(node, content);
+  });
 }
 
 void ReadOnlyView::fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const {

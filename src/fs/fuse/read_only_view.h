@@ -12,6 +12,7 @@
 #include "fs/fuse/listing_ends.h"
 #include "fs/fuse/node_set.h"
 #include "fs/fuse/open_files.h"
+#include "fs/fuse/opened_nodes.h"
 #include "fs/fuse/sparse_map.h"
 #include "fs/fuse/tree_readahead.h"
 
@@ -34,8 +35,8 @@ struct ViewParts {
 /// Sealed layers as a file system: everything may be remembered for ever, because nothing in them changes.
 ///
 /// Listings need no request once they are cached, neither do attributes, symlinks and names that are missing. An open
-/// file costs one OPEN and one RELEASE that nobody waits for; contents of up to 16 KiB that are no programs are kept by
-/// the page cache, everything else is passed through (OpenFiles decides).
+/// file costs one OPEN and one RELEASE that nobody waits for; contents of up to 16 KiB that are no programs are put
+/// into the page cache by their first open, everything else is passed through (OpenFiles decides).
 ///
 /// A mount that shows one image has its tree at node 1 and gives bare inode numbers. A mount of several trees
 /// (StoreView uses this class for them) puts the tree number in front, so that no two files look like one. Threads: all
@@ -83,6 +84,9 @@ class ReadOnlyView final : public Filesystem {
   Result<std::optional<Inode>> inode_of(const ImageTree& tree, Ino ino) const;
   NodeId node_of(const ImageTree& tree, Ino ino) const;
   std::uint64_t shown_ino(const ImageTree& tree, Ino ino) const;
+  /// A file without a handle is being opened: gives the kernel its pages if they are in memory, which spares the READ
+  /// that follows.
+  void give_pages(NodeId node, const Reply& reply);
   /// A file was opened or read, `missed`: and somebody waits for it. Fetches the files behind it if it is one of a
   /// series.
   void fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const;
@@ -97,6 +101,9 @@ class ReadOnlyView final : public Filesystem {
   const std::optional<TreeId> root_;
   const bool want_passthrough_;
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
+  /// An earlier server may have READs to answer, of nodes whose opens this one does not know.
+  std::atomic<bool> gives_pages_ = false;
+  OpenedNodes opened_;
   SparseMaps sparse_;
   ListingEnds ends_;
   enum class Xattrs : std::uint8_t { unknown, none, some };

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "fs/fuse/abi.h"
+#include "fs/fuse/node_id.h"
 
 namespace stellarium::fs::fuse {
 
@@ -20,6 +21,9 @@ class ReplySink {
   /// page fault of a dying server into EIO for the program that waits.
   /// Returns 0, or the errno of the transport; ENOENT means that nobody waits for this answer any more.
   virtual int send(std::uint64_t unique, int error, ByteSpan payload) = 0;
+  /// Puts the bytes of a whole file into the kernel's page cache (FUSE_NOTIFY_STORE). Only for a file that nobody can
+  /// be reading (OpenedNodes). A transport may do nothing, and a failure costs a READ later: there is no result.
+  virtual void store(NodeId node, ByteSpan content);
   /// The replies of this connection that wait for something slow.
   virtual ParkedReplies& parked() = 0;
 };

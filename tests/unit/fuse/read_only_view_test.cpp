@@ -155,6 +155,34 @@ TEST_F(ReadOnlyViewTest, SmallFilesNeedNoHandle) {
   EXPECT_EQ(passed.open_flags, abi::open_flag::kPassthrough | abi::open_flag::kNoFlush);
 }
 
+TEST_F(ReadOnlyViewTest, TheFirstOpenOfASmallFileBringsItsBytes) {
+  const auto stored_by_open = [&](std::uint64_t nodeid) {
+    EXPECT_EQ(view_.ask(Opcode::open, nodeid, open_in(O_RDONLY)).error, 0);
+    return view_.sink->take_stored();
+  };
+  using Stored = test::RecordingSink::Stored;
+  const std::uint64_t hosts = view_.lookup(node(etc_), "hosts").nodeid;
+  EXPECT_EQ(stored_by_open(hosts), (std::vector<Stored>{{NodeId{hosts}, kHosts}}));
+  EXPECT_TRUE(stored_by_open(hosts).empty());  // somebody may be reading it, with its pages locked
+  EXPECT_TRUE(stored_by_open(view_.lookup(node(many_), "entry0").nodeid).empty());  // there are none
+  EXPECT_TRUE(stored_by_open(view_.lookup(abi::kRootNode, "program").nodeid).empty());
+}
+
+TEST_F(ReadOnlyViewTest, AnOpenWaitsForNoBytes) {
+  image_.tier.reads_wait = true;
+  const std::uint64_t hosts = view_.lookup(node(etc_), "hosts").nodeid;
+  EXPECT_EQ(view_.ask(Opcode::open, hosts, open_in(O_RDONLY)).error, 0);
+  image_.tier.reads_wait = false;
+  EXPECT_EQ(view_.ask(Opcode::open, hosts, open_in(O_RDONLY)).error, 0);
+  EXPECT_TRUE(view_.sink->take_stored().empty());
+}
+
+TEST_F(ReadOnlyViewTest, AfterATakeoverOpensBringNoBytes) {
+  view_.resume();
+  EXPECT_EQ(view_.ask(Opcode::open, view_.lookup(node(etc_), "hosts").nodeid, open_in(O_RDONLY)).error, 0);
+  EXPECT_TRUE(view_.sink->take_stored().empty());
+}
+
 TEST_F(ReadOnlyViewTest, OpensNothingForWriting) {
   const auto program = view_.lookup(abi::kRootNode, "program");
   for (const int flags : {O_WRONLY, O_RDWR, O_RDONLY | O_TRUNC}) {
