@@ -15,9 +15,9 @@ namespace stellarium::fs::fuse {
 namespace {
 
 constexpr std::uint64_t kStopEvent = ~std::uint64_t{0};
-// How long a worker waits awake for the next request of a stream. A program reads a small file in less; the processor
-// would not sleep meanwhile anyway (WakeLatency).
-constexpr std::chrono::microseconds kLinger{30};
+// How long a worker waits awake for the next request of a stream, which is one every 125 µs at least (WakeLatency); the
+// processor would not sleep meanwhile anyway.
+constexpr std::chrono::microseconds kLinger{100};
 constexpr int kBeforeGivingWay = 256;  // requests of one connection before a worker looks at the others
 
 }  // namespace

@@ -276,28 +276,62 @@ void ReadOnlyView::opendir(const Request&, Reply reply) {
   reply.value(out);
 }
 
+Result<ReadOnlyView::LaidOut> ReadOnlyView::lay_out(const ImageTree& tree, Ino directory, std::uint64_t offset,
+                                                    bool plus, MutableByteSpan room) const {
+  DirentWriter out{room, plus};
+  LaidOut laid;
+  ListingRules rules{.shown_ino = [&](Ino ino) { return shown_ino(tree, ino); },
+                     .directory = [&](Ino ino) { return inode_of(tree, ino); },
+                     .entry = {}};
+  if (plus) {
+    rules.entry = [&](Ino ino, Inode& inode) -> Result<abi::EntryOut> {
+      parts_.inodes.insert(NodeId::of(tree.tree, ino), inode);
+      if (S_ISDIR(inode.mode)) laid.folders.push_back(NodeId::of(tree.tree, ino));
+      return entry(tree, ino, inode);
+    };
+  }
+  const auto listed = list_directory(tree.reader, directory, offset, rules, out);
+  // What fits before the damage is shown; the next call begins at it and fails.
+  if (!listed && out.written().empty()) return fail(listed.error());
+  if (listed) laid.last = *listed;
+  laid.entries = out.written();
+  return laid;
+}
+
 void ReadOnlyView::readdir(const Request& request, const abi::ReadIn& in, bool plus, Reply reply) {
   const Result<Node> node = locate(request.node());
   if (!node) return refuse(reply, node.error());
   const ImageTree& tree = *node->tree;
   const NodeId directory = NodeId::of(tree.tree, node->ino);
-  DirentWriter out{reply.scratch(in.size), plus};
-  if (!ends_.contains(directory, in.offset)) {
-    ListingRules rules{.shown_ino = [&](Ino ino) { return shown_ino(tree, ino); },
-                       .directory = [&](Ino ino) { return inode_of(tree, ino); },
-                       .entry = {}};
-    if (plus) {
-      rules.entry = [&](Ino ino, Inode& inode) -> Result<abi::EntryOut> {
-        parts_.inodes.insert(NodeId::of(tree.tree, ino), inode);
-        return entry(tree, ino, inode);
-      };
-    }
-    const auto listed = list_directory(tree.reader, node->ino, in.offset, rules, out);
-    // What fits before the damage is shown; the next call begins at it and fails.
-    if (!listed && out.written().empty()) return refuse(reply, listed.error());
-    if (listed && *listed) ends_.insert(directory, **listed);
+  const MutableByteSpan room = reply.scratch(in.size);
+  if (ends_.contains(directory, in.offset)) {
+    reply.bytes({});
+    lay_out_ahead(tree, in.size, room);
+    return;
   }
-  reply.bytes(out.written());
+  const bool begins = plus && in.offset == 0;
+  if (begins) {
+    if (auto ready = ahead_.take(directory, in.size)) {
+      std::ranges::copy(as_bytes(ready->payload), room.begin());
+      reply.bytes(room.first(ready->payload.size()));
+      if (ready->last) ends_.insert(directory, *ready->last);
+      ahead_.listed(directory, ready->folders);
+      return;
+    }
+  }
+  const Result<LaidOut> laid = lay_out(tree, node->ino, in.offset, plus, room);
+  if (!laid) return refuse(reply, laid.error());
+  if (laid->last) ends_.insert(directory, *laid->last);
+  reply.bytes(laid->entries);
+  if (begins) ahead_.listed(directory, laid->folders);
+}
+
+void ReadOnlyView::lay_out_ahead(const ImageTree& tree, std::uint32_t size, MutableByteSpan room) {
+  const auto next = ahead_.next(size);
+  if (!next || next->tree() != tree.tree) return;
+  Result<LaidOut> laid = lay_out(tree, next->ino(), 0, /*plus=*/true, room);
+  if (!laid) return;  // damage is for the request that meets it
+  ahead_.keep({*next, size, std::string{as_text(laid->entries)}, laid->last, std::move(laid->folders)});
 }
 
 void ReadOnlyView::getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) {

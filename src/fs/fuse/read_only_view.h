@@ -9,6 +9,7 @@
 #include "fs/fuse/filesystem.h"
 #include "fs/fuse/image_tree.h"
 #include "fs/fuse/inode_cache.h"
+#include "fs/fuse/listing_ahead.h"
 #include "fs/fuse/listing_ends.h"
 #include "fs/fuse/node_set.h"
 #include "fs/fuse/open_files.h"
@@ -90,6 +91,15 @@ class ReadOnlyView final : public Filesystem {
   /// A file was opened or read, `missed`: and somebody waits for it. Fetches the files behind it if it is one of a
   /// series.
   void fetch_ahead(const ImageTree& tree, Ino ino, bool missed) const;
+  struct LaidOut {
+    ByteSpan entries;               ///< in the given room
+    std::optional<DirCookie> last;  ///< behind the last entry if it came so far
+    std::vector<NodeId> folders;    ///< READDIRPLUS: among the entries
+  };
+  Result<LaidOut> lay_out(const ImageTree& tree, Ino directory, std::uint64_t offset, bool plus,
+                          MutableByteSpan room) const;
+  /// The program that was told that a listing ends looks at it now: time to lay out the next one.
+  void lay_out_ahead(const ImageTree& tree, std::uint32_t size, MutableByteSpan room);
   /// overlayfs asks for attributes of its own of every file that it meets. On a mount of one image without any extended
   /// attribute the first question is answered with ENOSYS, and the kernel asks for none any more.
   bool may_stop_asking(const ImageTree& tree, std::string_view name);
@@ -106,6 +116,7 @@ class ReadOnlyView final : public Filesystem {
   OpenedNodes opened_;
   SparseMaps sparse_;
   ListingEnds ends_;
+  ListingAhead ahead_;
   enum class Xattrs : std::uint8_t { unknown, none, some };
   std::atomic<Xattrs> xattrs_ = Xattrs::unknown;  ///< of the image at the root
 };

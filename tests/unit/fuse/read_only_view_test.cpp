@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ranges>
 #include <set>
 
 #include "support/fuse_view.h"
@@ -97,6 +98,34 @@ TEST_F(ReadOnlyViewTest, ListsInPiecesOfAnySizeWithoutLossOrRepetition) {
     }
     EXPECT_EQ(names.size(), 502u) << size;
   }
+}
+
+TEST_F(ReadOnlyViewTest, AWalkSeesWhatIsThereThoughItsListingsAreLaidOutAhead) {
+  // Folders in folders, each with a file of its own, so that a listing of the wrong one would be seen.
+  std::vector<Ino> folders{image_.add_directory(kRootIno, "walked")};
+  for (std::size_t i = 0; folders.size() < 40; ++i) {
+    for (int k = 0; k < 3; ++k)
+      folders.push_back(image_.add_directory(folders[i], "folder" + std::to_string(folders.size())));
+  }
+  for (const Ino folder : folders) image_.add_file(folder, "of-" + std::to_string(folder), "");
+  std::vector<std::uint64_t> ahead{node(folders[0])};
+  std::size_t listed = 0;
+  while (!ahead.empty()) {
+    const std::uint64_t folder = ahead.back();
+    ahead.pop_back();
+    const std::string answer = view_.read(Opcode::readdirplus, folder, 0, 32'768).payload;
+    const auto entries = entries_of(answer, true);
+    ASSERT_FALSE(entries.empty());
+    EXPECT_TRUE(view_.read(Opcode::readdirplus, folder, entries.back().offset, 32'768).payload.empty());
+    // A reply of another size is none that was laid out ahead.
+    EXPECT_EQ(answer, view_.read(Opcode::readdirplus, folder, 0, 32'760).payload) << ++listed;
+    const std::string own = "of-" + std::to_string(NodeId{folder}.ino());
+    EXPECT_EQ(std::ranges::count(entries, own, &test::ListedEntry::name), 1);
+    ++listed;
+    for (const auto& entry : std::ranges::reverse_view{entries})
+      if (entry.name.starts_with("folder")) ahead.push_back(entry.node);
+  }
+  EXPECT_EQ(listed, folders.size());
 }
 
 TEST_F(ReadOnlyViewTest, AListingWithoutRoomForOneEntryIsAnErrorAndNotTheEnd) {
