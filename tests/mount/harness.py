@@ -1,4 +1,5 @@
 """What every test on real mounts needs: a private store, the built programs, mounts that go away, requirements said out loud."""
+import collections
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 BIN = Path(os.environ.get("STELLARIUM_BIN", Path(__file__).resolve().parents[2] / "build" / "dev" / "tools"))
 COMMAND = BIN / "stellarium"
+PLAIN = BIN / "plain" / "stellarium"  # built without a sanitizer, beside a link to the keeper that has it; tools/test makes it
 SANITIZED = bool(os.environ.get("STELLARIUM_SANITIZE"))  # everything is several times slower, and there are no time limits to check
 SUPPRESSIONS = Path(__file__).resolve().parents[1] / "support" / "tsan.supp"
 REQUIRE_ALL = bool(os.environ.get("STELLARIUM_REQUIRE_ALL"))  # CI: what cannot run has failed
@@ -38,6 +40,32 @@ def main() -> None:
     program = unittest.main(argv=[sys.argv[0], *sys.argv[1:]], exit=False, verbosity=2)
     skipped = program.result.skipped
     sys.exit(0 if program.result.wasSuccessful() and not (skipped and REQUIRE_ALL) else 1)
+
+
+class Commands:
+    """Which build of the command runs. A sanitizer needs 70 ms before `main`, and most tests are about the daemon: so the first calls of
+    each kind have it, and all where the command does the work itself; the others are those of the plain build, where there is one."""
+    WITH_SANITIZER = 3
+    WORKS_ITSELF = {"import", "export"}
+    HAS_SUBCOMMANDS = {"daemon", "tier", "volume"}
+
+    def __init__(self):
+        # The daemon refuses a command of another build, as one from an earlier run of tools/test would be.
+        self.any_plain = (SANITIZED and PLAIN.exists() and PLAIN.stat().st_mtime >= COMMAND.stat().st_mtime
+                          and len({subprocess.check_output([command, "--version"]) for command in (COMMAND, PLAIN)}) == 1)
+        self.calls = collections.Counter()
+
+    def choose(self, args) -> Path:
+        words = [str(arg) for arg in args if not str(arg).startswith("-")]
+        if not self.any_plain or not words or words[0] in self.WORKS_ITSELF:
+            return COMMAND
+        options = frozenset(str(arg).split("=")[0] for arg in args if str(arg).startswith("-"))
+        kind = (*words[:2 if words[0] in self.HAS_SUBCOMMANDS else 1], options)
+        self.calls[kind] += 1
+        return COMMAND if self.calls[kind] <= self.WITH_SANITIZER else PLAIN
+
+
+COMMANDS = Commands()
 
 
 class Failed(AssertionError):
@@ -93,7 +121,8 @@ class Store:
     def __exit__(self, *_) -> None:
         for mount in reversed(self.mounts):
             subprocess.run(["umount", "--lazy", str(mount)], stderr=subprocess.DEVNULL)
-        subprocess.run([COMMAND, "--store", self.dir, "daemon", "stop", "--unmount"], capture_output=True, env=self.environment)
+        stop = ("daemon", "stop", "--unmount")
+        subprocess.run([COMMANDS.choose(stop), "--store", self.dir, *stop], capture_output=True, env=self.environment)
         self.kill_all()
         reports = findings(list(self.root.glob("sanitizer.*")))
         shutil.rmtree(self.root, ignore_errors=True)
@@ -104,7 +133,7 @@ class Store:
 
     def run(self, *args, expect: int | None = 0, input=None, timeout: float = 600, **options) -> subprocess.CompletedProcess:
         """`stellarium --store DIR ARGS…`; `expect` is the exit code it must have (None: any)."""
-        command = [str(COMMAND), "--store", str(self.dir), *[arg if isinstance(arg, bytes) else str(arg) for arg in args]]
+        command = [str(COMMANDS.choose(args)), "--store", str(self.dir), *[arg if isinstance(arg, bytes) else str(arg) for arg in args]]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.environment} | options
         if input is None and "stdin" not in options:
             options["stdin"] = subprocess.DEVNULL

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ranges>
 #include <set>
 
 #include "support/fuse_view.h"
@@ -122,8 +121,8 @@ TEST_F(ReadOnlyViewTest, AWalkSeesWhatIsThereThoughItsListingsAreLaidOutAhead) {
     const std::string own = "of-" + std::to_string(NodeId{folder}.ino());
     EXPECT_EQ(std::ranges::count(entries, own, &test::ListedEntry::name), 1);
     ++listed;
-    for (const auto& entry : std::ranges::reverse_view{entries})
-      if (entry.name.starts_with("folder")) ahead.push_back(entry.node);
+    for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry)
+      if (entry->name.starts_with("folder")) ahead.push_back(entry->node);
   }
   EXPECT_EQ(listed, folders.size());
 }
