@@ -36,7 +36,7 @@ function(stellarium_unit_test name)
   target_compile_definitions(unit_${name} PRIVATE STELLARIUM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
   add_test(NAME ${STELLARIUM_TEST_PREFIX}unit_${name} COMMAND unit_${name})
   set_tests_properties(${STELLARIUM_TEST_PREFIX}unit_${name} PROPERTIES LABELS unit TIMEOUT 600
-    ENVIRONMENT TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
+    ENVIRONMENT ${STELLARIUM_TSAN_OPTIONS})
 endfunction()
 
 # stellarium_fuzz(NAME SOURCES … [LIBRARIES …]): the libFuzzer program fuzz_NAME with its seeds in tests/fuzz/corpus/NAME.

@@ -47,6 +47,8 @@ if(STELLARIUM_SANITIZE)
     target_link_options(stellarium_flags INTERFACE -Wl,--version-script=${PROJECT_SOURCE_DIR}/tests/support/tsan.map)
   endif()
 endif()
+# What test programs run with (as in tests/mount/harness.py).
+set(STELLARIUM_TSAN_OPTIONS "TSAN_OPTIONS=history_size=7:suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp")
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   target_compile_options(stellarium_flags INTERFACE -Wthread-safety)
 endif()
