@@ -50,6 +50,10 @@ class LocalStore final : public ContentStore {
   }
   Stats stats() override;
   Result<void> close() override;
+  void give_back_memory() override {
+    parts_.made->give_back_memory();
+    parts_.decoded->give_back_memory();
+  }
 
  private:
   StoreParts parts_;

@@ -154,6 +154,8 @@ class ContentStore : public ChunkSource {
   /// Finishes open segments with their footers (small ones go on at the next open). The store then takes no more
   /// sessions; all that were open must be gone.
   [[nodiscard]] virtual Result<void> close() = 0;
+  /// Memory that was kept for the next session goes back to the kernel, if there is none now.
+  virtual void give_back_memory() = 0;
 };
 
 }  // namespace stellarium::cas

@@ -64,6 +64,13 @@ FrameBuffer FrameBuffers::take(std::size_t size) {
   return buffer;
 }
 
+void FrameBuffers::give_back_memory() {
+  const MutexLock lock{mutex_};
+  if (idle_.size() != slabs_.size() * (kSlabBytes / room_)) return;
+  idle_.clear();
+  slabs_.clear();
+}
+
 void FrameBuffers::give_back(std::byte* bytes) {
   const MutexLock lock{mutex_};
   idle_.push_back(bytes);

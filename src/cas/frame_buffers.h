@@ -42,7 +42,7 @@ class FrameBuffer {
 /// Memory that frames are made in, one after the other. Fresh memory is a page fault every 4 KiB, which was a twentieth
 /// of an import's time and a third of a cold read's where a fault takes 12 µs.
 ///
-/// Memory:  that of as many as were ever taken at once, until the end.
+/// Memory:  that of as many as were ever taken at once, until `give_back_memory` or the end.
 /// Threads: all functions may be called concurrently.
 class FrameBuffers : public std::enable_shared_from_this<FrameBuffers> {
  public:
@@ -52,6 +52,8 @@ class FrameBuffers : public std::enable_shared_from_this<FrameBuffers> {
   /// Of that size, at most `room`. A small one has memory of its own: it may stay for long, and the rest of the room
   /// would be idle.
   FrameBuffer take(std::size_t size) EXCLUDES(mutex_);
+  /// To the kernel, if no buffer is in use.
+  void give_back_memory() EXCLUDES(mutex_);
 
  private:
   friend class FrameBuffer;

@@ -39,7 +39,7 @@ Result<void> FramePipeline::add(Lane lane, const ChunkId& id, ByteSpan data, con
     if (!from) parts_.pending.release(std::span{&id, 1}, *this);
     return fail(*failure_);
   }
-  if (!open) open = std::make_shared<Frame>(kind_of(lane), buffers_);
+  if (!open) open = std::make_shared<Frame>(kind_of(lane), parts_.buffers);
   open->builder.add(id, data);
   open->from.push_back(from);
   return {};

@@ -40,6 +40,7 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
     WorkerPool& workers;
     Compressor& compressor;
     std::uint64_t segment_bytes;
+    std::shared_ptr<FrameBuffers> buffers;  ///< of kMaxContainer
   };
   struct Totals {
     std::uint64_t bytes_stored = 0;  ///< of all containers appended
@@ -82,7 +83,6 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   std::size_t room() const { return 64 + 2 * parts_.workers.size(); }
 
   const Parts parts_;
-  const std::shared_ptr<FrameBuffers> buffers_ = std::make_shared<FrameBuffers>(kMaxContainer);
 
   mutable Mutex mutex_;
   std::condition_variable changed_;

@@ -30,7 +30,7 @@ struct StoreParts {
         workers{options_.workers != 0 ? options_.workers : std::max(1u, std::thread::hardware_concurrency())} {}
 
   FramePipeline::Parts pipeline(Compressor& with) {
-    return {index, *segments, pending, workers, with, options.segment_bytes};
+    return {index, *segments, pending, workers, with, options.segment_bytes, made};
   }
 
   Database& database;
@@ -43,7 +43,8 @@ struct StoreParts {
   DistrustedChunks distrusted;
   Compressor compressor;
   Decompressor decompressor;
-  const std::shared_ptr<FrameBuffers> decoded = std::make_shared<FrameBuffers>(kMaxFrameRaw);
+  const std::shared_ptr<FrameBuffers> made = std::make_shared<FrameBuffers>(kMaxContainer),
+                                      decoded = std::make_shared<FrameBuffers>(kMaxFrameRaw);
   WorkerPool workers;  // after what its jobs use
   Mutex maintenance;   // gc, recompress, check and rebuild exclude one another
   std::atomic<bool> closed = false;

@@ -17,6 +17,7 @@ constexpr auto kMaxRest = std::chrono::milliseconds{100};
 constexpr auto kShortestWork = std::chrono::microseconds{500};  // shorter pieces of work share a rest
 constexpr std::size_t kMaxFoldable = 8;                         // above it there is no time to rest
 constexpr auto kBusyPause = std::chrono::seconds{5};            // until who reads a layer may be done
+constexpr auto kIdleAfter = std::chrono::seconds{3};            // after the last import or removal
 constexpr std::size_t kDroppedAtOnce = 32;                      // staged files, 30 µs or more each
 
 }  // namespace
@@ -105,24 +106,31 @@ bool Janitor::clean_up() {
   }
 }
 
-void Janitor::work() {
-  bool busy = false;
-  for (;;) {
-    bool beginning = false;
-    {
-      MutexLock lock{mutex_};
-      while (!pending_ && !ending_) {
-        if (!busy) {
-          lock.wait(woken_);
-        } else if (lock.wait_for(woken_, kBusyPause) == std::cv_status::timeout) {
-          break;
-        }
-      }
-      if (ending_) return;
-      pending_ = false;
-      std::swap(beginning, beginning_);
+Janitor::Due Janitor::wait_for_work(bool busy, bool memory) {
+  MutexLock lock{mutex_};
+  while (!pending_ && !ending_) {
+    if (!busy && !memory) {
+      lock.wait(woken_);
+    } else if (lock.wait_for(woken_, busy ? kBusyPause : kIdleAfter) == std::cv_status::timeout) {
+      return Due::nothing;
     }
-    if (beginning) {
+  }
+  if (ending_) return Due::end;
+  pending_ = false;
+  return std::exchange(beginning_, false) ? Due::first_work : Due::work;
+}
+
+void Janitor::work() {
+  bool busy = false, memory = false;
+  for (;;) {
+    const Due due = wait_for_work(busy, memory);
+    if (due == Due::end) return;
+    if (due == Due::nothing) {
+      give_back_memory();
+      memory = false;
+      if (!busy) continue;
+    }
+    if (due == Due::first_work) {
       // Programs' syncs wait for files of before: that is nothing for a thread that runs when nobody else does.
       take_over_staged();
       lower_thread_priority("cleaning up");
@@ -130,8 +138,14 @@ void Janitor::work() {
     }
     rested_ = Clock::now();
     busy = clean_up();
-    ::malloc_trim(0);
+    memory = true;
   }
+}
+
+/// The next of several imports would only have to ask for it again.
+void Janitor::give_back_memory() {
+  store_.contents().give_back_memory();
+  ::malloc_trim(0);
 }
 
 }  // namespace stellarium::server

@@ -10,8 +10,8 @@
 namespace stellarium::server {
 
 /// What can wait until a command is answered: removes the records and staged files of layers that have lost their name
-/// (`rm` itself is one batch), folds what removed snapshots leave of a clone's chain, and gives freed memory back to
-/// the kernel; once, what a crash left of staged files.
+/// (`rm` itself is one batch), folds what removed snapshots leave of a clone's chain; once, what a crash left of staged
+/// files. When nothing was imported or removed for a moment it gives freed memory back to the kernel.
 ///
 /// Its thread is below everybody's and rests three times as long as it works, but not while more than a few layers wait
 /// to be folded: who makes and removes snapshots all the time must not get ahead of it.
@@ -28,12 +28,17 @@ class Janitor {
  private:
   using Clock = std::chrono::steady_clock;
   void work() EXCLUDES(mutex_);
+  enum class Due : std::uint8_t { work, first_work, nothing, end };
+  /// Sleeps until there is something to do; while it could not do all (`busy`) or memory may be given back, not for
+  /// long.
+  Due wait_for_work(bool busy, bool memory) EXCLUDES(mutex_);
   bool ending() const EXCLUDES(mutex_);
   bool rest() EXCLUDES(mutex_);      ///< false: it is to end
   bool clean_up() EXCLUDES(mutex_);  ///< true: somebody reads what is to be folded
   void sweep() EXCLUDES(mutex_);
   void drop(const std::vector<fs::StagedId>& staged) EXCLUDES(mutex_);
   void take_over_staged();
+  void give_back_memory();
 
   Store& store_;
   Clock::time_point rested_;  // its own thread's: until when

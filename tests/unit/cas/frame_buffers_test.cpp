@@ -48,6 +48,19 @@ TEST(FrameBuffers, GiveMemoryOfItsOwnToASmallOne) {
   EXPECT_EQ(small.size(), 3u);
 }
 
+TEST(FrameBuffers, GiveMemoryBackOnceNobodyUsesIt) {
+  const auto buffers = std::make_shared<FrameBuffers>(1024);
+  std::vector<FrameBuffer> many;
+  for (int i = 0; i < 3000; ++i) many.push_back(buffers->take());  // more than a slab's
+  many.resize(1);
+  many.front().append(as_bytes("still there"));
+  buffers->give_back_memory();
+  EXPECT_EQ(as_text(std::as_const(many.front()).bytes()), "still there");
+  many.clear();
+  buffers->give_back_memory();
+  EXPECT_EQ(buffers->take().size(), 0u);
+}
+
 TEST(FrameBuffers, MayOutliveWhoMadeThem) {
   FrameBuffer buffer = std::make_shared<FrameBuffers>(kMaxContainer)->take();
   buffer.append(as_bytes("still there"));
