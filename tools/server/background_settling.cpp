@@ -132,6 +132,7 @@ bool BackgroundSettling::settle(std::chrono::milliseconds quiet, bool is_short) 
     return more && !store_.settler().somebody_waits();
   };
   const auto done = store_.settler().settle(*layers, is_short ? std::chrono::milliseconds{0} : quiet, go_on);
+  store_.contents().give_back_memory();
   if (!done && done.error().code == Errc::out_of_space) return false;  // who writes is told
   if (!done) {
     log::warn("settling: {}", to_string(done.error()));

@@ -17,7 +17,7 @@ constexpr auto kMaxRest = std::chrono::milliseconds{100};
 constexpr auto kShortestWork = std::chrono::microseconds{500};  // shorter pieces of work share a rest
 constexpr std::size_t kMaxFoldable = 8;                         // above it there is no time to rest
 constexpr auto kBusyPause = std::chrono::seconds{5};            // until who reads a layer may be done
-constexpr auto kIdleAfter = std::chrono::seconds{3};            // after the last import or removal
+constexpr auto kIdleAfter = std::chrono::seconds{3};            // after a command
 constexpr std::size_t kDroppedAtOnce = 32;                      // staged files, 30 µs or more each
 
 }  // namespace
@@ -37,6 +37,14 @@ void Janitor::wake() {
   {
     MutexLock lock{mutex_};
     pending_ = true;
+  }
+  woken_.notify_one();
+}
+
+void Janitor::command_ended() {
+  {
+    MutexLock lock{mutex_};
+    if (std::exchange(memory_freed_, true)) return;
   }
   woken_.notify_one();
 }
@@ -106,12 +114,13 @@ bool Janitor::clean_up() {
   }
 }
 
-Janitor::Due Janitor::wait_for_work(bool busy, bool memory) {
+Janitor::Due Janitor::wait_for_work(bool busy) {
   MutexLock lock{mutex_};
   while (!pending_ && !ending_) {
-    if (!busy && !memory) {
+    if (!busy && !memory_freed_) {
       lock.wait(woken_);
     } else if (lock.wait_for(woken_, busy ? kBusyPause : kIdleAfter) == std::cv_status::timeout) {
+      memory_freed_ = false;
       return Due::nothing;
     }
   }
@@ -121,13 +130,12 @@ Janitor::Due Janitor::wait_for_work(bool busy, bool memory) {
 }
 
 void Janitor::work() {
-  bool busy = false, memory = false;
+  bool busy = false;
   for (;;) {
-    const Due due = wait_for_work(busy, memory);
+    const Due due = wait_for_work(busy);
     if (due == Due::end) return;
     if (due == Due::nothing) {
       give_back_memory();
-      memory = false;
       if (!busy) continue;
     }
     if (due == Due::first_work) {
@@ -138,7 +146,8 @@ void Janitor::work() {
     }
     rested_ = Clock::now();
     busy = clean_up();
-    memory = true;
+    const MutexLock lock{mutex_};
+    memory_freed_ = true;
   }
 }
 

@@ -11,7 +11,7 @@ namespace stellarium::server {
 
 /// What can wait until a command is answered: removes the records and staged files of layers that have lost their name
 /// (`rm` itself is one batch), folds what removed snapshots leave of a clone's chain; once, what a crash left of staged
-/// files. When nothing was imported or removed for a moment it gives freed memory back to the kernel.
+/// files. A moment after a command it gives freed memory back to the kernel, unless another one needs it.
 ///
 /// Its thread is below everybody's and rests three times as long as it works, but not while more than a few layers wait
 /// to be folded: who makes and removes snapshots all the time must not get ahead of it.
@@ -22,16 +22,16 @@ class Janitor {
   ~Janitor();                      ///< waits for the piece of work that is under way
   Janitor(const Janitor&) = delete;
   Janitor& operator=(const Janitor&) = delete;
-  void wake() EXCLUDES(mutex_);   ///< after an image or clone was made, removed, replaced or unmounted
-  void begin() EXCLUDES(mutex_);  ///< once, when the mounts of an earlier server hold what they need
+  void wake() EXCLUDES(mutex_);           ///< after an image or clone was made, removed, replaced or unmounted
+  void command_ended() EXCLUDES(mutex_);  ///< after any command: it may have freed memory
+  void begin() EXCLUDES(mutex_);          ///< once, when the mounts of an earlier server hold what they need
 
  private:
   using Clock = std::chrono::steady_clock;
   void work() EXCLUDES(mutex_);
   enum class Due : std::uint8_t { work, first_work, nothing, end };
-  /// Sleeps until there is something to do; while it could not do all (`busy`) or memory may be given back, not for
-  /// long.
-  Due wait_for_work(bool busy, bool memory) EXCLUDES(mutex_);
+  /// Sleeps until there is something to do; while it could not do all (`busy`) or memory was freed, not for long.
+  Due wait_for_work(bool busy) EXCLUDES(mutex_);
   bool ending() const EXCLUDES(mutex_);
   bool rest() EXCLUDES(mutex_);      ///< false: it is to end
   bool clean_up() EXCLUDES(mutex_);  ///< true: somebody reads what is to be folded
@@ -46,6 +46,7 @@ class Janitor {
   mutable Mutex mutex_;
   std::condition_variable woken_;
   bool pending_ GUARDED_BY(mutex_) = false;
+  bool memory_freed_ GUARDED_BY(mutex_) = false;
   bool beginning_ GUARDED_BY(mutex_) = false;
   bool ending_ GUARDED_BY(mutex_) = false;
   std::thread thread_;  ///< last: starts when everything else is there

@@ -65,7 +65,9 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
     const server::BackgroundSettling settling{store, server::BackgroundSettling::quiet_from_environment()};
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
       server::CommandContext context{store, mounts, janitor, control, invocation.global, io};
-      return server::run_any(invocation.command, context);
+      const int code = server::run_any(invocation.command, context);
+      janitor.command_ended();
+      return code;
     };
     server::Server server{{store.uuid(), std::move(inheritance.listener), signals, run}};
     if (auto told = link.ready(); !told) log::warn("{}", to_string(told.error()));
