@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -50,9 +51,10 @@ class FakeTier final : public tier::Tier {
     return {id, bytes.size()};
   }
 
-  bool fills_wait = false;  ///< make_hot answers at run_waiting()
-  bool fills_fail = false;  ///< make_hot answers out_of_space
-  bool reads_wait = false;  ///< read_if_present finds nothing, read_async answers at run_waiting()
+  // Set by the test while workers look at them.
+  std::atomic<bool> fills_wait = false;  ///< make_hot answers at run_waiting()
+  std::atomic<bool> fills_fail = false;  ///< make_hot answers out_of_space
+  std::atomic<bool> reads_wait = false;  ///< read_if_present finds nothing, read_async answers at run_waiting()
   void run_waiting() {
     while (true) {
       std::function<void()> next;
