@@ -147,6 +147,16 @@ class Quota(unittest.TestCase):
             wait_for(lambda: self.used() < SLACK, "removed files count")
         self.store.run("fsck", "--deep")
 
+    def check_info(self, mount: Path) -> None:
+        info = self.store.json("info", "web")
+        self.assertEqual((info["name"], info["origin"], info["limit"], info["mounted_on"]), ("web", "base", LIMIT, str(mount)))
+        self.assertLess(info["used"], SLACK)
+        self.assertEqual([snapshot["name"] for snapshot in info["snapshots"]], ["full"])
+        self.assertRegex(self.store.run("info", "web").stdout.decode(), rf"(?s)clone     web\norigin    base\n.*written   .* of .*\nsnapshot  full .*\nmounted   {mount}\n")
+        self.assertEqual(self.store.json("info", "web@full")["clone"], "web")
+        self.assertRegex(self.store.run("info", "web@full").stdout.decode(), r"snapshot  web@full\ncreated   .*\nlayers    2\n")
+        self.store.refuses("info", "web@empty")
+
     def test_a_snapshot_counts_for_nobody_and_a_rollback_keeps_the_quota(self):
         self.store.run("clone", "base", "web", "--quota", LIMIT)
         with self.store.mounted("web") as mount:
@@ -154,6 +164,7 @@ class Quota(unittest.TestCase):
             before = write_sites.digest(mount / "filler")
             self.store.run("snapshot", "web@full")
             self.assertLess(self.used(), SLACK)
+            self.check_info(mount)
             trees.write(mount / "after", trees.noise(10 * trees.MIB, seed=2))
             self.assertEqual(write_sites.fill_file(mount / "more"), errno.EDQUOT)
             self.assertEqual(write_sites.digest(mount / "filler"), before)

@@ -34,6 +34,16 @@ Result<std::uint32_t> free_project(Store& store) {
 
 }  // namespace
 
+std::string to_text(const QuotaState& state) {
+  return text::format_bytes(state.used) + (state.limit ? " of " + text::format_bytes(*state.limit) : ", no quota");
+}
+
+void put_quota(Json& object, const QuotaState& state) {
+  object["used"] = state.used;
+  object["limit"] = state.limit ? Json(*state.limit) : Json(nullptr);
+  object["kept_by"] = state.limit ? Json(state.by_host ? "host" : "server") : Json(nullptr);
+}
+
 Result<std::uint64_t> parse_limit(const std::string& text) {
   const auto size = text::parse_bytes(text);
   if (size && *size >= kLeast && *size <= INT64_MAX) return *size;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "tools/server/json.h"
 #include "tools/server/store.h"
 
 // Quotas of clones, mounted or not: the record, and what goes by it.
@@ -17,6 +18,9 @@ struct QuotaState {
 };
 /// Errors: not_found. Cost: one walk over what the clone wrote, unless it is mounted and has a quota.
 Result<QuotaState> quota_of(Store& store, const std::string& clone);
+std::string to_text(const QuotaState& state);
+void put_quota(Json& object, const QuotaState& state);  ///< "used", "limit", "kept_by"
+
 /// Records it, and tells the mount. Nothing: none from now on. Returns how many files programs have open and may go on
 /// to write unseen until they close them; 0 where the host keeps the quota. Errors: not_found.
 Result<std::size_t> set_quota(Store& store, const std::string& clone, std::optional<std::uint64_t> limit);

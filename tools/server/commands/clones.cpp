@@ -10,8 +10,6 @@
 #include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
-#include "tools/server/json.h"
-#include "tools/text/units.h"
 
 // clone, snapshot, rollback: one record each, whatever the size of the tree. commit: one import of what was written.
 namespace stellarium::server {
@@ -26,18 +24,6 @@ Result<SnapshotRef> snapshot_ref(const std::string& ref) {
   auto parsed = parse_snapshot(ref);
   if (!parsed) return fail(Errc::invalid_argument, ref + " names no snapshot: write CLONE@SNAPSHOT");
   return std::move(*parsed);
-}
-
-Json to_json(const fs::Clone& clone, const std::vector<fs::Snapshot>& snapshots, const std::string& mounted_on) {
-  Json out{{"name", clone.name},
-           {"origin", text::escape(clone.origin)},
-           {"created", text::format_time(clone.created.seconds)},
-           {"layers", clone.layers.size()},
-           {"mounted_on", text::escape(mounted_on)},
-           {"snapshots", Json::array()}};
-  for (const fs::Snapshot& snapshot : snapshots)
-    out["snapshots"].push_back({{"name", snapshot.name}, {"created", text::format_time(snapshot.created.seconds)}});
-  return out;
 }
 
 class PipeWriter final : public fs::ByteOutput {
@@ -140,39 +126,6 @@ int run(const cli::CommitOptions& options, CommandContext& context) {
   if (!committed) return context.io.complain(committed.error());
   context.janitor.wake();
   if (!context.global.quiet) context.io.out(committed->image.manifest.hex() + "\n");
-  return 0;
-}
-
-int run(const cli::ClonesOptions&, CommandContext& context) {
-  const auto clones = context.store.clones().list();
-  if (!clones) return context.io.complain(clones.error());
-  Json listed{{"schema", 1}, {"clones", Json::array()}};
-  for (const fs::Clone& clone : *clones) {
-    const auto snapshots = context.store.clones().snapshots(clone.name);
-    if (!snapshots) return context.io.complain(snapshots.error());
-    std::string mounted_on;
-    for (const auto& mount : context.mounts.list())
-      if (mount.view.kind == fs::fuse::ViewSpec::Kind::clone && mount.view.clone == clone.name)
-        mounted_on = mount.mountpoint;
-    if (context.global.json) {
-      listed["clones"].push_back(to_json(clone, *snapshots, mounted_on));
-      continue;
-    }
-    if (context.global.quiet) {
-      context.io.out(clone.name + "\n");
-    } else {
-      context.io.out(fmt::format("{:<24} {:<24} {}{}\n", clone.name, text::escape(clone.origin),
-                                 text::format_time(clone.created.seconds),
-                                 mounted_on.empty() ? "" : "  on " + text::escape(mounted_on)));
-    }
-    for (const fs::Snapshot& snapshot : *snapshots) {
-      const std::string name = clone.name + "@" + snapshot.name;
-      context.io.out(context.global.quiet
-                         ? name + "\n"
-                         : fmt::format("{:<24} {:<24} {}\n", name, "", text::format_time(snapshot.created.seconds)));
-    }
-  }
-  if (context.global.json) context.io.out(dump(listed));
   return 0;
 }
 

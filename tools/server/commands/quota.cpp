@@ -3,7 +3,6 @@
 #include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
 #include "tools/server/json.h"
-#include "tools/text/units.h"
 
 // quota: how much a clone may hold of its own.
 namespace stellarium::server {
@@ -34,15 +33,11 @@ int run(const cli::QuotaOptions& options, CommandContext& context) {
   const auto state = quota_of(context.store, options.clone);
   if (!state) return context.io.complain(state.error());
   if (context.global.json) {
-    Json out{{"schema", 1}, {"clone", options.clone}, {"used", state->used}, {"limit", nullptr}, {"kept_by", nullptr}};
-    if (state->limit) {
-      out["limit"] = *state->limit;
-      out["kept_by"] = state->by_host ? "host" : "server";
-    }
+    Json out{{"schema", 1}, {"clone", options.clone}};
+    put_quota(out, *state);
     context.io.out(dump(out));
   } else if (!context.global.quiet) {
-    context.io.out(fmt::format("{}  {}{}\n", options.clone, text::format_bytes(state->used),
-                               state->limit ? " of " + text::format_bytes(*state->limit) : ", no quota"));
+    context.io.out(options.clone + "  " + to_text(*state) + "\n");
   }
   return 0;
 }
