@@ -85,9 +85,13 @@ std::set<pid_t> own_line() {
 /// The child: learns who is stopped, and continues them when the command has ended, however it did.
 [[noreturn]] void watch(int from) {
   ::setsid();  // an interrupt from the terminal is not for it
+  // Whoever goes on may unmount the clone at once, or wait for the end of the command's output.
+  ::dup2(from, STDIN_FILENO);
+  ::close_range(STDIN_FILENO + 1, ~0U, 0);
+  (void)!::chdir("/");
   std::vector<pid_t> stopped;
   for (pid_t pid = 0;;) {
-    const ssize_t got = ::read(from, &pid, sizeof pid);
+    const ssize_t got = ::read(STDIN_FILENO, &pid, sizeof pid);
     if (got < 0 && errno == EINTR) continue;
     if (got != sizeof pid) break;
     stopped.push_back(pid);
