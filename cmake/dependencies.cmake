@@ -16,6 +16,13 @@ find_library(STELLARIUM_LIBFUSE3 libfuse3.a REQUIRED)
 add_library(libfuse3 STATIC IMPORTED)
 set_target_properties(libfuse3 PROPERTIES IMPORTED_LOCATION ${STELLARIUM_LIBFUSE3} INTERFACE_INCLUDE_DIRECTORIES "${FUSE3_INCLUDE_DIRS}"
   INTERFACE_LINK_LIBRARIES "Threads::Threads")
+# Only to read disk images, in the command, too.
+pkg_check_modules(EXT2FS REQUIRED ext2fs)
+find_library(STELLARIUM_LIBEXT2FS libext2fs.a REQUIRED)
+find_library(STELLARIUM_LIBCOM_ERR libcom_err.a REQUIRED)
+add_library(libext2fs STATIC IMPORTED)
+set_target_properties(libext2fs PROPERTIES IMPORTED_LOCATION ${STELLARIUM_LIBEXT2FS} INTERFACE_INCLUDE_DIRECTORIES "${EXT2FS_INCLUDE_DIRS}"
+  INTERFACE_LINK_LIBRARIES "${STELLARIUM_LIBCOM_ERR};Threads::Threads")
 pkg_check_modules(ACL REQUIRED IMPORTED_TARGET libacl)
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
 include(blake3)

@@ -1,11 +1,9 @@
 #include "tools/cli/cached_tree.h"
 
-#include <cstdio>
 #include <utility>
 
 #include "fs/member_window.h"
 #include "tools/cli/tree_size.h"
-#include "tools/text/escape.h"
 
 namespace stellarium::cli {
 namespace {
@@ -66,7 +64,7 @@ void CachedTree::data_sent(std::string_view path, const struct stat& status, con
 }
 
 void CachedTree::note(const std::string& line) {
-  if (!quiet_) std::fprintf(stderr, "stellarium: note: %s\n", text::escape(line).c_str());
+  if (!quiet_) print_note(line);
 }
 
 bool CachedTree::progress(std::uint64_t files, std::uint64_t bytes) {

@@ -192,4 +192,8 @@ int complain(const Error& error) {
   return 1;
 }
 
+void print_note(const std::string& line) {
+  std::fprintf(stderr, "stellarium: note: %s\n", text::escape(line).c_str());
+}
+
 }  // namespace stellarium::cli

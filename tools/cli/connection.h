@@ -62,5 +62,7 @@ int run_remotely(const Invocation& invocation, const std::filesystem::path& stor
 
 /// "stellarium: …" on stderr; returns 1.
 int complain(const Error& error);
+/// The same of what is no error.
+void print_note(const std::string& line);
 
 }  // namespace stellarium::cli

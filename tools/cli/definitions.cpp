@@ -72,16 +72,24 @@ void Definitions::define_globals(CLI::App& app) {
 
 void Definitions::define_images(CLI::App& app) {
   constexpr const char* kGroup = "Images";
-  CLI::App& i = command(app, kGroup, "import", "Take a directory tree or a tar archive into the store");
-  i.add_option("SOURCE", import.source,
-               "directory, tar archive of any usual compression, or '-' for a tar on standard input")
+  CLI::App& i = command(app, kGroup, "import", "Take a directory tree, a tar archive or a disk's files into the store");
+  i.add_option(
+       "SOURCE", import.source,
+       "directory, tar archive of any usual compression, or '-' for a tar on standard input; with '--as tree' a "
+       "disk image or a block device")
       ->required();
   i.add_option("NAME", import.name, "name of the new image, as NAME[:TAG]; a taken name moves to the new image")
       ->required();
+  i.add_option(
+       "--as", import.as,
+       "tree: SOURCE is a disk image with an ext2, ext3 or ext4 file system (not a partitioned one), of which the "
+       "files are taken; it is not mounted")
+      ->type_name("tree")
+      ->check(CLI::IsMember({"tree"}).description(""));
   i.add_flag("--rehash", import.rehash,
              "read every file, also those that have not changed since they were last imported");
   i.add_option("--exclude", import.excludes,
-               "leave out paths that match this shell pattern; may be given several times")
+               "leave out paths of a directory that match this shell pattern; may be given several times")
       ->type_name("PATTERN")
       ->allow_extra_args(false);  // one each time it is given
 
@@ -196,8 +204,8 @@ void Definitions::define_looking(CLI::App& app) {
   constexpr const char* kGroup = "Looking";
   command(app, kGroup, "images", "List the images");
 
-  CLI::App& i = command(app, kGroup, "info", "Show what is known about an image");
-  i.add_option("REF", info.ref, kImageMeaning)->required();
+  CLI::App& i = command(app, kGroup, "info", "Show what is known about an image, a clone or a snapshot");
+  i.add_option("REF", info.ref, kRefMeaning)->required();
 
   CLI::App& l = command(app, kGroup, "ls", "List files of an image");
   l.add_option("REF", ls.ref, kRefMeaning)->required();

@@ -3,10 +3,11 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdio>
+#include <functional>
 #include <optional>
 #include <thread>
 
+#include "fs/ext4_tree.h"
 #include "fs/stat_cache.h"
 #include "fs/tree_emitter.h"
 #include "tools/cli/cached_tree.h"
@@ -16,22 +17,23 @@
 #include "tools/cli/store_location.h"
 #include "tools/cli/stream.h"
 #include "tools/cli/tree_size.h"
-#include "tools/text/escape.h"
 
-// `stellarium import`: this process reads the user's tree or archive and writes one stream into a pipe; the server
-// reads the other end. The server believes in the stream's end only if this process says so over the connection, so
-// that a killed command never leaves half an image.
+// `stellarium import`: this process reads the user's tree, archive or disk image and writes one stream into a pipe; the
+// server reads the other end. The server believes in the stream's end only if this process says so over the connection,
+// so that a killed command never leaves half an image.
 namespace stellarium::cli {
 namespace {
 
 struct Source {
+  enum class Kind { archive, tree, disk };
   UniqueFd fd;
   std::string display;  ///< for messages and `history`
-  bool directory = false;
+  Kind kind = Kind::archive;
   std::uint64_t size = 0;  ///< of an archive file; 0: unknown
 };
 
-Result<Source> open_source(const std::string& given) {
+Result<Source> open_source(const ImportOptions& options) {
+  const std::string& given = options.source;
   Source source;
   if (given == "-") {
     source.fd = UniqueFd{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)};
@@ -46,16 +48,32 @@ Result<Source> open_source(const std::string& given) {
   }
   struct stat status {};
   if (::fstat(source.fd.get(), &status) != 0) return fail_errno(source.display);
-  source.directory = S_ISDIR(status.st_mode);
-  if (source.directory && given == "-")
-    return fail(Errc::invalid_argument, "standard input is a directory: name it instead of '-'");
-  if (S_ISREG(status.st_mode)) source.size = static_cast<std::uint64_t>(status.st_size);
-  if (!source.directory && !S_ISREG(status.st_mode) && given != "-") {
+  if (options.as == "tree") {
+    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+      return fail(Errc::invalid_argument, given + " is no disk image: '--as tree' is for a file or a block device");
+    source.kind = Source::Kind::disk;
+    return source;
+  }
+  if (S_ISDIR(status.st_mode)) {
+    if (given == "-") return fail(Errc::invalid_argument, "standard input is a directory: name it instead of '-'");
+    source.kind = Source::Kind::tree;
+    return source;
+  }
+  if (!S_ISREG(status.st_mode) && given != "-") {
     return fail(Errc::invalid_argument,
                 given + " is neither a directory nor a tar archive: pass a stream as '-' on standard input");
   }
+  if (S_ISREG(status.st_mode)) source.size = static_cast<std::uint64_t>(status.st_size);
+  if (fs::Ext4Image::is_one(source.fd.get())) {
+    return fail(Errc::invalid_argument, given +
+                                            " is a disk image: take its files with '--as tree', or the disk with "
+                                            "'stellarium volume import NAME FILE'");
+  }
   return source;
 }
+
+/// Writes the stream into the pipe.
+using Feed = std::function<Result<void>(int pipe)>;
 
 /// One pass of the stream: a thread writes it, this one shows what the server says.
 class Transfer {
@@ -63,7 +81,7 @@ class Transfer {
   Transfer(const Invocation& invocation, const Source& source, CachedTree* tree)
       : invocation_{invocation}, source_{source}, tree_{tree} {}
 
-  Result<int> run(const Connection& connection, const fs::EmitOptions& emit) {
+  Result<int> run(const Connection& connection, const Feed& feed) {
     auto pipe = make_pipe();
     if (!pipe) return fail(pipe.error());
     const auto& options = std::get<ImportOptions>(invocation_.command);
@@ -75,9 +93,8 @@ class Transfer {
     pipe->read_end.reset();  // so that writing fails once the server has closed its own
 
     if (tree_ != nullptr) tree_->ask_over(connection);
-    std::thread writer{[this, &connection, &emit, out = std::move(pipe->write_end)]() mutable {
-      auto written =
-          source_.directory ? write_tree(out.get(), emit) : relay(source_.fd.get(), out.get(), source_.display);
+    std::thread writer{[this, &connection, &feed, out = std::move(pipe->write_end)]() mutable {
+      auto written = feed(out.get());
       // The word first, then the end of the pipe: the server asks for the word when it meets the end.
       if (written) connection.end_stream();
       if (!written && written.error().code != Errc::cancelled) {
@@ -89,7 +106,8 @@ class Transfer {
       if (written && tree_ != nullptr) tree_->save_when_remembered();
     }};
     std::optional<TreeSize> size;
-    if (progress && source_.directory) size.emplace("/proc/self/fd/" + std::to_string(source_.fd.get()) + "/.");
+    if (progress && source_.kind == Source::Kind::tree)
+      size.emplace("/proc/self/fd/" + std::to_string(source_.fd.get()) + "/.");
     Handlers handlers;
     handlers.progress = [&](protocol::Progress& shown) {
       shown.total = source_.size;
@@ -108,11 +126,6 @@ class Transfer {
   }
 
  private:
-  Result<void> write_tree(int out, const fs::EmitOptions& emit) {
-    PipeOutput output{out};
-    return fs::emit_tree(source_.fd.get(), output, emit, *tree_);
-  }
-
   const Invocation& invocation_;
   const Source& source_;
   CachedTree* tree_;
@@ -134,42 +147,91 @@ void exclude_store(fs::EmitOptions& emit, const std::string& tree, const std::fi
   emit.exclude.push_back(pattern);
 }
 
+/// What is to be told of a disk's files.
+class DiskNotes final : public fs::EmitObserver {
+ public:
+  explicit DiskNotes(bool quiet) : quiet_{quiet} {}
+  void note(const std::string& line) override {
+    if (!quiet_) print_note(line);
+  }
+
+ private:
+  const bool quiet_;
+};
+
+Result<void> write_disk(fs::Ext4Image& image, int pipe, bool quiet) {
+  PipeOutput output{pipe};
+  DiskNotes notes{quiet};
+  return fs::emit_ext4_tree(image, output, notes);
+}
+
+int import_once(const Invocation& invocation, const Source& source, const Connection& connection, const Feed& feed) {
+  const auto code = Transfer{invocation, source, nullptr}.run(connection, feed);
+  if (code && *code == protocol::kExitCacheOutdated) {
+    return complain(
+        Error{Errc::not_found,
+              "import of " + source.display + ": it names a content by its id, which this store does not hold", 0});
+  }
+  return code ? *code : complain(code.error());
+}
+
+int import_tree(const Invocation& invocation, const Source& source, Connection connection,
+                const std::filesystem::path& store) {
+  const auto& options = std::get<ImportOptions>(invocation.command);
+  fs::EmitOptions emit{.exclude = options.excludes};
+  exclude_store(emit, options.source, store);
+  fs::StatCache cache{stat_cache_file(connection.server().store_uuid)};
+  const auto transfer = [&](CachedTree& tree) {
+    return Transfer{invocation, source, &tree}.run(connection, [&](int pipe) {
+      PipeOutput output{pipe};
+      return fs::emit_tree(source.fd.get(), output, emit, tree);
+    });
+  };
+  CachedTree tree{cache, invocation.global.quiet};
+  if (options.rehash) tree.ignore_cache();
+  auto code = transfer(tree);
+  if (code && *code == protocol::kExitCacheOutdated) {
+    auto again = Connection::open(store, Start::create_store);
+    if (!again) return complain(again.error());
+    connection = std::move(*again);
+    CachedTree whole{cache, true};  // its notes were said the first time
+    whole.ignore_cache();
+    code = transfer(whole);
+  }
+  if (!code) return complain(code.error());
+  if (*code != 0) return *code;
+  if (auto saved = cache.save(); !saved && invocation.global.verbose)
+    print_note("the next import will read every file again: " + to_string(saved.error()));
+  return 0;
+}
+
 }  // namespace
 
 int run_import(const Invocation& invocation, const std::filesystem::path& store) {
   const auto& options = std::get<ImportOptions>(invocation.command);
-  const auto source = open_source(options.source);
+  const auto source = open_source(options);
   if (!source) return complain(source.error());
+  if (source->kind != Source::Kind::tree && !options.excludes.empty())
+    return complain(Error{Errc::invalid_argument, "--exclude is for directories: " + source->display + " is none", 0});
+  std::optional<fs::Ext4Image> disk;
+  if (source->kind == Source::Kind::disk) {
+    auto opened = fs::Ext4Image::open(source->fd.get());
+    if (!opened)
+      return complain(
+          Error{opened.error().code, source->display + ": " + opened.error().context, opened.error().sys_errno});
+    disk.emplace(std::move(*opened));
+  }
   auto connection = Connection::open(store, Start::create_store);
   if (!connection) return complain(connection.error());
-
-  if (!source->directory) {
-    auto code = Transfer{invocation, *source, nullptr}.run(*connection, {});
-    if (code && *code == protocol::kExitCacheOutdated) {
-      return complain(
-          Error{Errc::not_found,
-                "import of " + source->display + ": it names a content by its id, which this store does not hold", 0});
-    }
-    return code ? *code : complain(code.error());
-  }
-  fs::EmitOptions emit{.exclude = options.excludes};
-  exclude_store(emit, options.source, store);
-  fs::StatCache cache{stat_cache_file(connection->server().store_uuid)};
-  CachedTree tree{cache, invocation.global.quiet};
-  if (options.rehash) tree.ignore_cache();
-  auto code = Transfer{invocation, *source, &tree}.run(*connection, emit);
-  if (code && *code == protocol::kExitCacheOutdated) {
-    connection = Connection::open(store, Start::create_store);
-    if (!connection) return complain(connection.error());
-    CachedTree whole{cache, true};  // its notes were said the first time
-    whole.ignore_cache();
-    code = Transfer{invocation, *source, &whole}.run(*connection, emit);
-  }
-  if (!code) return complain(code.error());
-  if (*code != 0) return *code;
-  if (auto saved = cache.save(); !saved && invocation.global.verbose) {
-    std::fprintf(stderr, "stellarium: note: the next import will read every file again: %s\n",
-                 text::escape(to_string(saved.error())).c_str());
+  switch (source->kind) {
+    case Source::Kind::archive:
+      return import_once(invocation, *source, *connection,
+                         [&](int pipe) { return relay(source->fd.get(), pipe, source->display); });
+    case Source::Kind::disk:
+      return import_once(invocation, *source, *connection,
+                         [&](int pipe) { return write_disk(*disk, pipe, invocation.global.quiet); });
+    case Source::Kind::tree:
+      return import_tree(invocation, *source, std::move(*connection), store);
   }
   return 0;
 }

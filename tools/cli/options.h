@@ -25,6 +25,7 @@ struct ImportOptions {
   std::string source, name;
   std::vector<std::string> excludes;
   bool rehash = false;
+  std::string as;  ///< "tree": the source is a disk image
 };
 struct ExportOptions {
   std::string ref, target;
