@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=5, help="× 100,000 accounts, 15 MB")
     options = parser.parse_args()
     harness.require_mounts()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended, too
     with Store() as store:
         os.chmod(store.root, 0o711)  # for USER
         (store.scratch / "image").mkdir()

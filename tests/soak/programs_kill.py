@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("tar", type=Path, metavar="ROOT.tar")
     options = parser.parse_args()
     harness.require_mounts()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended, too
     rng = random.Random(options.seed)
     with Store() as store:
         store.run("import", options.tar, "root")
@@ -145,9 +146,9 @@ def main() -> None:
         killed, longest, number = 0, 0.0, 0
         while killed < options.kills:
             here, wait = one_round(store, number, options.kills - killed, options.tar, rng)
-            killed, longest, number = killed + here, max(longest, wait), number + 1
             print(f"round {number}: {here} kills, {wait * 1000:.0f} ms the longest wait", flush=True)
-    print(f"{killed} kills in {number} rounds of apt-get, tar and make: no operation failed, {longest * 1000:.0f} ms the longest wait; fsck --deep is clean")
+            killed, longest, number = killed + here, max(longest, wait), number + 1
+    print(f"{killed} kills in {number} round(s) of apt-get, tar and make: no operation failed, {longest * 1000:.0f} ms the longest wait; fsck --deep is clean")
 
 
 if __name__ == "__main__":
