@@ -37,9 +37,15 @@ tl::unexpected<Error> failed(errcode_t code, const std::string& what) {
   return fail(Errc::corrupt, what + ": " + error_message(code));
 }
 
-bool read_super(int file, ext2_super_block& super) {
-  return ::pread(file, &super, sizeof super, kSuperAt) == static_cast<ssize_t>(sizeof super) &&
-         ext2fs_le16_to_cpu(super.s_magic) == EXT2_SUPER_MAGIC;
+/// The magic number is two bytes, which one compressed archive of 65,536 has there, too: so what must be small is
+/// asked.
+Result<bool> has_super(int file) {
+  ext2_super_block super{};
+  const ssize_t got = ::pread(file, &super, sizeof super, kSuperAt);
+  if (got < 0) return fail_errno("reading the image");
+  return got == static_cast<ssize_t>(sizeof super) && ext2fs_le16_to_cpu(super.s_magic) == EXT2_SUPER_MAGIC &&
+         ext2fs_le32_to_cpu(super.s_rev_level) <= EXT2_DYNAMIC_REV &&
+         ext2fs_le32_to_cpu(super.s_log_block_size) <= EXT2_MAX_BLOCK_LOG_SIZE - EXT2_MIN_BLOCK_LOG_SIZE;
 }
 
 Result<ext2_inode_large> read_inode(ext2_filsys system, Number number) {
@@ -166,6 +172,15 @@ Result<void> add_blocks(ext2_filsys system, Number number, Pieces& pieces) {
   return {};
 }
 
+/// Where the bytes of an inode lie that does not hold them itself.
+Result<std::vector<Ext4Image::Piece>> pieces_of(ext2_filsys system, Number number, const ext2_inode_large& inode) {
+  Pieces pieces{system->blocksize, ext2fs_blocks_count(system->super), EXT2_I_SIZE(&inode)};
+  const bool extents = (inode.i_flags & EXT4_EXTENTS_FL) != 0;
+  const auto added = extents ? add_extents(system, number, inode, pieces) : add_blocks(system, number, pieces);
+  if (!added) return fail(added.error());
+  return pieces.take();
+}
+
 }  // namespace
 
 void Ext4Image::Close::operator()(struct_ext2_filsys* system) const {
@@ -176,13 +191,14 @@ Ext4Image::Ext4Image(int file, struct_ext2_filsys* system)
     : file_{file}, system_{system}, block_bytes_{system->blocksize}, blocks_{ext2fs_blocks_count(system->super)} {}
 
 bool Ext4Image::is_one(int file) {
-  ext2_super_block super{};
-  return read_super(file, super);
+  const auto found = has_super(file);
+  return found && *found;
 }
 
 Result<Ext4Image> Ext4Image::open(int file) {
-  ext2_super_block super{};
-  if (!read_super(file, super)) return fail(Errc::invalid_argument, "no ext2, ext3 or ext4 file system");
+  const auto found = has_super(file);
+  if (!found) return fail(found.error());
+  if (!*found) return fail(Errc::invalid_argument, "no ext2, ext3 or ext4 file system");
   initialize_ext2_error_table();
   const std::string path = "/proc/self/fd/" + std::to_string(file);
   ext2_filsys system = nullptr;
@@ -272,13 +288,9 @@ Result<std::string> Ext4Image::link_target(Number link) const {
   } else if (ext2fs_is_fast_symlink(reinterpret_cast<ext2_inode*>(&*inode)) != 0) {
     std::memcpy(target.data(), inode->i_block, size);
   } else {
-    Pieces pieces{block_bytes_, blocks_, size};
-    const bool extents = (inode->i_flags & EXT4_EXTENTS_FL) != 0;
-    if (const auto added =
-            extents ? add_extents(system_.get(), link, *inode, pieces) : add_blocks(system_.get(), link, pieces);
-        !added)
-      return fail(added.error());
-    for (const Piece& piece : pieces.take()) {
+    const auto pieces = pieces_of(system_.get(), link, *inode);
+    if (!pieces) return fail(pieces.error());
+    for (const Piece& piece : *pieces) {
       if (const auto got =
               read(piece.where, std::as_writable_bytes(std::span{target}.subspan(piece.offset, piece.size)));
           !got)
@@ -328,13 +340,9 @@ Result<Ext4Image::Data> Ext4Image::data(Number file) {
     data.in_inode = std::move(*bytes);
     return data;
   }
-  Pieces pieces{block_bytes_, blocks_, size};
-  const bool extents = (inode->i_flags & EXT4_EXTENTS_FL) != 0;
-  if (const auto added =
-          extents ? add_extents(system_.get(), file, *inode, pieces) : add_blocks(system_.get(), file, pieces);
-      !added)
-    return fail(added.error());
-  data.pieces = pieces.take();
+  auto pieces = pieces_of(system_.get(), file, *inode);
+  if (!pieces) return fail(pieces.error());
+  data.pieces = std::move(*pieces);
   for (const Piece& piece : data.pieces) claimed_ += piece.size;
   if (claimed_ > blocks_ * block_bytes_ && ext2fs_has_feature_shared_blocks(system_->super) == 0)
     return corrupt(file, "this and the files before have more blocks than there are");

@@ -11,10 +11,11 @@ namespace stellarium::fs {
 /// is left out: it belongs to the disk.
 ///
 /// Of the observer only `note` and `progress` are called. Runs in the command process: no privilege is needed, and the
-/// kernel never sees the image. Memory: the names of the folders on the way, and a path for every file of several
-/// names. Errors: those of Ext4Image, with the path; corrupt, too, if a folder lies in itself or in two places;
-/// invalid_argument
-///         for a path of 64 KiB or more.
+/// kernel never sees the image.
+///
+/// Memory:  the names of the folders on the way, and a path for every file of several names.
+/// Errors:  those of Ext4Image, with the path; corrupt, too, if a folder lies in itself or in two places;
+///          invalid_argument for a path of 64 KiB or more.
 Result<void> emit_ext4_tree(Ext4Image& image, ByteOutput& out, EmitObserver& observer);
 
 }  // namespace stellarium::fs

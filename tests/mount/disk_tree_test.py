@@ -132,7 +132,17 @@ class WhatCannotBe(unittest.TestCase):
     def test_an_image_that_is_not_said_to_be_one(self):
         line = self.store.refuses("import", self.whole, "bad")
         self.assertIn("--as tree", line)
-        self.assertIn("volume import", line)
+        self.assertIn("volume import FILE NAME", line)
+
+    def test_an_archive_that_has_its_magic_number_by_chance(self):
+        for filling in (trees.noise(3000, seed=1), bytes(3000)):
+            source = self.store.scratch / "by chance"
+            source.write_bytes(filling[:568] + b"\x53\xef" + b"\xff" * 100 + filling[670:])
+            archive = subprocess.run(["tar", "-C", self.store.scratch, "-cf", "-", source.name], check=True, capture_output=True).stdout
+            self.assertEqual(archive[1080:1082], b"\x53\xef")
+            self.image.write_bytes(archive)
+            self.store.run("import", self.image, "archive")
+            self.store.run("rm", "archive")
 
     def test_an_image_that_was_cut(self):
         with open(self.image, "r+b") as file:

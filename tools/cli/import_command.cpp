@@ -67,7 +67,7 @@ Result<Source> open_source(const ImportOptions& options) {
   if (fs::Ext4Image::is_one(source.fd.get())) {
     return fail(Errc::invalid_argument, given +
                                             " is a disk image: take its files with '--as tree', or the disk with "
-                                            "'stellarium volume import NAME FILE'");
+                                            "'stellarium volume import FILE NAME'");
   }
   return source;
 }
