@@ -23,8 +23,8 @@ Json as_json(const fs::Image& image) {
 }
 
 /// Empty: nowhere.
-std::string mounted_on(const CommandContext& context, const std::string& clone) {
-  for (const auto& mount : context.mounts.list())
+std::string mounted_on(const std::vector<fs::fuse::FuseServer::MountSpec>& mounts, const std::string& clone) {
+  for (const auto& mount : mounts)
     if (mount.view.kind == fs::fuse::ViewSpec::Kind::clone && mount.view.clone == clone) return mount.mountpoint;
   return {};
 }
@@ -65,7 +65,7 @@ int clone_info(const std::string& name, CommandContext& context) {
   if (!snapshots) return context.io.complain(snapshots.error());
   const auto quota = quota_of(context.store, name);
   if (!quota) return context.io.complain(quota.error());
-  const std::string where = mounted_on(context, name);
+  const std::string where = mounted_on(context.mounts.list(), name);
   if (context.global.json) {
     Json out{{"schema", 1}};
     out.update(as_json(*clone, *snapshots, where));
@@ -138,11 +138,12 @@ int run(const cli::ImagesOptions&, CommandContext& context) {
 int run(const cli::ClonesOptions&, CommandContext& context) {
   const auto clones = context.store.clones().list();
   if (!clones) return context.io.complain(clones.error());
+  const auto mounts = context.mounts.list();
   Json listed{{"schema", 1}, {"clones", Json::array()}};
   for (const fs::Clone& clone : *clones) {
     const auto snapshots = context.store.clones().snapshots(clone.name);
     if (!snapshots) return context.io.complain(snapshots.error());
-    const std::string where = mounted_on(context, clone.name);
+    const std::string where = mounted_on(mounts, clone.name);
     if (context.global.json) {
       listed["clones"].push_back(as_json(clone, *snapshots, where));
       continue;
