@@ -27,6 +27,9 @@ endfunction()
 
 # stellarium_unit_test(NAME SOURCES … LIBRARIES …): the program and the test unit_NAME.
 function(stellarium_unit_test name)
+  if(NOT STELLARIUM_PROGRAM_TESTS)
+    return()
+  endif()
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
   add_executable(unit_${name} ${arg_SOURCES})
   target_include_directories(unit_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)

@@ -29,8 +29,10 @@ stellarium_precompiled(stellarium_precompiled_library -fPIC ${STELLARIUM_STANDAR
 if(STELLARIUM_QUICK)
   stellarium_precompiled(stellarium_precompiled_quick -fPIC ${STELLARIUM_STANDARD_HEADERS} LIBRARIES stellarium_quick_flags)
 endif()
-stellarium_precompiled(stellarium_precompiled_test -fPIE ${STELLARIUM_STANDARD_HEADERS} <random> <gmock/gmock.h> <gtest/gtest.h>
-  LIBRARIES stellarium_quick_flags GTest::gmock)
+if(STELLARIUM_PROGRAM_TESTS)
+  stellarium_precompiled(stellarium_precompiled_test -fPIE ${STELLARIUM_STANDARD_HEADERS} <random> <gmock/gmock.h> <gtest/gtest.h>
+    LIBRARIES stellarium_quick_flags GTest::gmock)
+endif()
 
 # stellarium_precompile(TARGET KIND): KIND is library, quick (a library with stellarium_quick_flags) or test (a program that tests)
 function(stellarium_precompile target kind)
