@@ -1,10 +1,11 @@
-# stellarium_component(NAME [QUICK] SOURCES … [PUBLIC …] [PRIVATE …] [TESTS …])
+# stellarium_component(NAME [QUICK] SOURCES … [PUBLIC …] [PRIVATE …] [TESTS …] [TEST_LIBRARIES …])
 #
 # Makes the library stellarium_NAME (alias stellarium::NAME) of this folder's SOURCES, with the project's warnings, and, where TESTS
-# are named, the program unit_NAME from tests/unit/NAME. Headers are included as "NAME/file.h". Edges are stated, never inherited by accident:
-# PUBLIC is what our headers include, PRIVATE what only our sources do. QUICK: has stellarium_quick_flags (settings.cmake).
+# are named, the program unit_NAME from tests/unit/NAME (TEST_LIBRARIES: what it needs besides). Headers are included as
+# "NAME/file.h". Edges are stated, never inherited by accident: PUBLIC is what our headers include, PRIVATE what only our sources
+# do. QUICK: has stellarium_quick_flags (settings.cmake).
 function(stellarium_component name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "QUICK" "" "SOURCES;PUBLIC;PRIVATE;TESTS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "QUICK" "" "SOURCES;PUBLIC;PRIVATE;TESTS;TEST_LIBRARIES")
   set(library stellarium_${name})
   add_library(${library} STATIC ${arg_SOURCES})
   add_library(stellarium::${name} ALIAS ${library})
@@ -21,7 +22,7 @@ function(stellarium_component name)
 
   if(arg_TESTS)
     list(TRANSFORM arg_TESTS PREPEND ${PROJECT_SOURCE_DIR}/tests/unit/${name}/)
-    stellarium_unit_test(${name} SOURCES ${arg_TESTS} LIBRARIES ${library})
+    stellarium_unit_test(${name} SOURCES ${arg_TESTS} LIBRARIES ${library} ${arg_TEST_LIBRARIES})
   endif()
 endfunction()
 
