@@ -296,23 +296,24 @@ void Staging::clear_noted(const std::vector<Noted>& synced) {
   }
 }
 
-Result<void> Staging::sync_noted() {
+Result<std::size_t> Staging::sync_noted() {
   std::vector<Noted> noted;
   {
     MutexLock lock{mutex_};
     // Another thread's round may hold what this call is about, and a third one needs no round of its own after this.
     while (syncing_noted_) lock.wait(noted_synced_);
-    if (noted_.empty()) return {};
+    if (noted_.empty()) return 0;
     noted.reserve(noted_.size());
     for (const auto& [id, mark] : noted_) noted.push_back({id, mark});
     syncing_noted_ = true;
   }
   std::sort(noted.begin(), noted.end(), [](const Noted& a, const Noted& b) { return a.mark < b.mark; });
-  Result<void> done = sync_all(noted);
+  const Result<void> done = sync_all(noted);
   const MutexLock lock{mutex_};
   syncing_noted_ = false;
   noted_synced_.notify_all();
-  return done;
+  if (!done) return fail(done.error());
+  return noted.size();
 }
 
 Result<void> Staging::sync_all(const std::vector<Noted>& noted) {

@@ -64,8 +64,9 @@ class Staging {
   void note_unsynced(StagedId id);
   /// Makes durable what was noted before the call and still exists; to be called before a batch is synced. A file whose
   /// bytes cannot be is logged, counted, and noted no longer: waiting for it would hold up everybody for ever. Other
-  /// failures leave their files noted, the rest is synced nevertheless; returns the first of these.
-  Result<void> sync_noted();
+  /// failures leave their files noted, the rest is synced nevertheless; returns the first of these, or how many files
+  /// were noted.
+  Result<std::size_t> sync_noted();
   /// How many files so far had an fdatasync that failed.
   std::uint64_t failures() const { return failures_; }
   /// Asks the system to begin writing the file's bytes. Only a hint.

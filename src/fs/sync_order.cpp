@@ -1,10 +1,19 @@
 #include "fs/sync_order.h"
 
+#include <algorithm>
+
 namespace stellarium::fs {
 
 void SyncOrder::enter() {
   MutexLock lock{mutex_};
-  while (closed_) lock.wait(changed_);
+  const auto until = std::chrono::steady_clock::now() + pause_;
+  while (closed_ || (pause_ != Pause::zero() && std::chrono::steady_clock::now() < until)) {
+    if (closed_) {
+      lock.wait(changed_);
+    } else {
+      lock.wait_for(changed_, until - std::chrono::steady_clock::now());
+    }
+  }
   ++changes_;
 }
 
@@ -23,12 +32,35 @@ void SyncOrder::finish(std::uint64_t round, bool done) {
   {
     const MutexLock lock{mutex_};
     closed_ = running_ = false;
+    pause_ = Pause::zero();
     if (done) done_ = round;
   }
   changed_.notify_all();
 }
 
-Result<void> SyncOrder::sync(const std::function<Result<void>()>& files, const std::function<Result<void>()>& records) {
+void SyncOrder::hold_up(Pause each) {
+  const MutexLock lock{mutex_};
+  pause_ = each;
+}
+
+Result<void> SyncOrder::sync_most(const std::function<Result<std::size_t>()>& files) {
+  std::size_t before = 0;
+  Pause pause = Pause::zero();
+  for (int step = 0; step < kMostSteps; ++step) {
+    const Result<std::size_t> synced = files();
+    if (!synced) return fail(synced.error());
+    if (*synced <= kFew) break;
+    if (step != 0 && *synced > before / 2) {
+      pause = std::clamp(2 * pause, Pause{1}, kLongestPause);
+      hold_up(pause);
+    }
+    before = *synced;
+  }
+  return {};
+}
+
+Result<void> SyncOrder::sync(const std::function<Result<std::size_t>()>& files,
+                             const std::function<Result<void>()>& records) {
   std::uint64_t round = 0;
   {
     MutexLock lock{mutex_};
@@ -38,11 +70,11 @@ Result<void> SyncOrder::sync(const std::function<Result<void>()>& files, const s
     running_ = true;
     round = ++begun_;
   }
-  Result<void> synced = files();
+  Result<void> synced = sync_most(files);
   if (synced) {
     close();
-    synced = files();
-    if (synced) synced = records();
+    const Result<std::size_t> rest = files();
+    synced = rest ? records() : fail(rest.error());
   }
   finish(round, synced.has_value());
   return synced;

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -10,8 +12,8 @@
 namespace stellarium::fs {
 namespace {
 
-Result<void> nothing() {
-  return {};
+Result<std::size_t> nothing() {
+  return 0;
 }
 
 TEST(SyncOrder, NoChangeIsUnderWayWhileRecordsAreSynced) {
@@ -36,7 +38,7 @@ TEST(SyncOrder, NoChangeIsUnderWayWhileRecordsAreSynced) {
           if (++files == 2) {
             EXPECT_EQ(changing, 0);
           }
-          return Result<void>{};
+          return Result<std::size_t>{0};
         },
         [&] {
           EXPECT_EQ(changing, 0);
@@ -49,10 +51,57 @@ TEST(SyncOrder, NoChangeIsUnderWayWhileRecordsAreSynced) {
   for (auto& thread : threads) thread.join();
 }
 
+TEST(SyncOrder, ChangesGoOnUntilFewFilesAreLeft) {
+  SyncOrder order;
+  std::vector<std::size_t> left{10 * SyncOrder::kFew, 3 * SyncOrder::kFew, SyncOrder::kFew, 1};
+  std::size_t step = 0;
+  EXPECT_TRUE(order.sync(
+      [&]() -> Result<std::size_t> {
+        if (step + 1 != left.size()) const SyncOrder::Change change{order};  // would wait for ever in the last step
+        return left[step++];
+      },
+      [] { return Result<void>{}; }));
+  EXPECT_EQ(step, left.size());
+}
+
+TEST(SyncOrder, ARoundEndsThoughFilesAreMadeFasterThanTheyAreSynced) {
+  SyncOrder order;
+  std::atomic<bool> ending = false;
+  std::atomic<std::size_t> made = 0;
+  std::chrono::nanoseconds longest{0};
+  std::thread maker{[&] {
+    while (!ending) {
+      const auto began = std::chrono::steady_clock::now();
+      {
+        const SyncOrder::Change change{order};
+        ++made;
+      }
+      longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - began);
+      std::this_thread::sleep_for(std::chrono::microseconds{10});
+    }
+  }};
+  constexpr std::chrono::microseconds kEach{500};
+  std::size_t last = 0;
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_TRUE(order.sync(
+        [&]() -> Result<std::size_t> {
+          last = made.exchange(0);
+          std::this_thread::sleep_for(last * kEach);
+          return last;
+        },
+        [] { return Result<void>{}; }));
+    EXPECT_LE(last, 2 * SyncOrder::kFew) << "for which changes waited";
+  }
+  ending = true;
+  maker.join();
+  const SyncOrder::Change change{order};
+  EXPECT_LT(longest, std::chrono::seconds{1});
+}
+
 TEST(SyncOrder, RecordsAreNotSyncedIfAFileCannotBe) {
   SyncOrder order;
   bool records = false;
-  const auto synced = order.sync([] { return Result<void>{fail(Errc::io, "a file")}; },
+  const auto synced = order.sync([] { return Result<std::size_t>{fail(Errc::io, "a file")}; },
                                  [&] {
                                    records = true;
                                    return Result<void>{};
@@ -72,7 +121,7 @@ TEST(SyncOrder, CallersThatComeDuringARoundShareTheNextOne) {
   std::vector<std::thread> threads;
   const auto first = order.sync(
       [&] {
-        if (!threads.empty()) return Result<void>{};
+        if (!threads.empty()) return Result<std::size_t>{0};
         for (int i = 0; i < 8; ++i) {
           threads.emplace_back([&] {
             ++waiting;
@@ -80,7 +129,7 @@ TEST(SyncOrder, CallersThatComeDuringARoundShareTheNextOne) {
           });
         }
         while (waiting != 8) std::this_thread::yield();
-        return Result<void>{};
+        return Result<std::size_t>{0};
       },
       count);
   EXPECT_TRUE(first);
