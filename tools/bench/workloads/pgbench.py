@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ class Database:
 
     def __init__(self, bin: Path, data: Path, sockets: Path):
         self.bin, self.data, self.sockets = bin, data, sockets
+        self.rates: list[float] = []  # transactions per second, of each run
+        self.deviations: list[float] = []  # of a transaction's latency, milliseconds
 
     @contextlib.contextmanager
     def served(self):
@@ -58,10 +61,19 @@ class Database:
 
     def transactions(self) -> float:
         """A second, in a run."""
+        # With reports on the way it also says how much latencies differ.
+        measured = ["-c", CLIENTS, "-j", THREADS, "-T", SECONDS, "-P", SECONDS]
         with self.served():
             as_user(self.bin / "psql", "-h", self.sockets, "-c", "CHECKPOINT", "postgres")
-            said = as_user(self.bin / "pgbench", "-h", self.sockets, "-c", CLIENTS, "-j", THREADS, "-T", SECONDS, "postgres").stdout.decode()
-        return float(re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)[1])
+            said = as_user(self.bin / "pgbench", "-h", self.sockets, *measured, "postgres").stdout.decode()
+        self.rates.append(float(re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)[1]))
+        self.deviations.append(float(re.search(r"^latency stddev = ([\d.]+) ms", said, re.MULTILINE)[1]))
+        return self.rates[-1]
+
+    def lasting(self) -> float:
+        """How the last third of the runs compares with the first."""
+        third = max(1, len(self.rates) // 3)
+        return statistics.mean(self.rates[-third:]) / statistics.mean(self.rates[:third])
 
 
 @contextlib.contextmanager
@@ -120,11 +132,17 @@ def run(bench: Bench) -> None:
             measure.run(["cp", "-a", first.data, place / "data"])
             databases[name] = Database(bin, place / "data", sockets)
         os.sync()
-        rates = measure.in_turn(bench.rounds, **{name: database.transactions for name, database in databases.items()})
-        command = f"pgbench -c {CLIENTS} -j {THREADS} -T {SECONDS}, scale {SCALE}"
-        bench.add("database on ext4 in a volume, through a loop device", "tps", rates["volume"], peer="the same in a plain file", theirs=rates["file"],
-                  ratio_at_least=0.9, command=command)
-        bench.add("database in a clone", "tps", rates["clone"], peer="in a folder of the host's", theirs=rates["folder"], ratio_at_least=0.9, command=command)
+        measure.in_turn(bench.rounds, **{name: database.transactions for name, database in databases.items()})
+        compare(bench, "database on ext4 in a volume, through a loop device", databases["volume"], "the same in a plain file", databases["file"])
+        compare(bench, "database in a clone", databases["clone"], "in a folder of the host's", databases["folder"])
+
+
+def compare(bench: Bench, what: str, ours: Database, peer: str, theirs: Database) -> None:
+    told = {"peer": peer, "command": f"pgbench -c {CLIENTS} -j {THREADS} -T {SECONDS}, scale {SCALE}"}
+    bench.add(what, "tps", statistics.median(ours.rates), theirs=statistics.median(theirs.rates), ratio_at_least=0.9,
+              note=f"runs: {', '.join(f'{rate:.0f}' for rate in ours.rates)}; {', '.join(f'{rate:.0f}' for rate in theirs.rates)}", **told)
+    bench.add("… deviation of the latency", "ms", statistics.median(ours.deviations), theirs=statistics.median(theirs.deviations), ratio_at_most=2, **told)
+    bench.add("… last runs ÷ first runs", "", ours.lasting(), theirs=theirs.lasting(), ratio_at_least=0.9, **told)
 
 
 def prepared(data: Path) -> Path:
