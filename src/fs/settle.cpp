@@ -25,6 +25,13 @@ constexpr std::uint64_t kSpare = 1u << 20;       // for records, beside the cont
 constexpr std::size_t kBetweenQuestions = 4096;  // records of a scan for each `go_on`
 constexpr std::size_t kPiecesBetweenLooks = 64;  // 16 MiB
 constexpr int kMaxFailures = 3;                  // one after another: then it is the store, not the files
+constexpr std::uint64_t kPatience = 32u << 20;
+
+/// Who writes a settled file waits until all of its bytes are copied back. So the larger it is, the longer it must have
+/// been quiet: the tables of a database that rests for some minutes stay as they are.
+std::chrono::milliseconds quiet_for(const struct stat& file, std::chrono::milliseconds quiet) {
+  return quiet * (1 + static_cast<std::uint64_t>(file.st_blocks) * 512 / kPatience);
+}
 
 struct Candidate {
   Ino ino = 0;
@@ -78,6 +85,7 @@ class Settler::Run {
   const Parts& parts_;
   const std::chrono::milliseconds quiet_;
   const GoOn& go_on_;
+  bool writable_ = false;  // the layer that is being settled
   Rebinding rebinding_;
   Report report_;
   bool stopped_ = false, lacked_room_ = false;
@@ -146,6 +154,7 @@ Result<void> Settler::Run::layer(LayerId layer) {
   if (!record) return fail(record.error());
   if (!*record || ((*record)->state != LayerRecord::State::writable && (*record)->state != LayerRecord::State::frozen))
     return {};  // removed meanwhile, or an image's
+  writable_ = (*record)->state == LayerRecord::State::writable;
   const auto chain = layer_chain(parts_.database, layer);
   if (!chain) return fail(chain.error());
   Ino next = kRootIno;
@@ -193,7 +202,7 @@ Result<void> Settler::Run::read(LayerId layer, const Candidate& candidate) {
 Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, int fd) {
   auto seen = system_io().status(fd);
   if (!seen) return fail(seen.error());
-  if (is_younger(*seen, quiet_)) {
+  if (is_younger(*seen, writable_ ? quiet_for(*seen, quiet_) : quiet_)) {
     ++report_.busy;
     return {};
   }

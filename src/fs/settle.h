@@ -21,8 +21,8 @@ namespace stellarium::fs {
 /// Brings the bytes of staged files into the store, where they are chunked, deduplicated and compressed like those of
 /// an image; the staged files then go. Programs notice nothing: bytes, sizes and times stay.
 ///
-/// Quiet:   only files that no program has open and that nobody changed for a while. One that is opened for writing or
-///          changed while it is read stays what it is.
+/// Quiet:   only files that no program has open and that nobody changed for a while, which is longer for a large file
+///          that can be written again. One that is opened for writing or changed while it is read stays what it is.
 /// Order on disk: contents are durable before records name them, records before the files go, so a crash at any point
 ///          loses nothing. Up to 1,000 files or 64 MiB share one session, one commit and one sync.
 /// Locks:   none is held while a file is read, hashed or stored (Rebinding says which, and how long, afterwards).
@@ -53,7 +53,8 @@ class Settler {
   /// Asked between pieces of 256 KiB, and at least once a file; may sleep. False ends the run: what was read until then
   /// is settled.
   using GoOn = std::function<bool(const Report& so_far)>;
-  /// Settles what is quiet since `quiet` in layers that clones wrote; of others nothing happens.
+  /// Settles what is quiet since `quiet` in layers that clones wrote; of others nothing happens. A file of a writable
+  /// layer must be quiet for as long again for each 32 MiB that it has.
   /// Errors: corrupt, out_of_space, io of the store. What was settled before stays settled.
   [[nodiscard]] Result<Report> settle(const std::vector<LayerId>& layers, std::chrono::milliseconds quiet,
                                       const GoOn& go_on) EXCLUDES(mutex_);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "fs/clone_bodies.h"
 #include "fs/clones.h"
@@ -182,6 +183,20 @@ TEST_F(SettleTest, AFileThatWasChangedLatelyIsBusy) {
   mounted_->write("log", noise(6, 1000));
   EXPECT_EQ(settle(1h).busy, 1u);
   EXPECT_EQ(staged_files(), 1u);
+}
+
+TEST_F(SettleTest, ALargeFileMustBeQuietForLonger) {
+  mounted_->write("small", noise(6, 1000));
+  const Ino large = mounted_->write("large", noise(7, 1000));
+  ASSERT_EQ(::fallocate(must(mounted_->bodies->writable(large))->fd(), 0, 0, 128 << 20), 0);
+  std::this_thread::sleep_for(550ms);
+  const auto report = settle(500ms);
+  EXPECT_EQ(report.files, 1u);
+  EXPECT_EQ(report.busy, 1u);
+  EXPECT_EQ(body(large), Body::staged);
+  snapshot("monday");  // nobody writes it any more
+  EXPECT_EQ(settle(500ms).files, 1u);
+  EXPECT_EQ(staged_files(), 0u);
 }
 
 /// Calls `once` in the midst of reading the first file.
