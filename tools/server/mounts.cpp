@@ -14,8 +14,8 @@ namespace {
 
 using MountSpec = fs::fuse::FuseServer::MountSpec;
 
-constexpr auto kEnding = std::chrono::seconds{2};
-constexpr std::size_t kMaxMountpoint = 2048;  // longer ones are cut: they are for listings only
+constexpr auto kEnding = std::chrono::seconds{10};  // of a mount that the kernel has ended already, on a busy disk
+constexpr std::size_t kMaxMountpoint = 2048;        // longer ones are cut: they are for listings only
 
 std::string record_name(std::uint64_t id) {
   return "mount-" + std::to_string(id);
