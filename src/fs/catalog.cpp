@@ -450,8 +450,7 @@ Result<void> StoreCatalog::visit_live(const std::function<void(const cas::Conten
       const auto next = inodes.next();
       if (!next) return fail(next.error());
       if (!*next) break;
-      const Inode& inode = (*next)->second;
-      if (inode.body == Body::content) found({inode.content, inode.size});
+      if (const auto content = content_of((*next)->second)) found({content->id, content->size});
     }
   }
   return visit_volume_contents(database_, found);

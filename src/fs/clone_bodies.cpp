@@ -8,11 +8,16 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <shared_mutex>
 
 #include "base/io.h"
 #include "base/log.h"
+#include "fs/body_reading.h"
 #include "fs/clock.h"
+#include "fs/exact_holes.h"
 #include "fs/host_blocks.h"
+#include "fs/places.h"
+#include "fs/records.h"
 
 namespace stellarium::fs {
 namespace {
@@ -30,11 +35,13 @@ Timespec later(Timespec time, std::uint32_t nanoseconds) {
   return {time.seconds + 1, time.nanoseconds - 1'000'000'000};
 }
 
-std::size_t copied_bytes(std::string_view bytes, std::uint64_t size, std::uint64_t offset, MutableByteSpan out) {
-  if (offset >= size) return 0;
-  const auto part = bytes.substr(offset, std::min<std::uint64_t>(out.size(), size - offset));
-  std::memcpy(out.data(), part.data(), part.size());
-  return part.size();
+/// Bytes were written: now is their time. The host's own clock ticks only every few milliseconds, and a file must not
+/// look older than what was made before it.
+Result<void> note_written(const Staging::File& file) {
+  timespec times[2] = {{0, UTIME_OMIT}, {}};
+  ::clock_gettime(CLOCK_REALTIME, &times[1]);
+  if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
+  return {};
 }
 
 }  // namespace
@@ -44,7 +51,7 @@ Result<void> refresh_staged(Staging& staging, Inode& inode) {
   const auto status = staging.status(inode.staged);
   if (!status) return fail(status.error());
   inode.size = static_cast<std::uint64_t>(status->st_size);
-  inode.allocated = std::min(static_cast<std::uint64_t>(status->st_blocks) * 512, inode.size);
+  inode.allocated = std::min(static_cast<std::uint64_t>(status->st_blocks) * 512 + inode.base.allocated, inode.size);
   // Our times are exact, the host's clock ticks: what a program wrote by itself right after the file was made must not
   // look older than that.
   const Timespec written = to_time(status->st_mtim);
@@ -64,6 +71,7 @@ CloneBodies::CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier,
       quota_{quota ? std::move(quota)
                    : std::make_shared<CloneQuota>(
                          CloneQuota::Parts{.database = database, .staging = staging, .tree = tree})},
+      sparse_{{.tree = tree, .staging = staging, .tier = tier, .database = database, .quota = *quota_}},
       failures_told_{staging.failures()},
       cleaner_{[this] { clean_up(); }} {
   assert(database_.has_named_files() && "a sync of the log would not wait for staged files");
@@ -90,9 +98,13 @@ Result<void> CloneBodies::refresh(Ino ino, Inode& inode) const {
 }
 
 bool CloneBodies::moved_on(Ino ino, const Inode& seen, const Error& error) const {
-  if (error.code != Errc::not_found || seen.body != Body::staged) return false;
+  return seen.body == Body::staged && was_replaced(ino, seen.staged, error);
+}
+
+bool CloneBodies::was_replaced(Ino ino, StagedId id, const Error& error) const {
+  if (error.code != Errc::not_found) return false;
   const auto now = tree_.inode(ino);
-  return now && *now && ((*now)->body != Body::staged || (*now)->staged != seen.staged);
+  return now && *now && ((*now)->body != Body::staged || (*now)->staged != id);
 }
 
 bool CloneBodies::while_unused(Ino ino, StagedId id, const std::function<void()>& work) {
@@ -103,42 +115,83 @@ bool CloneBodies::while_unused(Ino ino, StagedId id, const std::function<void()>
 }
 
 Result<std::size_t> CloneBodies::read(Ino ino, Inode& inode, std::uint64_t offset, MutableByteSpan out) {
-  switch (inode.body) {
-    case Body::none:
-      return std::size_t{0};
-    case Body::inline_:
-      return copied_bytes(inode.inline_bytes, inode.size, offset, out);
-    case Body::content:
-      return tier_.read({inode.content, inode.size}, offset, out);
-    case Body::staged:
-      break;
+  for (;;) {
+    const auto done = [&]() -> Result<std::size_t> {
+      if (!inode.base) return read_body({tier_, &staging_}, inode, offset, out);
+      const auto file = staging_.find(inode.staged);
+      return file ? sparse_.read(ino, **file, offset, out) : fail(file.error());
+    }();
+    if (done || !moved_on(ino, inode, done.error())) return done;
+    if (auto known = look_again(ino, inode); !known) return fail(known.error());
   }
+}
+
+Result<void> CloneBodies::look_again(Ino ino, Inode& inode) const {
+  auto now = tree_.inode(ino);
+  if (!now) return fail(now.error());
+  if (!*now) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
+  inode = std::move(**now);
+  return refresh(ino, inode);
+}
+
+Result<std::optional<tier::ContentRef>> CloneBodies::content_at(const Inode& inode, std::uint64_t offset,
+                                                                std::uint64_t size) {
+  const auto content = content_of(inode);
+  if (!inode.base) return content;
+  if (offset >= inode.base.shows || size > inode.base.shows - offset) return std::nullopt;
   const auto file = staging_.find(inode.staged);
-  if (!file && moved_on(ino, inode, file.error())) {
-    if (auto known = refresh(ino, inode); !known) return fail(known.error());
-    return read(ino, inode, offset, out);
-  }
+  if (!file) return std::nullopt;  // whoever reads it finds out why
+  if (auto ready = make_holes_exact(staging_, **file); !ready) return fail(ready.error());
+  const std::shared_lock lock{(*file)->places()};
+  const auto status = system_io().status((*file)->fd());
+  const auto run = run_at((*file)->fd(), offset, offset + size);
+  if (!status) return fail(status.error());
+  if (!run) return fail(run.error());
+  const bool all =
+      !run->there && run->end == offset + size && offset + size <= static_cast<std::uint64_t>(status->st_size);
+  return all ? content : std::nullopt;
+}
+
+Result<std::uint64_t> CloneBodies::seek(Ino ino, Inode& inode, std::uint64_t offset, bool data,
+                                        const SparseBodies::NextInBase& next_in_base) {
+  const auto file = staging_.find(inode.staged);
   if (!file) return fail(file.error());
-  return system_io().read_at((*file)->fd(), out, offset);
+  if (!inode.base) {
+    const off_t found = ::lseek((*file)->fd(), static_cast<off_t>(offset), data ? SEEK_DATA : SEEK_HOLE);
+    if (found >= 0) return static_cast<std::uint64_t>(found);
+    return errno == ENXIO ? Result<std::uint64_t>{inode.size} : fail_errno("looking for holes of a staged file");
+  }
+  return sparse_.seek(ino, **file, offset, data, next_in_base);
 }
 
 Result<std::shared_ptr<Staging::File>> CloneBodies::writable(Ino ino, std::uint64_t keep) {
+  auto written = written_body(ino, keep);
+  if (!written) return fail(written.error());
+  return std::move(written->file);
+}
+
+Result<CloneBodies::Written> CloneBodies::written_body(Ino ino, std::uint64_t keep) {
   const std::lock_guard lock{copying_[ino % copying_.size()]};
   const auto located = tree_.locate(ino);
   if (!located) return fail(located.error());
   if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
   const Inode& inode = (*located)->inode;
   if (!S_ISREG(inode.mode)) return fail(with_errno(Errc::invalid_argument, "no regular file", EINVAL));
-  auto file = own_file(ino, **located);
-  if (!file || *file) return file;
-  return copy_up(ino, inode, keep);
+  auto own = own_file(ino, **located);
+  if (!own) return fail(own.error());
+  // What is left of a sparse file that was cut short is copied once more: from then on it can be passed through.
+  const bool cut = inode.base && keep <= kWholeCopy;
+  if (*own && !cut) return Written{std::move(*own), static_cast<bool>(inode.base)};
+  auto made = copy_up(ino, inode, keep);
+  if (made && *own) drop(ino, inode);
+  return made;
 }
 
 Result<std::shared_ptr<Staging::File>> CloneBodies::own(Ino ino) {
   const auto located = tree_.locate(ino);
   if (!located) return fail(located.error());
   if (!*located) return fail(with_errno(Errc::invalid_argument, "no such inode", ESTALE));
-  return own_file(ino, **located);
+  return (*located)->inode.base ? FilePtr{} : own_file(ino, **located);
 }
 
 Result<std::shared_ptr<Staging::File>> CloneBodies::own_file(Ino ino, const LayerReader::Located& located) {
@@ -174,22 +227,62 @@ Result<bool> CloneBodies::owns(Ino ino, StagedId id) const {
   return !*frozen || (*frozen)->staged != id;
 }
 
-Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode, std::uint64_t keep) {
+/// Puts the first `size` bytes of a body into an empty file, or has its content show there; returns what shows.
+Result<StagedBase> CloneBodies::fill(Staging::File& file, Ino ino, Inode& inode, std::uint64_t size) {
+  if (size > kWholeCopy && inode.body == Body::content) {
+    const StagedBase base{inode.content, inode.size, size, std::min(inode.allocated, size)};
+    const auto begun = sparse_.begin(file, base);
+    if (!begun) return fail(begun.error());
+    if (*begun) return base;
+  }
+  if (size > kWholeCopy && inode.body == Body::staged) {
+    auto copied = copy_staged(file, inode, size);
+    if (copied || !moved_on(ino, inode, copied.error())) return copied;
+    if (auto known = look_again(ino, inode); !known) return fail(known.error());
+    return fill(file, ino, inode, size);
+  }
+  if (size == 0) return StagedBase{};
+  const auto source = [&](std::uint64_t offset, MutableByteSpan out) { return read(ino, inode, offset, out); };
+  if (auto copied = staging_.copy_into(file, size, source); !copied) return fail(copied.error());
+  return StagedBase{};
+}
+
+/// A frozen layer's file: what it lies over, the copy lies over, too.
+Result<StagedBase> CloneBodies::copy_staged(Staging::File& file, const Inode& inode, std::uint64_t size) {
+  const auto from = staging_.find(inode.staged);
+  if (!from) return fail(from.error());
+  StagedBase base = inode.base;
+  if (base) {
+    if (auto ready = make_holes_exact(staging_, **from); !ready) return fail(ready.error());
+    base.shows = std::min(base.shows, size);
+    base.allocated = std::min(base.allocated, size);
+    const auto begun = sparse_.begin(file, base);
+    if (!begun) return fail(begun.error());
+    if (!*begun) return fail(Errc::not_supported, "the host's file system does not know holes any more");
+  }
+  const std::shared_lock lock{(*from)->places()};
+  if (auto copied = staging_.copy_file(file, (*from)->fd(), size, [] { return true; }); !copied)
+    return fail(copied.error());
+  return base;
+}
+
+Result<CloneBodies::Written> CloneBodies::copy_up(Ino ino, Inode inode, std::uint64_t keep) {
   if (auto known = refresh(ino, inode); !known) return fail(known.error());
 
   const std::uint64_t size = std::min(inode.size, keep);
-  auto room = CloneQuota::Reservation::make(quota_.get(), std::min(whole_blocks(inode.allocated), whole_blocks(size)));
+  const bool sparse = size > kWholeCopy && content_of(inode);
+  const std::uint64_t shown = !sparse ? 0 : inode.base ? inode.base.allocated : inode.allocated;
+  auto room = CloneQuota::Reservation::make(
+      quota_.get(), std::min(whole_blocks(inode.allocated - std::min(shown, inode.allocated)), whole_blocks(size)));
   if (!room) return fail(room.error());
   auto file = create();
-  if (!file) return file;
+  if (!file) return fail(file.error());
   const auto give_up = [&](const Error& error) {
     discard((*file)->id());
     return fail(error);
   };
-  if (size != 0) {
-    const auto source = [&](std::uint64_t offset, MutableByteSpan out) { return read(ino, inode, offset, out); };
-    if (auto copied = staging_.copy_into(**file, size, source); !copied) return give_up(copied.error());
-  }
+  const auto base = fill(**file, ino, inode, size);
+  if (!base) return give_up(base.error());
   if (auto filled = room->filled(**file); !filled) return give_up(filled.error());
   // The time of writing goes along: what follows may be a chmod(2) by way of a write that changes nothing.
   const timespec times[2] = {{0, UTIME_OMIT}, {inode.mtime.seconds, static_cast<long>(inode.mtime.nanoseconds)}};
@@ -202,6 +295,7 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode
                                     [&](Inode& record) -> Result<void> {
                                       record.body = Body::staged;
                                       record.staged = (*file)->id();
+                                      record.base = *base;
                                       record.size = record.allocated = size;
                                       record.inline_bytes.clear();
                                       record.content = {};
@@ -209,21 +303,41 @@ Result<std::shared_ptr<Staging::File>> CloneBodies::copy_up(Ino ino, Inode inode
                                     },
                                     {});
   if (!changed) return give_up(changed.error());
-  return file;
+  return Written{std::move(*file), static_cast<bool>(*base)};
 }
 
-Result<void> CloneBodies::note_written(const Staging::File& file) {
-  timespec times[2] = {{0, UTIME_OMIT}, {}};
-  ::clock_gettime(CLOCK_REALTIME, &times[1]);
-  if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
-  return {};
+Result<std::size_t> CloneBodies::write(Ino ino, ByteSpan data, std::uint64_t offset) {
+  for (;;) {
+    const auto body = written_body(ino);
+    if (!body) return fail(body.error());
+    const auto done =
+        body->sparse ? sparse_.write(ino, *body->file, data, offset) : quota_->write(*body->file, data, offset);
+    if (!done && body->sparse && was_replaced(ino, body->file->id(), done.error())) continue;
+    if (!done) return done;
+    if (const auto noted = note_written(*body->file); !noted) return fail(noted.error());
+    return done;
+  }
+}
+
+Result<void> CloneBodies::allocate(Ino ino, int mode, std::uint64_t offset, std::uint64_t length) {
+  for (;;) {
+    const auto body = written_body(ino);
+    if (!body) return fail(body.error());
+    auto done = body->sparse ? sparse_.allocate(ino, *body->file, mode, offset, length)
+                             : quota_->allocate(*body->file, mode, offset, length);
+    if (!done && body->sparse && was_replaced(ino, body->file->id(), done.error())) continue;
+    return done ? note_written(*body->file) : done;
+  }
 }
 
 Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
-  const auto file = writable(ino, size);
-  if (!file) return fail(file.error());
-  if (auto cut = quota_->truncate(**file, size); !cut) return cut;
-  return note_written(**file);
+  for (;;) {
+    const auto body = written_body(ino, size);
+    if (!body) return fail(body.error());
+    auto done = body->sparse ? sparse_.truncate(ino, *body->file, size) : quota_->truncate(*body->file, size);
+    if (!done && body->sparse && was_replaced(ino, body->file->id(), done.error())) continue;
+    return done ? note_written(*body->file) : done;
+  }
 }
 
 Result<void> CloneBodies::unshare(Ino ino) {

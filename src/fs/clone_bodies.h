@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "base/result.h"
 #include "cas/database.h"
 #include "fs/clone_quota.h"
+#include "fs/sparse_bodies.h"
 #include "fs/staging.h"
 #include "fs/types.h"
 #include "fs/writable_tree.h"
@@ -23,7 +25,8 @@
 namespace stellarium::fs {
 
 /// The bodies of a clone's files: a file that nobody wrote is what the layers below say; the first change of its bytes
-/// makes a staged file of it, a private host file, which is written from then on.
+/// makes a staged file of it, a private host file, which is written from then on. A large one is not copied for that:
+/// its staged file is sparse over the content (SparseBodies).
 ///
 /// What a staged file's inode record says of size and times of writing is only a hint: the file itself knows, and
 /// `refresh` asks it. A file that lies in a frozen layer is copied like any other content.
@@ -47,21 +50,29 @@ class CloneBodies {
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> create();
   /// … that was not made.
   void discard(StagedId id);
-  /// The file that has the inode's bytes if they are staged in the writable layer itself; else null.
+  /// The file that has all of the inode's bytes if they are staged in the writable layer itself; else null.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> own(Ino ino);
   /// Whether a mapping may be changing a staged file that no handle has open.
   [[nodiscard]] Result<bool> is_being_written(StagedId id) { return staging_.is_being_written(id); }
-  /// The file to read a staged body from.
-  [[nodiscard]] Result<std::shared_ptr<Staging::File>> find(StagedId id) { return staging_.find(id); }
   /// Bytes of a regular file's body, wherever they are, cut at its end. `inode` was refreshed, and is read again if the
   /// file was settled since.
   [[nodiscard]] Result<std::size_t> read(Ino ino, Inode& inode, std::uint64_t offset, MutableByteSpan out);
-  /// The file to write the regular file's bytes to; its content is copied there if it is not staged in the writable
-  /// layer yet, up to `keep` bytes. Errors: ESTALE, EINVAL (no regular file), and those of reading and copying.
+  /// A content that the read of [offset, offset + size) can be answered from as it is; nothing if it cannot.
+  [[nodiscard]] Result<std::optional<tier::ContentRef>> content_at(const Inode& inode, std::uint64_t offset,
+                                                                   std::uint64_t size);
+  /// The next data or hole of a body that is staged, at or behind `offset`, which lies in it; the size if there is
+  /// none. `next_in_base`: as SparseBodies::seek.
+  [[nodiscard]] Result<std::uint64_t> seek(Ino ino, Inode& inode, std::uint64_t offset, bool data,
+                                           const SparseBodies::NextInBase& next_in_base);
+  /// Files up to this many bytes are copied as a whole, and can then be passed through.
+  static constexpr std::uint64_t kWholeCopy = 4u << 20;
+  /// Makes sure that the regular file's bytes are staged in the writable layer, up to `keep` of them; large ones
+  /// sparsely. Errors: ESTALE, EINVAL (no regular file), and those of reading and copying.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> writable(Ino ino, std::uint64_t keep = UINT64_MAX);
-  /// Bytes were written: now is their time. The host's own clock ticks only every few milliseconds, and a file must not
-  /// look older than what was made before it.
-  [[nodiscard]] static Result<void> note_written(const Staging::File& file);
+  /// As much as fits, as write(2).
+  [[nodiscard]] Result<std::size_t> write(Ino ino, ByteSpan data, std::uint64_t offset);
+  /// fallocate(2) of the modes that neither collapse nor insert.
+  [[nodiscard]] Result<void> allocate(Ino ino, int mode, std::uint64_t offset, std::uint64_t length);
   /// Sets the size. Nothing is copied that is cut off.
   [[nodiscard]] Result<void> truncate(Ino ino, std::uint64_t size);
   /// A staged file that belongs to a snapshot is copied, because its time of writing is about to change.
@@ -96,8 +107,18 @@ class CloneBodies {
   [[nodiscard]] Result<void> sync(Ino ino);
 
  private:
-  Result<std::shared_ptr<Staging::File>> own_file(Ino ino, const LayerReader::Located& located);
-  Result<std::shared_ptr<Staging::File>> copy_up(Ino ino, Inode inode, std::uint64_t keep);
+  using FilePtr = std::shared_ptr<Staging::File>;
+  struct Written {
+    FilePtr file;
+    bool sparse = false;
+  };
+  Result<void> look_again(Ino ino, Inode& inode) const;
+  bool was_replaced(Ino ino, StagedId id, const Error& error) const;
+  Result<FilePtr> own_file(Ino ino, const LayerReader::Located& located);
+  Result<Written> written_body(Ino ino, std::uint64_t keep = UINT64_MAX);
+  Result<Written> copy_up(Ino ino, Inode inode, std::uint64_t keep);
+  Result<StagedBase> fill(Staging::File& file, Ino ino, Inode& inode, std::uint64_t size);
+  Result<StagedBase> copy_staged(Staging::File& file, const Inode& inode, std::uint64_t size);
   void remove_dropped(const std::vector<StagedId>& dropped);
   void clean_up() EXCLUDES(mutex_);
   bool wait_for_dropped() EXCLUDES(mutex_);  ///< false: it was the last time
@@ -107,6 +128,7 @@ class CloneBodies {
   tier::Tier& tier_;
   cas::Database& database_;
   const std::shared_ptr<CloneQuota> quota_;
+  SparseBodies sparse_;
   WriteGate gate_;
   // By inode number: one copy-up of a file at a time; held over the copying. Settling tries and does not wait.
   std::array<std::mutex, 64> copying_;

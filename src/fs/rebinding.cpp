@@ -75,6 +75,7 @@ Result<bool> Rebinding::add_record(cas::Database::Batch& batch, LayerId layer, c
   if (auto known = refresh_staged(staging_, *inode); !known) return fail(known.error());
   inode->body = file.body.body;
   inode->staged = 0;
+  inode->base = {};
   inode->inline_bytes = file.body.inline_bytes;
   inode->content = file.body.content;
   inode->size = file.body.size;

@@ -23,7 +23,8 @@ struct InodeFlag {
     kHasTimes = 0x80,      // atime or ctime differs from mtime
     kHasBtime = 0x100,     // other than 0
     kHasParent = 0x200,    // other than 0
-    kAllFlags = 0x3ff,
+    kHasBase = 0x400,
+    kAllFlags = 0x7ff,
   };
 };
 
@@ -49,7 +50,24 @@ std::uint16_t record_flags_of(const Inode& inode) {
   if (inode.atime != inode.mtime || inode.ctime != inode.mtime) flags |= InodeFlag::kHasTimes;
   if (inode.btime != Timespec{}) flags |= InodeFlag::kHasBtime;
   if (inode.parent != 0) flags |= InodeFlag::kHasParent;
+  if (inode.base) flags |= InodeFlag::kHasBase;
   return static_cast<std::uint16_t>(flags);
+}
+
+void put_base(std::string& out, const StagedBase& base) {
+  out += base.content.text();
+  put_varint(out, base.size);
+  put_varint(out, base.shows);
+  put_varint(out, base.allocated);
+}
+
+StagedBase take_base(ByteReader& reader) {
+  StagedBase base;
+  if (const auto id = cas::Hash::from_bytes(reader.take(cas::Hash::kSize))) base.content = *id;
+  base.size = reader.varint();
+  base.shows = reader.varint();
+  base.allocated = reader.varint();
+  return base;
 }
 
 std::uint32_t take_u32(ByteReader& reader, bool& ok) {
@@ -195,6 +213,9 @@ const char* why_impossible(const Inode& inode) {
   if (directory ? !valid_ino(inode.parent) : inode.parent != 0) return "a wrong parent";
   if (inode.rdev != 0 && !S_ISCHR(inode.mode) && !S_ISBLK(inode.mode)) return "a device number, but is no device";
   if (inode.program && !S_ISREG(inode.mode)) return "a program mark, but is no regular file";
+  const StagedBase& base = inode.base;
+  if (base ? inode.body != Body::staged : base != StagedBase{}) return "a base, but no staged file over it";
+  if (base.size > INT64_MAX || base.shows > base.size || base.allocated > base.size) return "an impossible base";
   switch (dirent_type(inode.mode)) {
     case DT_REG:
       if (inode.body == Body::staged) {
@@ -214,6 +235,12 @@ const char* why_impossible(const Inode& inode) {
   if (inode.body == Body::inline_ && inode.inline_bytes.size() != inode.size)
     return "a size that its body does not have";
   return nullptr;
+}
+
+std::optional<tier::ContentRef> content_of(const Inode& inode) {
+  if (inode.body == Body::content) return tier::ContentRef{inode.content, inode.size};
+  if (inode.base) return tier::ContentRef{inode.base.content, inode.base.size};
+  return std::nullopt;
 }
 
 const char* why_invalid(const Inode& inode) {
@@ -245,6 +272,7 @@ std::string encode_inode(const Inode& inode) {
   if (inode.body == Body::inline_) out += inode.inline_bytes;
   if (inode.body == Body::content) out += inode.content.text();
   if (inode.body == Body::staged) put_le(out, inode.staged);
+  if (inode.base) put_base(out, inode.base);
   return out;
 }
 
@@ -288,6 +316,7 @@ Result<Inode> decode_inode(std::string_view value) {
       inode.body = Body::staged;
       inode.staged = reader.le<std::uint64_t>();
   }
+  if (flags & InodeFlag::kHasBase) inode.base = take_base(reader);
   if (!reader.at_end() || !ok) return fail(Errc::corrupt, "inode record is malformed");
   if (const char* why = why_impossible(inode)) return fail(Errc::corrupt, std::string{"inode record has "} + why);
   if (record_flags_of(inode) != flags) return fail(Errc::corrupt, "inode record spells out a default");

@@ -1,10 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
 #include "fs/types.h"
+#include "tier/tier.h"
 
 // Keys and values of the families in fs/families.h (docs/formats/records.md). Keys are big-endian, so that a scan of
 // one directory, or of one layer's inodes, is in the order that readers want.
@@ -76,6 +78,8 @@ std::string encode_inode(const Inode& inode);
 Result<Inode> decode_inode(std::string_view value);
 /// Why no layer can have `inode` ("a directory with a body"), or nullptr.
 const char* why_impossible(const Inode& inode);
+/// The content of the store that the inode's bytes need.
+std::optional<tier::ContentRef> content_of(const Inode& inode);
 /// Why `inode` cannot be in an image: the same, a staged body, or no link.
 const char* why_invalid(const Inode& inode);
 

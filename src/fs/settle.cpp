@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "fs/clock.h"
 #include "fs/clones.h"
+#include "fs/exact_holes.h"
 #include "fs/families.h"
 #include "fs/layer_reader.h"
 #include "fs/layer_store.h"
@@ -27,8 +28,8 @@ constexpr std::size_t kPiecesBetweenLooks = 64;  // 16 MiB
 constexpr int kMaxFailures = 3;                  // one after another: then it is the store, not the files
 constexpr std::uint64_t kPatience = 32u << 20;
 
-/// Who writes a settled file waits until all of its bytes are copied back. So the larger it is, the longer it must have
-/// been quiet: the tables of a database that rests for some minutes stay as they are.
+/// A large file that was settled is sparse from its next write on, and no longer passed through. So the larger it is,
+/// the longer it must have been quiet: the tables of a database that rests for some minutes stay as they are.
 std::chrono::milliseconds quiet_for(const struct stat& file, std::chrono::milliseconds quiet) {
   return quiet * (1 + static_cast<std::uint64_t>(file.st_blocks) * 512 / kPatience);
 }
@@ -37,6 +38,7 @@ struct Candidate {
   Ino ino = 0;
   StagedId staged = 0;
   std::uint32_t mode = 0;
+  StagedBase base = {};
 };
 
 }  // namespace
@@ -117,7 +119,7 @@ Result<std::vector<Candidate>> Settler::Run::candidates(const std::vector<LayerI
     if (inode->body != Body::staged || inode->nlink == 0) continue;
     const auto below = belongs_below(chain, key->ino, inode->staged);
     if (!below) return fail(below.error());
-    if (!*below) found.push_back({key->ino, inode->staged, inode->mode});
+    if (!*below) found.push_back({key->ino, inode->staged, inode->mode, inode->base});
   }
   if (auto walked = cursor->status(); !walked) return fail(walked.error());
   return found;
@@ -177,6 +179,10 @@ Result<void> Settler::Run::read(LayerId layer, const Candidate& candidate) {
     ++report_.failed;
     return {};
   }
+  if (candidate.base) {
+    const auto file = parts_.staging.find(candidate.staged);
+    if (file && !make_holes_exact(parts_.staging, **file)) return {};  // left for the next run
+  }
   // A mapping outlives its handle, and stores to a page that is writable already leave no trace in the file's times.
   // One that comes later does.
   const auto written = parts_.staging.is_being_written(candidate.staged);
@@ -231,7 +237,7 @@ Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, 
     report_.busy += open && *open ? 1 : 0;
     return open && !*open && going_on();
   };
-  auto body = read_staged(fd, size, candidate.mode, *session_, buffer_, go_on);
+  auto body = read_staged({fd, size, candidate.mode, candidate.base}, parts_.tier, *session_, buffer_, go_on);
   if (!body) return fail(body.error());
   failures_ = 0;
   bytes_ += body->allocated;

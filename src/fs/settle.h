@@ -15,6 +15,7 @@
 #include "fs/open_clones.h"
 #include "fs/rebinding.h"
 #include "fs/staging.h"
+#include "tier/tier.h"
 
 namespace stellarium::fs {
 
@@ -38,6 +39,7 @@ class Settler {
     Catalog& catalog;
     Staging& staging;
     OpenClones& clones;
+    tier::Tier& tier;
     Headroom* headroom = nullptr;  ///< what the host has room for; without it nobody looks
   };
   explicit Settler(const Parts& parts);

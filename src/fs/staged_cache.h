@@ -1,7 +1,9 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <shared_mutex>
 #include <unordered_map>
 #include <utility>
 
@@ -18,10 +20,24 @@ class StagedFile {
   StagedId id() const { return id_; }
   int fd() const { return fd_.get(); }
 
+  // Of files that are sparse over something else (places.h):
+
+  /// Shared by who reads what it finds in the hole map, alone for who changes the file.
+  std::shared_mutex& places() { return places_; }
+  /// Whether its holes are known to be exact (exact_holes.h).
+  bool has_exact_holes() const { return exact_.load(std::memory_order_acquire); }
+  void set_exact_holes() { exact_.store(true, std::memory_order_release); }
+  /// Whether it is known to be on the disk how much of a content shows (sparse_bodies.h); under `places()`.
+  bool has_durable_base() const { return durable_base_; }
+  void set_durable_base(bool durable) { durable_base_ = durable; }
+
  private:
   friend class Staging;
   const StagedId id_;
   const UniqueFd fd_;
+  std::shared_mutex places_;
+  std::atomic<bool> exact_ = false;
+  bool durable_base_ = false;
   Mutex syncing_;  // why it is held over fdatasync: Staging::sync_bytes
 };
 

@@ -1,5 +1,6 @@
 #include "fs/tar_export.h"
 #include "base/io.h"
+#include "fs/body_reading.h"
 #include "fs/clone_bodies.h"
 #include "fs/member_window.h"
 
@@ -118,12 +119,12 @@ class Exporter {
   Result<void> staged(Inode inode, PaxMember& member) {
     if (sources_.staging == nullptr) return fail(Errc::corrupt, "a body that is not in the store");
     if (const auto known = refresh_staged(*sources_.staging, inode); !known) return known;
-    const auto file = sources_.staging->find(inode.staged);
-    if (!file) return fail(file.error());
     member.size = inode.size;
     member.mtime = inode.mtime;
     if (const auto begun = writer_.begin(member); !begun) return begun;
-    const auto read = [&](std::uint64_t at) { return system_io().read_at((*file)->fd(), buffer_, at); };
+    const auto read = [&](std::uint64_t at) {
+      return read_body({sources_.tier, sources_.staging}, inode, at, buffer_);
+    };
     return each_block(inode.size, read, [&](std::uint64_t, ByteSpan block) { return writer_.data(block); });
   }
 

@@ -19,6 +19,7 @@ bool only_bytes_moved(const Inode& before, Inode after) {
   after.inline_bytes = before.inline_bytes;
   after.content = before.content;
   after.staged = before.staged;
+  after.base = before.base;
   after.allocated = before.allocated;
   after.program = before.program;
   return after == before;

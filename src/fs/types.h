@@ -45,6 +45,16 @@ enum class Body : std::uint8_t {
 /// Names a file of the staging folder: 63 random bits, never used twice. 0 is none.
 using StagedId = std::uint64_t;
 
+/// What shows through the holes of a staged file that was made without copying all of a large content.
+struct StagedBase {
+  cas::ContentId content;
+  std::uint64_t size = 0;       ///< bytes of the content
+  std::uint64_t shows = 0;      ///< so many of its first bytes, 1 to `size`; zeros behind them. 0: there is no base
+  std::uint64_t allocated = 0;  ///< bytes of the content that are not holes
+  explicit operator bool() const { return shows != 0; }
+  bool operator==(const StagedBase&) const = default;
+};
+
 struct Inode {
   std::uint32_t mode = 0;  ///< type and permission bits as in st_mode
   std::uint32_t uid = 0, gid = 0, nlink = 1;
@@ -56,6 +66,7 @@ struct Inode {
   std::string inline_bytes;     ///< body inline_
   cas::ContentId content;       ///< body content
   StagedId staged = 0;          ///< body staged; size, allocated and mtime are then the file's own, here they are hints
+  StagedBase base;              ///< body staged, if the file is sparse over a content
   std::uint64_t allocated = 0;  ///< bytes that are not holes; equal to `size` unless the file is sparse
   bool program = false;         ///< executable bit or ELF: worth a hot file of any size
   bool has_xattrs = false;      ///< saves a look-up for the many that have none

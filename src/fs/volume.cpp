@@ -21,28 +21,19 @@ constexpr std::uint64_t kWindow = 16384;  // blocks whose extents are listed at 
 constexpr std::uint64_t kFirstStep = 16;  // of a search through them, which mostly ends soon
 constexpr std::uint64_t kZeros = 64u << 10;
 
-std::uint64_t round_down(std::uint64_t value, std::uint64_t unit) {
-  return value - value % unit;
+std::uint64_t block_begin(std::uint64_t offset) {
+  return offset - offset % kVolumeBlock;
 }
-std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
-  return round_down(value + unit - 1, unit);
+std::uint64_t block_end(std::uint64_t offset) {
+  return block_begin(offset + kVolumeBlock - 1);
 }
 std::uint64_t bytes_of(const Extent& extent, std::uint64_t size, std::uint64_t block) {
   return extent.is_zeros() ? 0 : volume_block_length(size, block * kVolumeBlock);
 }
 
-/// Volumes rely on the host's hole map being exact: tried on a new file, which is empty again afterwards.
-Result<void> check_hole_map(int fd) {
-  constexpr off_t kPlace = static_cast<off_t>(Volume::kPlace);
-  const std::vector<std::byte> bytes(Volume::kPlace, std::byte{1});
-  if (::pwrite(fd, bytes.data(), bytes.size(), kPlace) != kPlace) return fail_errno("writing a staged file");
-  const bool exact = ::ftruncate(fd, 4 * kPlace) == 0 && ::lseek(fd, 0, SEEK_DATA) == kPlace &&
-                     ::lseek(fd, kPlace, SEEK_HOLE) == 2 * kPlace;
-  if (::ftruncate(fd, 0) != 0) return fail_errno("emptying a staged file");
-  if (exact) return {};
-  return fail(Error{Errc::not_supported,
-                    "volumes need a file system that knows holes of 4 KiB (ext4, XFS, btrfs) under the store",
-                    EOPNOTSUPP});
+Error no_hole_map() {
+  return Error{Errc::not_supported,
+               "volumes need a file system that knows holes of 4 KiB (ext4, XFS, btrfs) under the store", EOPNOTSUPP};
 }
 
 }  // namespace
@@ -86,16 +77,9 @@ Result<Volume::Status> Volume::status() const {
   return status;
 }
 
-Result<Volume::Run> Volume::run_at(std::uint64_t offset) const {
-  if (!staged_) return Run{record_.size, false};
-  const off_t data = ::lseek(staged_->fd(), static_cast<off_t>(offset), SEEK_DATA);
-  if (data < 0 && errno == ENXIO) return Run{record_.size, false};
-  if (data < 0) return fail_errno("volume " + name_);
-  const auto from = static_cast<std::uint64_t>(data);
-  if (from > offset) return Run{std::min(from, record_.size), false};
-  const off_t hole = ::lseek(staged_->fd(), data, SEEK_HOLE);
-  if (hole < 0) return fail_errno("volume " + name_);
-  return Run{std::min(static_cast<std::uint64_t>(hole), record_.size), true};
+Result<PlaceRun> Volume::run_at(std::uint64_t offset) const {
+  if (!staged_) return PlaceRun{record_.size, false};
+  return fs::run_at(staged_->fd(), offset, record_.size);
 }
 
 Result<void> Volume::read_mapped(std::uint64_t offset, MutableByteSpan out) const {
@@ -120,21 +104,10 @@ Result<void> Volume::read_mapped(std::uint64_t offset, MutableByteSpan out) cons
 }
 
 Result<void> Volume::read_all(std::uint64_t offset, MutableByteSpan out) const {
-  while (!out.empty()) {
-    const auto run = run_at(offset);
-    if (!run) return fail(run.error());
-    const MutableByteSpan part = out.first(std::min<std::uint64_t>(out.size(), run->end - offset));
-    if (run->staged) {
-      const auto read = system_io().read_at(staged_->fd(), part, offset);
-      if (!read) return fail(read.error(), "volume " + name_);
-      std::memset(part.data() + *read, 0, part.size() - *read);
-    } else if (auto read = read_mapped(offset, part); !read) {
-      return read;
-    }
-    out = out.subspan(part.size());
-    offset += part.size();
-  }
-  return {};
+  if (!staged_) return read_mapped(offset, out);
+  auto read = read_over(staged_->fd(), offset, out,
+                        [this](std::uint64_t at, MutableByteSpan part) { return read_mapped(at, part); });
+  return read ? read : fail(read.error(), "volume " + name_);
 }
 
 Result<std::size_t> Volume::read(std::uint64_t offset, MutableByteSpan out) const {
@@ -150,9 +123,10 @@ Result<void> Volume::make_staged() {
   if (staged_) return {};
   auto file = parts_.staging.create();
   if (!file) return fail(file.error(), "volume " + name_);
-  if (auto exact = check_hole_map((*file)->fd()); !exact) {
+  const auto exact = has_hole_map((*file)->fd());
+  if (!exact || !*exact) {
     if (auto removed = parts_.staging.remove((*file)->id()); !removed) return removed;
-    return exact;
+    return fail(exact ? no_hole_map() : exact.error());
   }
   mark_holes_exact(**file);
   // First: a record that names it must never outlive it.
@@ -176,24 +150,13 @@ Result<std::size_t> Volume::put(std::uint64_t offset, ByteSpan data) {
   if (data.empty()) return std::size_t{0};
   if (auto made = make_staged(); !made) return fail(made.error());
   const std::uint64_t end = offset + data.size();
-  const std::uint64_t first = round_down(offset, kPlace), last = round_up(end, kPlace);
-  touch(first, last);
-  std::vector<std::byte> whole;
-  ByteSpan bytes = data;
-  if (first != offset || last != end) {
-    // A place is there or not, so its other bytes come along. Behind the volume's end they are zeros.
-    whole.resize(last - first);
-    const auto fill = [&](std::uint64_t place) -> Result<void> {
-      const std::uint64_t length = std::min(kPlace, record_.size - place);
-      return read_all(place, MutableByteSpan{whole}.subspan(place - first, length));
-    };
-    if (auto filled = fill(first); !filled) return fail(filled.error());
-    if (last - kPlace != first) {
-      if (auto filled = fill(last - kPlace); !filled) return fail(filled.error());
-    }
-    std::memcpy(whole.data() + (offset - first), data.data(), data.size());
-    bytes = whole;
-  }
+  touch(place_begin(offset), place_end(end));
+  // Behind the volume's end there are zeros.
+  const auto whole = whole_places(offset, data, UINT64_MAX, [this](std::uint64_t at, MutableByteSpan part) {
+    return read_all(at, part.first(std::min<std::uint64_t>(part.size(), record_.size - at)));
+  });
+  if (!whole) return fail(whole.error());
+  const auto [first, bytes] = std::pair{whole->offset, whole->bytes};
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t n =
@@ -283,14 +246,14 @@ Result<void> Volume::zero(std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t end = length > record_.size - offset ? record_.size : offset + length;
   touch(offset, end);
   // What reaches to the volume's end takes the last place and block as a whole.
-  const std::uint64_t whole_end = end == record_.size ? round_up(end, kVolumeBlock) : end;
-  const std::uint64_t first_place = round_up(offset, kPlace), last_place = round_down(whole_end, kPlace);
+  const std::uint64_t whole_end = end == record_.size ? block_end(end) : end;
+  const std::uint64_t first_place = place_end(offset), last_place = place_begin(whole_end);
   if (first_place >= last_place) return put_zeros(offset, end);
   if (auto head = put_zeros(offset, std::min(first_place, end)); !head) return head;
   if (whole_end != last_place) {
     if (auto tail = put_zeros(last_place, end); !tail) return tail;
   }
-  const std::uint64_t first = round_up(first_place, kVolumeBlock), last = round_down(last_place, kVolumeBlock);
+  const std::uint64_t first = block_end(first_place), last = block_begin(last_place);
   if (first > last) return zero_places(first_place, last_place);  // all in one block
   if (auto head = zero_places(first_place, first); !head) return head;
   if (auto tail = zero_places(last, last_place); !tail) return tail;
@@ -302,7 +265,7 @@ Result<std::uint64_t> Volume::seek(std::uint64_t offset, bool data) const {
   for (std::uint64_t at = offset; at < record_.size;) {
     const auto run = run_at(at);
     if (!run) return fail(run.error());
-    if (run->staged) {
+    if (run->there) {
       if (data) return at;
       at = run->end;
       continue;
@@ -361,7 +324,7 @@ Result<void> Volume::grow(std::uint64_t size) {
                                             " bytes: it can only grow, since what is cut off would be lost");
   if (size > kMaxVolumeSize) return fail(Errc::invalid_argument, "a volume has at most 256 TiB");
   // The last block becomes as long as its new place: an extent that is too short for it must not outlive this.
-  const std::uint64_t last = round_down(record_.size - 1, kVolumeBlock);
+  const std::uint64_t last = block_begin(record_.size - 1);
   touch(last, record_.size);
   const auto extent = map_.find(last / kVolumeBlock);
   if (!extent) return fail(extent.error(), "volume " + name_);

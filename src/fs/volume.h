@@ -12,6 +12,7 @@
 #include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/block_map.h"
+#include "fs/places.h"
 #include "fs/staging.h"
 #include "fs/tinyvol.h"
 #include "fs/volume_records.h"
@@ -34,8 +35,6 @@ namespace stellarium::fs {
 ///          off inside a place of 4 KiB, all functions fail (io) until the server is started again.
 class Volume {
  public:
-  static constexpr std::uint64_t kPlace = 4096;  ///< bytes: the unit of the staged file's hole map
-
   struct Parts {
     cas::Database& database;
     cas::ContentStore& contents;
@@ -93,10 +92,6 @@ class Volume {
  private:
   using Blocks = std::vector<std::uint64_t>;
   enum class Lock : std::uint8_t { shared, held };  ///< who calls a part of settling has nothing, or all
-  struct Run {
-    std::uint64_t end = 0;
-    bool staged = false;
-  };
 
   Volume(const Parts& parts, std::string name, VolumeRecord record, BlockMap map)
       : parts_{parts},
@@ -107,7 +102,7 @@ class Volume {
 
   // All of these expect lock_, those that change something alone.
   Result<void> usable() const;
-  Result<Run> run_at(std::uint64_t offset) const;  ///< whether `offset` is staged, and how far that goes
+  Result<PlaceRun> run_at(std::uint64_t offset) const;  ///< whether `offset` is staged, and how far that goes
   Result<void> read_all(std::uint64_t offset, MutableByteSpan out) const;  ///< within the size
   Result<void> read_mapped(std::uint64_t offset, MutableByteSpan out) const;
   Result<void> make_staged();

@@ -25,7 +25,7 @@ Result<Volume::Blocks> Volume::staged_blocks() const {
   for (std::uint64_t at = 0; at < record_.size;) {
     const auto run = run_at(at);
     if (!run) return fail(run.error());
-    if (run->staged) {
+    if (run->there) {
       std::uint64_t block = at / kVolumeBlock;
       if (!blocks.empty() && blocks.back() == block) ++block;
       for (; block * kVolumeBlock < run->end; ++block) blocks.push_back(block);

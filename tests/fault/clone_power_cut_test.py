@@ -3,8 +3,8 @@
 
 Wanted, for every cut: the store opens, `fsck` is clean, the clone mounts; what was synced is there, whole and under its name; a
 file that was renamed over another shows the old bytes or all of the new ones, though nobody synced it, and though
-records of other things are synced all the time; changes of names
-are a prefix of what was done. A control arm with all syncs disabled must lose something."""
+records of other things are synced all the time; of a large file that is written in place what was synced is there, and
+else only what was written after that; changes of names are a prefix of what was done. A control arm with all syncs disabled must lose something."""
 import os
 import random
 import re
@@ -19,6 +19,7 @@ import power_cuts
 import power_disk
 import trees
 from harness import Store
+from large_file_load import LargeFileLoad
 
 TARGETS = 6
 
@@ -37,8 +38,8 @@ def is_whole(name: str, found: bytes) -> bool:
 class Load:
     """What programs do in the clone, and from which place in the record on it must be there."""
 
-    def __init__(self, store: Store, mount: Path, disk: power_disk.RecordingDisk):
-        self.store, self.mount, self.disk = store, mount, disk
+    def __init__(self, store: Store, mount: Path, disk: power_disk.RecordingDisk, large: LargeFileLoad):
+        self.store, self.mount, self.disk, self.large = store, mount, disk, large
         self.synced: dict[str, int] = {}  # file → position
         self.failed: list[BaseException] = []
         self.rounds: dict[str, int] = {}
@@ -79,6 +80,9 @@ class Load:
         os.rename(self.mount / "chain" / str(number), self.mount / "chain" / str(number + 1))
         time.sleep(0.002)
 
+    def change_large(self, _number: int) -> None:
+        self.large.change(self.mount / "large")
+
     def settle(self, _number: int) -> None:
         self.settled += self.store.json("settle")["files"]
 
@@ -99,7 +103,7 @@ class Load:
                 self.failed.append(error)
 
         threads = [threading.Thread(target=repeat, args=(work,))
-                   for work in (self.write_synced, self.rename_over, self.change_names, self.settle, self.change_clones)]
+                   for work in (self.write_synced, self.rename_over, self.change_names, self.change_large, self.settle, self.change_clones)]
         for thread in threads:
             thread.start()
         time.sleep(power_cuts.SECONDS)
@@ -144,10 +148,12 @@ class ClonePowerCut(power_cuts.PowerCuts):
         self.image.mkdir()
         for number in range(10):
             trees.write(self.image / f"i{number}", trees.noise(30_000, seed=number))
+        large = LargeFileLoad(self.image, disk)
         store.run("import", self.image, "base")
+        (self.image / "large").unlink()  # what it must be is the load's to say
         store.run("clone", "base", "web")
         with store.mounted("web") as mount:
-            self.load = Load(store, mount, disk)
+            self.load = Load(store, mount, disk, large)
             self.load.prepare()
             began = disk.position()
             self.load.run()
@@ -159,6 +165,8 @@ class ClonePowerCut(power_cuts.PowerCuts):
         if fault := power_cuts.fsck(store):
             return fault
         with store.mounted("web") as mount:
+            if fault := self.load.large.wrong(mount / "large", replay, entry):
+                return fault
             return look(mount, self.image, [name for name, position in self.load.synced.items() if replay.entry_at(position) <= entry])
 
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fs/body_reading.h"
 #include "fs/clone_bodies.h"
 
 namespace stellarium::server {
@@ -69,24 +70,7 @@ Result<void> refresh(Store& store, fs::Inode& inode) {
 }
 
 Result<std::size_t> read_body(Store& store, const fs::Inode& inode, std::uint64_t offset, MutableByteSpan out) {
-  switch (inode.body) {
-    case fs::Body::none:
-      return 0;
-    case fs::Body::inline_: {
-      if (offset >= inode.inline_bytes.size()) return 0;
-      const std::size_t size = std::min<std::size_t>(out.size(), inode.inline_bytes.size() - offset);
-      std::memcpy(out.data(), inode.inline_bytes.data() + offset, size);
-      return size;
-    }
-    case fs::Body::content:
-      return store.tier().read({inode.content, inode.size}, offset, out);
-    case fs::Body::staged: {
-      const auto file = store.staging().find(inode.staged);
-      if (!file) return fail(file.error());
-      return system_io().read_at((*file)->fd(), out, offset);
-    }
-  }
-  return fail(Errc::corrupt, "an inode of an unknown kind");
+  return fs::read_body({store.tier(), &store.staging()}, inode, offset, out);
 }
 
 Result<std::vector<fs::Dirent>> sorted_entries(const fs::LayerReader& reader, fs::Ino dir) {

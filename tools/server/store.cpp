@@ -102,7 +102,7 @@ Result<void> Store::open_parts(Io& io) {
   volumes_ = std::make_unique<fs::Volumes>(fs::Volume::Parts{*database_, *contents_, *tier_, *staging_});
   open_clones_ = std::make_unique<fs::OpenClones>();
   settler_ = std::make_unique<fs::Settler>(
-      fs::Settler::Parts{*database_, *contents_, *catalog_, *staging_, *open_clones_, headroom_.get()});
+      fs::Settler::Parts{*database_, *contents_, *catalog_, *staging_, *open_clones_, *tier_, headroom_.get()});
   auto fuse = fs::fuse::FuseServer::create({*database_, *catalog_, *contents_, *tier_, staging_.get(),
                                             open_clones_.get(), dir_, volumes_.get(), headroom_.get(), projects_.get()},
                                            {});

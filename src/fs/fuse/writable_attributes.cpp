@@ -259,7 +259,7 @@ std::optional<std::string> WritableView::introspect(const Entry& entry, std::str
       case Body::content:
         return parts_.tier.find_hot({entry.inode.content, entry.inode.size}) ? "hot" : "stored";
       case Body::staged:
-        return "staged";
+        return entry.inode.base ? "sparse" : "staged";
     }
   }
   return std::nullopt;

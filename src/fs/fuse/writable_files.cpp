@@ -18,13 +18,6 @@ namespace {
 
 constexpr std::uint64_t kMaxCopy = 8u << 20;  // of one COPY_FILE_RANGE: nobody waits long behind it
 
-Result<std::size_t> write_staged(CloneQuota& quota, const Staging::File& file, ByteSpan data, std::uint64_t offset) {
-  const auto done = quota.write(file, data, offset);
-  if (!done) return done;
-  if (const auto noted = CloneBodies::note_written(file); !noted) return fail(noted.error());
-  return done;
-}
-
 }  // namespace
 
 bool WritableView::passes_through() const {
@@ -164,9 +157,10 @@ Result<std::shared_ptr<StagedFile>> WritableView::file_to_open(NodeId node, Ino 
     if (!own || *own || !for_writing) return own;
   }
   // The first open for writing copies a small file, because only the first open can choose how it is read and written.
-  if (!for_writing || inode.size > OpenFiles::kEagerFill || open_files_->is_open(node))
+  if (!for_writing || inode.size > CloneBodies::kWholeCopy || open_files_->is_open(node))
     return std::shared_ptr<StagedFile>{};
-  return clone_.bodies->writable(ino);
+  if (auto made = clone_.bodies->writable(ino); !made) return made;
+  return clone_.bodies->own(ino);
 }
 
 void WritableView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
@@ -175,37 +169,25 @@ void WritableView::read(const Request& request, const abi::ReadIn& in, Reply rep
   const auto found = clone_.records->inode(*ino);
   if (!found) return refuse(reply, found.error());
   if (!*found) return refuse(reply, stale().value());
-  const Inode& inode = **found;
+  Inode inode = **found;
   if (!S_ISREG(inode.mode)) return reply.error(S_ISDIR(inode.mode) ? EISDIR : EINVAL), void();
-  switch (inode.body) {
-    case Body::content:
-      parts_.reader.read(request, {inode.content, inode.size}, in.offset, in.size, std::move(reply));
-      return;
-    case Body::staged: {
-      const auto file = clone_.bodies->find(inode.staged);
-      if (!file && clone_.bodies->moved_on(*ino, inode, file.error())) return read(request, in, std::move(reply));
-      if (!file) return refuse(reply, file.error());
-      const MutableByteSpan out = reply.scratch(in.size);
-      const Result<std::size_t> read = system_io().read_at((*file)->fd(), out, in.offset);
-      if (!read) return refuse(reply, read.error());
-      reply.bytes(out.first(*read));
-      return;
-    }
-    case Body::none:
-    case Body::inline_:
-      break;
+  const auto content = clone_.bodies->content_at(inode, in.offset, in.size);
+  if (!content) return refuse(reply, content.error());
+  if (*content) {
+    parts_.reader.read(request, **content, in.offset, in.size, std::move(reply));
+    return;
   }
-  const std::uint64_t length = readable(inode.inline_bytes.size(), in.offset, in.size);
-  answer(reply, length == 0 ? std::string_view{} : std::string_view{inode.inline_bytes}.substr(in.offset, length));
+  const MutableByteSpan out = reply.scratch(in.size);
+  const Result<std::size_t> read = clone_.bodies->read(*ino, inode, in.offset, out);
+  if (!read) return refuse(reply, read.error());
+  reply.bytes(out.first(*read));
 }
 
 Result<std::size_t> WritableView::write_now(NodeId node, const abi::WriteIn& in, ByteSpan data) {
   const Result<Ino> ino = locate(node);
   if (!ino) return fail(ino.error());
   const WriteGate::Pass pass{clone_.bodies->gate()};
-  const auto file = clone_.bodies->writable(*ino);
-  if (!file) return fail(file.error());
-  const auto written = write_staged(clone_.bodies->quota(), **file, data, in.offset);
+  const auto written = clone_.bodies->write(*ino, data, in.offset);
   if (!written) return written;
   if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) {
     if (auto dropped = drop_privileges(*ino); !dropped) return fail(dropped.error());
@@ -234,27 +216,29 @@ void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpa
 }
 
 void WritableView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {
-  const Result<Entry> found = find(request.node());
+  Result<Entry> found = find(request.node());
   if (!found) return refuse(reply, found.error());
-  const Inode& inode = found->inode;
+  Inode& inode = found->inode;
   const bool data = in.whence == SEEK_DATA;
   if (!S_ISREG(inode.mode) || (!data && in.whence != SEEK_HOLE)) return reply.error(EINVAL), void();
   if (in.offset >= inode.size) return reply.error(ENXIO), void();
-  std::uint64_t at = data ? in.offset : inode.size;
+  const auto next_in = [&](const tier::ContentRef& content, std::uint64_t offset) -> Result<std::uint64_t> {
+    const auto map = sparse_.find(content);
+    if (!map) return fail(map.error());
+    return data ? (*map)->next_data(offset) : (*map)->next_hole(offset);
+  };
+  Result<std::uint64_t> at = data ? in.offset : inode.size;
   if (inode.body == Body::staged) {
-    const auto file = clone_.bodies->find(inode.staged);
-    if (!file && clone_.bodies->moved_on(found->ino, inode, file.error())) return lseek(request, in, std::move(reply));
-    if (!file) return refuse(reply, file.error());
-    const off_t to = ::lseek((*file)->fd(), static_cast<off_t>(in.offset), static_cast<int>(in.whence));
-    if (to < 0) return reply.error(errno), void();
-    at = static_cast<std::uint64_t>(to);
+    at = clone_.bodies->seek(found->ino, inode, in.offset, data, [&](const StagedBase& base, std::uint64_t offset) {
+      return next_in({base.content, base.size}, offset);
+    });
+    if (!at && clone_.bodies->moved_on(found->ino, inode, at.error())) return lseek(request, in, std::move(reply));
   } else if (inode.body == Body::content && inode.allocated < inode.size) {
-    const auto map = sparse_.find({inode.content, inode.size});
-    if (!map) return refuse(reply, map.error());
-    at = data ? (*map)->next_data(in.offset) : (*map)->next_hole(in.offset);
-    if (data && at >= inode.size) return reply.error(ENXIO), void();
+    at = next_in({inode.content, inode.size}, in.offset);
   }
-  reply.value(abi::LseekOut{at});
+  if (!at) return refuse(reply, at.error());
+  if (data && *at >= inode.size) return reply.error(ENXIO), void();
+  reply.value(abi::LseekOut{*at});
 }
 
 void WritableView::fallocate(const Request& request, const abi::FallocateIn& in, Reply reply) {
@@ -265,11 +249,8 @@ void WritableView::fallocate(const Request& request, const abi::FallocateIn& in,
   if (in.length == 0 || in.offset > INT64_MAX || in.length > INT64_MAX - in.offset)
     return reply.error(in.length == 0 ? EINVAL : EFBIG), void();
   const WriteGate::Pass pass{clone_.bodies->gate()};
-  const auto file = clone_.bodies->writable(*ino);
-  if (!file) return refuse(reply, file.error());
-  const auto done = clone_.bodies->quota().allocate(**file, static_cast<int>(in.mode), in.offset, in.length);
+  const auto done = clone_.bodies->allocate(*ino, static_cast<int>(in.mode), in.offset, in.length);
   if (!done) return refuse(reply, done.error());
-  if (auto noted = CloneBodies::note_written(**file); !noted) return refuse(reply, noted.error());
   reply.done();
 }
 
@@ -282,8 +263,6 @@ void WritableView::copy_file_range(const Request& request, const abi::CopyFileRa
   if (in.flags != 0) return reply.error(EINVAL), void();
   const std::uint64_t length = std::min(readable(source->inode.size, in.offset_in, in.length), kMaxCopy);
   if (in.offset_out > INT64_MAX - length) return reply.error(EFBIG), void();
-  const auto file = clone_.bodies->writable(*target);
-  if (!file) return refuse(reply, file.error());
   const MutableByteSpan buffer = reply.scratch(reply.max_payload());
   std::uint64_t done = 0;
   while (done < length) {
@@ -291,7 +270,7 @@ void WritableView::copy_file_range(const Request& request, const abi::CopyFileRa
     const auto read = clone_.bodies->read(source->ino, source->inode, in.offset_in + done, part);
     if (!read) return refuse(reply, read.error());
     if (*read == 0) break;
-    const auto written = write_staged(clone_.bodies->quota(), **file, part.first(*read), in.offset_out + done);
+    const auto written = clone_.bodies->write(*target, part.first(*read), in.offset_out + done);
     if (!written && done == 0) return refuse(reply, written.error());
     done += written.value_or(0);
     if (!written || *written < *read) break;

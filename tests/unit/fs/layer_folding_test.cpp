@@ -46,9 +46,7 @@ class LayerFoldingTest : public testing::Test {
   void write(const std::string& name, std::string_view bytes) {
     const auto found = tree_->reader().resolve(name, false);
     const Ino ino = found ? found->ino : must(tree_->make(kRootIno, name, {.mode = S_IFREG | 0644}, {})).ino;
-    const auto file = must(bodies_->writable(ino));
-    ASSERT_EQ(::pwrite(file->fd(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
-    must(CloneBodies::note_written(*file));
+    ASSERT_EQ(must(bodies_->write(ino, as_bytes(bytes), 0)), bytes.size());
   }
   std::string now(const std::string& name) {
     const Inode inode = must(tree_->reader().resolve(name, false)).inode;
@@ -216,7 +214,7 @@ TEST_F(LayerFoldingTest, AFileMaySettleBetweenTwoParts) {
   snapshot("t");
   remove("s");
   remove("t");
-  Settler settler{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_}};
+  Settler settler{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_, tier_}};
   std::uint64_t settled = 0;
   int parts = 0;
   must(folding().run([&] {
@@ -257,7 +255,7 @@ TEST_F(LayerFoldingTest, AFileThatIsJustBeingSettledWhenItIsCopiedDown) {
       return true;
     }));
   }};
-  Settler settler{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_}};
+  Settler settler{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_, tier_}};
   bool asked = false;
   const auto report = must(settler.settle({layers[1]}, 0ms, [&](const Settler::Report&) {
     if (!asked) {

@@ -76,6 +76,14 @@ Inode staged() {
   return inode;
 }
 
+/// … of a large file that was not copied.
+Inode sparse() {
+  Inode inode = staged();
+  inode.base = {
+      .content = cas::hash_of(as_bytes("base")), .size = 10'000'000, .shows = 9'000'000, .allocated = 8'000'000};
+  return inode;
+}
+
 LayerRecord written(LayerRecord::State state) {
   return {.state = state, .tree = 7, .manifest = {}, .parent = 3, .next_ino = 8'742};
 }
@@ -92,6 +100,25 @@ TEST(Records, WhatOnlyWrittenLayersHaveIsNotForImages) {
   EXPECT_NE(why_impossible(nowhere), nullptr);
 }
 
+TEST(Records, ABaseIsOfAStagedFileAndShowsNoMoreThanThereIs) {
+  EXPECT_EQ(why_impossible(sparse()), nullptr);
+  Inode inode = regular();
+  inode.base = sparse().base;
+  EXPECT_NE(why_impossible(inode), nullptr);
+  inode = sparse();
+  inode.base.shows = inode.base.size + 1;
+  EXPECT_NE(why_impossible(inode), nullptr);
+  inode = sparse();
+  inode.base.shows = 0;
+  EXPECT_NE(why_impossible(inode), nullptr) << "no base says nothing else either";
+}
+
+TEST(Records, AnInodeNeedsItsContentOrTheOneThatItLiesOver) {
+  EXPECT_EQ(content_of(regular()), (tier::ContentRef{regular().content, regular().size}));
+  EXPECT_EQ(content_of(sparse()), (tier::ContentRef{sparse().base.content, sparse().base.size}));
+  EXPECT_EQ(content_of(staged()), std::nullopt);
+}
+
 TEST(Records, WhiteoutsAndWrittenLayersComeBackAsTheyWere) {
   EXPECT_TRUE(decode_dirent(encode_dirent(DirentValue::whiteout()))->is_whiteout());
   EXPECT_FALSE(decode_dirent(std::string{"\x0e\x01", 2})) << "a whiteout that leads somewhere";
@@ -106,7 +133,7 @@ TEST(Records, WhiteoutsAndWrittenLayersComeBackAsTheyWere) {
 }
 
 TEST(Records, InodesOfEveryKindComeBackAsTheyWere) {
-  for (const Inode& inode : {regular(), directory(), symlink(), everything(), device(), staged()}) {
+  for (const Inode& inode : {regular(), directory(), symlink(), everything(), device(), staged(), sparse()}) {
     const Result<Inode> back = decode_inode(encode_inode(inode));
     ASSERT_TRUE(back) << to_string(back.error());
     EXPECT_EQ(*back, inode);
@@ -226,6 +253,11 @@ TEST(Records, AreWrittenAsInVersionOne) {
   add("name-key", name_key("web", "latest"));
   add("name", encode_name({.layer = 3, .created = {1'700'000'000, 5}, .source = "web.tar"}));
   EXPECT_EQ(text, test::golden_or_write("fs-records-v1.txt", text));
+}
+
+TEST(Records, AreWrittenAsInVersionThree) {
+  const std::string text = "inode-sparse " + hex(encode_inode(sparse())) + '\n';
+  EXPECT_EQ(text, test::golden_or_write("fs-records-v3.txt", text));
 }
 
 TEST(Records, AreWrittenAsInVersionTwo) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 #include <set>
 #include <string>
@@ -42,9 +43,7 @@ struct Mounted {
   Ino write(const std::string& name, std::string_view bytes, off_t offset = 0) {
     const auto found = tree->reader().resolve(name, false);
     const Ino ino = found ? found->ino : must(tree->make(kRootIno, name, {.mode = S_IFREG | 0644}, {})).ino;
-    const auto file = must(bodies->writable(ino));
-    EXPECT_EQ(::pwrite(file->fd(), bytes.data(), bytes.size(), offset), static_cast<ssize_t>(bytes.size()));
-    must(CloneBodies::note_written(*file));
+    EXPECT_EQ(must(bodies->write(ino, as_bytes(bytes), static_cast<std::uint64_t>(offset))), bytes.size());
     return ino;
   }
   Inode stat(Ino ino) {
@@ -99,7 +98,7 @@ class SettleTest : public testing::Test {
   std::unique_ptr<Staging> staging_ = must(Staging::open(system_io(), dir_ / "staged"));
   StagedFirst staged_first_{*store_.database, *staging_};
   OpenClones open_clones_;
-  Settler settler_{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_}};
+  Settler settler_{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_, tier_}};
   std::optional<Mounted> mounted_;
 };
 
@@ -121,6 +120,27 @@ TEST_F(SettleTest, AQuietFileBecomesAContentAndItsStagedFileGoes) {
   EXPECT_EQ(after.atime, before.atime);
   EXPECT_EQ(after.mode, before.mode);
   EXPECT_EQ(bytes(ino), text);
+  EXPECT_EQ(staged_files(), 0u);
+}
+
+TEST_F(SettleTest, AFileThatIsSparseOverAContentBecomesOneAsAWhole) {
+  std::string text = noise(3, CloneBodies::kWholeCopy + 100'000);
+  text.replace(200'000, 50'000, 50'000, '\0');
+  const Ino ino = mounted_->write("large", text);
+  settle();
+  tier_.add(text);
+  mounted_->write("large", "here", 3'000'000);
+  ASSERT_TRUE(mounted_->stat(ino).base);
+  const auto report = settle();
+  EXPECT_EQ(report.files, 1u);
+  EXPECT_LE(report.bytes_new, 4 * cas::kMaxChunk);
+  EXPECT_EQ(body(ino), Body::content);
+  EXPECT_FALSE(mounted_->stat(ino).base);
+  text.replace(3'000'000, 4, "here");
+  const std::string now = bytes(ino);
+  ASSERT_EQ(now.size(), text.size());
+  EXPECT_EQ(std::ranges::mismatch(now, text).in1 - now.begin(), static_cast<std::ptrdiff_t>(text.size()));
+  EXPECT_LT(mounted_->stat(ino).allocated, text.size()) << "holes of the content stay holes";
   EXPECT_EQ(staged_files(), 0u);
 }
 

@@ -50,9 +50,7 @@ class SnapshotsTest : public testing::Test {
     const WriteGate::Pass pass{bodies_->gate()};
     const auto found = tree_->reader().resolve(name, false);
     const Ino ino = found ? found->ino : must(tree_->make(kRootIno, name, {.mode = S_IFREG | 0644}, {})).ino;
-    const auto file = must(bodies_->writable(ino));
-    EXPECT_EQ(::pwrite(file->fd(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
-    must(CloneBodies::note_written(*file));
+    EXPECT_EQ(must(bodies_->write(ino, as_bytes(bytes), 0)), bytes.size());
     return ino;
   }
   Snapshots::Made snapshot(const std::string& name) { return must(snapshots_.make("web", name)); }
@@ -204,7 +202,7 @@ TEST_F(SnapshotsTest, FilesInUseAreNotSettledUnderTheSnapshot) {
   open_.insert(ino);
   snapshot("monday");
   open_.clear();
-  Settler settler{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_}};
+  Settler settler{{*store_.database, *store_.contents, *store_.catalog, *staging_, open_clones_, tier_}};
   const auto report =
       must(settler.settle(must(written_layers(*store_.database)), 0ms, [](const Settler::Report&) { return true; }));
   EXPECT_EQ(report.files, 2u) << "the file, and its copy";

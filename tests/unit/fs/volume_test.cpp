@@ -89,7 +89,7 @@ TEST_F(VolumeTest, ZerosFreeRoomAndStayZeros) {
   std::string model(kSize, 'x');
   model.replace(kVolumeBlock - 10, 3 * kVolumeBlock + 20, std::string(3 * kVolumeBlock + 20, '\0'));
   EXPECT_EQ(content(*volume), model);
-  EXPECT_LE(must(volume->status()).allocated, kSize - 3 * kVolumeBlock + 3 * Volume::kPlace);
+  EXPECT_LE(must(volume->status()).allocated, kSize - 3 * kVolumeBlock + 3 * kPlace);
   must(volume->zero(0, UINT64_MAX));
   EXPECT_EQ(content(*volume), std::string(kSize, '\0'));
   EXPECT_EQ(must(volume->status()).allocated, 0u);
@@ -252,8 +252,8 @@ TEST_F(VolumeTest, WhatThePowerLeftUnwrittenIsNotThere) {
   {
     const auto staging = must(Staging::open(system_io(), store_.path() / "staged"));
     const int fd = must(staging->find(staged))->fd();
-    ASSERT_EQ(::fallocate(fd, 0, kVolumeBlock, 3 * Volume::kPlace), 0);
-    std::string read(3 * Volume::kPlace, '?');
+    ASSERT_EQ(::fallocate(fd, 0, kVolumeBlock, 3 * kPlace), 0);
+    std::string read(3 * kPlace, '?');
     ASSERT_EQ(::pread(fd, read.data(), read.size(), kVolumeBlock), static_cast<ssize_t>(read.size()));
     ASSERT_EQ(::lseek(fd, 0, SEEK_DATA), kVolumeBlock) << "the case that this is about";
     ASSERT_EQ(::fsetxattr(fd, kExactInBoot, "another", 7, XATTR_REPLACE), 0) << "it is marked when it is made";

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "base/mutex.h"
+#include "fs/records.h"
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 #include "tools/server/json.h"
@@ -46,9 +47,8 @@ Result<std::vector<tier::ContentRef>> contents_below(CommandContext& context, co
   std::vector<tier::ContentRef> contents;
   std::unordered_set<cas::ContentId, cas::HashOfHash> seen;
   auto walked = walk(opened->reader, normal_path(path), found->ino, [&](const Visited& visited) {
-    if (visited.inode.body == fs::Body::content && seen.insert(visited.inode.content).second) {
-      contents.push_back({visited.inode.content, visited.inode.size});
-    }
+    const auto content = fs::content_of(visited.inode);
+    if (content && seen.insert(content->id).second) contents.push_back(*content);
     return !context.io.cancelled();
   });
   if (!walked) return fail(walked.error(), ref);
