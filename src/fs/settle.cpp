@@ -28,12 +28,6 @@ constexpr std::size_t kPiecesBetweenLooks = 64;  // 16 MiB
 constexpr int kMaxFailures = 3;                  // one after another: then it is the store, not the files
 constexpr std::uint64_t kPatience = 32u << 20;
 
-/// A large file that was settled is sparse from its next write on, and no longer passed through. So the larger it is,
-/// the longer it must have been quiet: the tables of a database that rests for some minutes stay as they are.
-std::chrono::milliseconds quiet_for(const struct stat& file, std::chrono::milliseconds quiet) {
-  return quiet * (1 + static_cast<std::uint64_t>(file.st_blocks) * 512 / kPatience);
-}
-
 struct Candidate {
   Ino ino = 0;
   StagedId staged = 0;
@@ -208,7 +202,7 @@ Result<void> Settler::Run::read(LayerId layer, const Candidate& candidate) {
 Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, int fd) {
   auto seen = system_io().status(fd);
   if (!seen) return fail(seen.error());
-  if (is_younger(*seen, writable_ ? quiet_for(*seen, quiet_) : quiet_)) {
+  if (is_younger(*seen, writable_ ? quiet_time(static_cast<std::uint64_t>(seen->st_blocks) * 512, quiet_) : quiet_)) {
     ++report_.busy;
     return {};
   }
@@ -283,6 +277,10 @@ Result<void> Settler::Run::flush() {
 }
 
 Settler::Settler(const Parts& parts) : parts_{parts} {}
+
+std::chrono::milliseconds Settler::quiet_time(std::uint64_t bytes, std::chrono::milliseconds quiet) {
+  return quiet * (1 + bytes / kPatience);
+}
 
 void Settler::begin() {
   MutexLock lock{mutex_};

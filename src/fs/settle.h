@@ -55,8 +55,12 @@ class Settler {
   /// Asked between pieces of 256 KiB, and at least once a file; may sleep. False ends the run: what was read until then
   /// is settled.
   using GoOn = std::function<bool(const Report& so_far)>;
-  /// Settles what is quiet since `quiet` in layers that clones wrote; of others nothing happens. A file of a writable
-  /// layer must be quiet for as long again for each 32 MiB that it has.
+  /// How long a file of so many bytes must have been quiet if it can still be written: a large one that was settled is
+  /// sparse from its next write on, and no longer passed through. So the tables of a database that rests for some
+  /// minutes stay as they are.
+  static std::chrono::milliseconds quiet_time(std::uint64_t bytes, std::chrono::milliseconds quiet);
+  /// Settles what is quiet since `quiet` in layers that clones wrote, and for `quiet_time` in a writable one; of others
+  /// nothing happens.
   /// Errors: corrupt, out_of_space, io of the store. What was settled before stays settled.
   [[nodiscard]] Result<Report> settle(const std::vector<LayerId>& layers, std::chrono::milliseconds quiet,
                                       const GoOn& go_on) EXCLUDES(mutex_);

@@ -58,6 +58,8 @@ class CloneWriteSites(unittest.TestCase):
         for number in range(20):
             trees.write(image / "home" / f"i{number}", trees.noise(200_000, seed=number))
             os.chown(image / "home" / f"i{number}", NOBODY, NOBODY)
+        trees.write(image / "home" / "large", trees.noise(write_sites.WriteSites.LARGE, seed=99))
+        os.chown(image / "home" / "large", NOBODY, NOBODY)
         store.run("import", image, "base")
         store.run("clone", "base", "web")
         store.run("clone", "base", "other")
@@ -87,7 +89,7 @@ class CloneWriteSites(unittest.TestCase):
                 os.chmod(mount.parent, 0o755)
                 home = mount / "home"
                 with AsUser():
-                    sites = write_sites.WriteSites(home / "sites", [home / "i0", home / "i1"])
+                    sites = write_sites.WriteSites(home / "sites", [home / "i0", home / "i1"], home / "large")
                 whole = reserve(disk)
                 kept = self.fill(home, disk)
                 self.assertLess(space(disk).f_bavail * 4096, trees.MIB, "the disk is not full")

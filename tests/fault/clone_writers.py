@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mount"))
 import harness
+import syscalls
 import trees
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -220,6 +221,45 @@ def mapper(path: Path, oracle: Path, seed: int, size: int = 2 * trees.MIB):
         oracle.write_bytes(expected)
 
     return work, finish
+
+
+def large_writer(path: Path, oracle: Path, seed: int):
+    """Writes here and there in a large file of the image, which is not copied for that, cuts it and makes it longer."""
+    rng = random.Random(seed)
+    size = path.stat().st_size
+    expected = bytearray()
+
+    def work(worker: Writer) -> None:
+        if not expected:
+            expected.extend(path.read_bytes())
+        fd = worker.timed(os.open, path, os.O_RDWR)
+        for _ in range(20):
+            at, length = rng.randrange(size + 100_000), rng.choice([1, 700, 4096, 30_000])
+            pick = rng.random()
+            if pick < 0.6:
+                data = rng.randbytes(length)
+                check(worker.timed(os.pwrite, fd, data, at) == length, "a short write")
+                expected.extend(bytes(max(0, at - len(expected))))
+                expected[at:at + length] = data
+            elif pick < 0.65:
+                to = rng.randrange(5 * trees.MIB, size + 100_000)
+                worker.timed(os.ftruncate, fd, to)
+                del expected[to:]
+                expected.extend(bytes(to - len(expected)))
+            elif pick < 0.7:
+                worker.timed(syscalls.fallocate, fd, syscalls.PUNCH_HOLE | syscalls.KEEP_SIZE, at, length)
+                part = max(0, min(length, len(expected) - at))
+                expected[at:at + part] = bytes(part)
+            else:
+                if pick < 0.75:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                check(worker.timed(os.pread, fd, length, at) == expected[at:at + length], f"other bytes at {at} of the large file")
+        if rng.random() < 0.2:
+            worker.timed(os.fsync, fd)
+        worker.timed(os.close, fd)
+        time.sleep(rng.choice([0, 0, 0, 1.5]))  # so that it can be settled now and then
+
+    return work, lambda worker: oracle.write_bytes(expected)
 
 
 def unlinked_holder(folder: Path, seed: int):

@@ -63,10 +63,12 @@ def listing(folder: Path) -> dict[str, tuple]:
 
 
 class WriteSites:
-    """`folder` lies in the clone; `image_files`: paths in the clone of the image, of 100 KB or more, that nobody wrote yet."""
+    """`folder` lies in the clone; `image_files`: paths in the clone of the image, of 100 KB or more, that nobody wrote yet; `large`: one of
+    `LARGE` bytes, too large to be copied when it is written."""
+    LARGE = 5 * trees.MIB
 
-    def __init__(self, folder: Path, image_files: list[Path]):
-        self.folder, self.image_files = folder, image_files
+    def __init__(self, folder: Path, image_files: list[Path], large: Path):
+        self.folder, self.image_files, self.large = folder, image_files, large
         folder.mkdir()
         for name in ("grown", "appended", "allocated", "copied-to", "named", "mapped", "linked", "replaced"):
             trees.write(folder / name, trees.noise(2 * BLOCK, seed=len(name)))
@@ -149,6 +151,27 @@ class WriteSites:
         error = refusal(write, 1)
         if error and digest(self.image_files[1]) != before:
             return "the file of the image was changed"
+        return error
+
+    def try_write_large(self):
+        """In place, over bytes of the image: what fits is there, the rest shows what was there before."""
+        expected = bytearray(self.large.read_bytes())
+        fd = os.open(self.large, os.O_RDWR)
+        try:
+            def write(number: int) -> None:
+                at = number * 3 * BLOCK + 1000
+                data = trees.noise(BLOCK + 1500, seed=number)
+                done = os.pwrite(fd, data, at)
+                expected[at:at + done] = data[:done]
+
+            error = refusal(write)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        with open(self.large, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            if file.read() != expected:
+                return "other bytes of the large file were changed"
         return error
 
     def try_mapped_pages(self):

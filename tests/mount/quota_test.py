@@ -48,7 +48,7 @@ class Quota(unittest.TestCase):
         self.store.run("clone", "base", "web", "--quota", LIMIT)
         self.store.run("clone", "base", "other")
         with self.store.mounted("web") as mount, self.store.mounted("other") as other:
-            sites = write_sites.WriteSites(mount / "sites", [mount / "i0", mount / "i1"])
+            sites = write_sites.WriteSites(mount / "sites", [mount / "i0", mount / "i1"], mount / "large")
             self.assertEqual(write_sites.fill_file(mount / "filler"), errno.EDQUOT)
             before = write_sites.digest(mount / "filler")
             self.assertLessEqual(self.used(), LIMIT)

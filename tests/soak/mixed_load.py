@@ -3,7 +3,7 @@
 
     STELLARIUM_BIN=build/tsan/tools STELLARIUM_SANITIZE=thread tests/soak/mixed_load.py [--minutes 30]
 
-Eleven programs write in a mounted clone (tests/fault/clone_load.py), what is a second old is settled, and commands run one after
+Twelve programs write in a mounted clone (tests/fault/clone_load.py), what is a second old is settled, and commands run one after
 the other: a snapshot, a clone of it that is mounted, read and removed, an import of new files, its removal, gc, settle, fsck. Wanted: no call and no
 command fails, every byte is there at the end, also after mounting anew, `fsck --deep` is clean, a sanitizer reports nothing, and the server's memory
 stays what it was. Needs root; ends with 1 at the first thing that is wrong."""

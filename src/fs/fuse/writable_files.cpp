@@ -166,10 +166,10 @@ Result<std::shared_ptr<StagedFile>> WritableView::file_to_open(NodeId node, Ino 
 void WritableView::read(const Request& request, const abi::ReadIn& in, Reply reply) {
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
-  const auto found = clone_.records->inode(*ino);
+  auto found = clone_.records->inode(*ino);
   if (!found) return refuse(reply, found.error());
   if (!*found) return refuse(reply, stale().value());
-  Inode inode = **found;
+  Inode& inode = **found;
   if (!S_ISREG(inode.mode)) return reply.error(S_ISDIR(inode.mode) ? EISDIR : EINVAL), void();
   const auto content = clone_.bodies->content_at(inode, in.offset, in.size);
   if (!content) return refuse(reply, content.error());

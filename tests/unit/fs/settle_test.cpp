@@ -206,17 +206,9 @@ TEST_F(SettleTest, AFileThatWasChangedLatelyIsBusy) {
 }
 
 TEST_F(SettleTest, ALargeFileMustBeQuietForLonger) {
-  mounted_->write("small", noise(6, 1000));
-  const Ino large = mounted_->write("large", noise(7, 1000));
-  ASSERT_EQ(::fallocate(must(mounted_->bodies->writable(large))->fd(), 0, 0, 128 << 20), 0);
-  std::this_thread::sleep_for(550ms);
-  const auto report = settle(500ms);
-  EXPECT_EQ(report.files, 1u);
-  EXPECT_EQ(report.busy, 1u);
-  EXPECT_EQ(body(large), Body::staged);
-  snapshot("monday");  // nobody writes it any more
-  EXPECT_EQ(settle(500ms).files, 1u);
-  EXPECT_EQ(staged_files(), 0u);
+  EXPECT_EQ(Settler::quiet_time(0, 30s), 30s);
+  EXPECT_EQ(Settler::quiet_time(31 << 20, 30s), 30s);
+  EXPECT_EQ(Settler::quiet_time(128 << 20, 30s), 150s);
 }
 
 /// Calls `once` in the midst of reading the first file.

@@ -7,7 +7,7 @@
 namespace stellarium::fs {
 namespace {
 
-constexpr std::uint64_t kSize = 10 * kVolumeBlock + 1000;
+constexpr std::uint64_t kTinySize = 10 * kVolumeBlock + 1000;
 
 cas::ChunkId id_of(std::uint8_t seed) {
   cas::ChunkId id;
@@ -16,7 +16,7 @@ cas::ChunkId id_of(std::uint8_t seed) {
 }
 
 TinyVol example() {
-  TinyVol volume{.base = id_of(9), .size = kSize, .blocks = {}};
+  TinyVol volume{.base = id_of(9), .size = kTinySize, .blocks = {}};
   volume.blocks = {{id_of(1), 0, false}, {{}, 3 * kVolumeBlock, true}, {id_of(2), 10 * kVolumeBlock, false}};
   return volume;
 }
@@ -78,7 +78,7 @@ TEST(TinyVol, WhoseCountLiesIsRefused) {
 TEST(TinyVol, WhoseSizeDoesNotFitItsBlocksIsRefused) {
   const std::string whole = encode_tinyvol(example());
   for (const std::uint64_t size :
-       {std::uint64_t{0}, kVolumeBlock, kSize - 1, kSize + 1, kMaxVolumeSize + 1, ~std::uint64_t{0}})
+       {std::uint64_t{0}, kVolumeBlock, kTinySize - 1, kTinySize + 1, kMaxVolumeSize + 1, ~std::uint64_t{0}})
     EXPECT_EQ(error_of(with_number(whole, 48, size)), Errc::corrupt) << size;
 }
 

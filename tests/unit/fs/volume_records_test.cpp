@@ -8,7 +8,7 @@
 namespace stellarium::fs {
 namespace {
 
-VolumeRecord example() {
+VolumeRecord example_record() {
   return {.number = 7,
           .map = 12,
           .size = 10ull << 30,
@@ -32,7 +32,7 @@ std::string line(const char* name, std::string_view bytes) {
 }
 
 TEST(VolumeRecords, OfTheFirstVersionAreReadForEver) {
-  const std::string text = line("volume", encode_volume(example())) + line("map-key", map_key(12)) +
+  const std::string text = line("volume", encode_volume(example_record())) + line("map-key", map_key(12)) +
                            line("map", encode_map({11})) + line("counters", encode_volume_counters({13, 8})) +
                            line("extent-key", extent_key(12, 300)) + line("extent", encode_extent(extent())) +
                            line("extent-zeros", encode_extent({}));
@@ -40,7 +40,7 @@ TEST(VolumeRecords, OfTheFirstVersionAreReadForEver) {
 }
 
 TEST(VolumeRecords, AreReadAsTheyWereWritten) {
-  EXPECT_EQ(decode_volume(encode_volume(example())), example());
+  EXPECT_EQ(decode_volume(encode_volume(example_record())), example_record());
   EXPECT_EQ(decode_map(encode_map({11})), MapRecord{11});
   EXPECT_EQ(decode_volume_counters(encode_volume_counters({13, 8})), (VolumeCounters{13, 8}));
   EXPECT_EQ(decode_extent(encode_extent(extent())), extent());
@@ -52,7 +52,7 @@ TEST(VolumeRecords, AreReadAsTheyWereWritten) {
 }
 
 TEST(VolumeRecords, ThatAreCutShortAreCorrupt) {
-  VolumeRecord record = example();
+  VolumeRecord record = example_record();
   record.origin.clear();
   const std::string whole = encode_volume(record);
   for (std::size_t length = 0; length < whole.size(); ++length)
@@ -64,7 +64,7 @@ TEST(VolumeRecords, ThatAreCutShortAreCorrupt) {
 }
 
 TEST(VolumeRecords, OfAnotherVersionAreRefusedByNumber) {
-  for (std::string bytes : {encode_volume(example()), encode_map({1}), encode_volume_counters({})}) {
+  for (std::string bytes : {encode_volume(example_record()), encode_map({1}), encode_volume_counters({})}) {
     bytes[0] = 2;
     const Errc code = bytes.size() == 9    ? decode_map(bytes).error().code
                       : bytes.size() == 17 ? decode_volume_counters(bytes).error().code
@@ -75,7 +75,7 @@ TEST(VolumeRecords, OfAnotherVersionAreRefusedByNumber) {
 
 TEST(VolumeRecords, OutOfRangeAreCorrupt) {
   const auto refused = [](auto change) {
-    VolumeRecord record = example();
+    VolumeRecord record = example_record();
     record.origin.clear();
     std::string bytes = encode_volume(record);
     change(bytes);
