@@ -51,7 +51,8 @@ Result<void> refresh_staged(Staging& staging, Inode& inode) {
   const auto status = staging.status(inode.staged);
   if (!status) return fail(status.error());
   inode.size = static_cast<std::uint64_t>(status->st_size);
-  inode.allocated = std::min(static_cast<std::uint64_t>(status->st_blocks) * 512 + inode.base.allocated, inode.size);
+  inode.allocated = static_cast<std::uint64_t>(status->st_blocks) * 512;
+  if (inode.base) inode.allocated = std::min(inode.allocated + inode.base.allocated, inode.size);
   // Our times are exact, the host's clock ticks: what a program wrote by itself right after the file was made must not
   // look older than that.
   const Timespec written = to_time(status->st_mtim);

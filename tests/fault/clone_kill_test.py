@@ -29,7 +29,7 @@ def staged_inodes(mount: Path) -> int:
     for folder, _, files in os.walk(mount):
         for name in files:
             path = os.path.join(folder, name)
-            if stat.S_ISREG(os.lstat(path).st_mode) and os.getxattr(path, "user.stellarium.body") == b"staged":
+            if stat.S_ISREG(os.lstat(path).st_mode) and os.getxattr(path, "user.stellarium.body") in (b"staged", b"sparse"):
                 found.add(os.lstat(path).st_ino)
     return len(found)
 

@@ -22,15 +22,10 @@ OPERATIONS = int(os.environ.get("STELLARIUM_OPERATIONS", 600 if harness.SANITIZE
 DAY = 86_400 * 10**9
 
 
-def shown(mode: int) -> int:
-    """Sgid without the group's x bit goes or stays by the writer's groups, which FUSE does not tell (docs/clones.md)."""
-    return mode & ~stat.S_ISGID if stat.S_ISREG(mode) and not mode & stat.S_IXGRP else mode
-
-
 def comparable(tree: dict) -> dict:
     """A snapshot whose times are exact only where they were set: times of now differ by what the test took."""
     now = time.time_ns()
-    return {path: entry | {"mode": oct(shown(int(entry["mode"], 8))), "mtime": "now" if abs(entry["mtime"] - now) < DAY else entry["mtime"]} for path, entry in tree.items()}
+    return {path: entry | {"mtime": "now" if abs(entry["mtime"] - now) < DAY else entry["mtime"]} for path, entry in tree.items()}
 
 
 class Pair:
@@ -93,7 +88,7 @@ class Pair:
 
         def stat_of(root, _):
             info = os.lstat(root / a)
-            return shown(info.st_mode), info.st_nlink, info.st_uid, info.st_gid, 0 if stat.S_ISDIR(info.st_mode) else info.st_size
+            return info.st_mode, info.st_nlink, info.st_uid, info.st_gid, 0 if stat.S_ISDIR(info.st_mode) else info.st_size
 
         def make_unnamed(root, _):
             fd = syscalls.tmpfile(root / a, mode)
@@ -206,7 +201,7 @@ class Pair:
 
         def status(_, side):
             info = os.fstat(kept[side])
-            return shown(info.st_mode), info.st_nlink, info.st_uid, 0 if stat.S_ISDIR(info.st_mode) else info.st_size
+            return info.st_mode, info.st_nlink, info.st_uid, 0 if stat.S_ISDIR(info.st_mode) else info.st_size
         what, action = rng.choice((
             ("write", lambda _, side: os.pwrite(kept[side], data, offset)), ("read", lambda _, side: os.pread(kept[side], len(data), offset)),
             ("truncate", lambda _, side: os.ftruncate(kept[side], offset)), ("stat", status), ("sync", lambda _, side: os.fsync(kept[side])),

@@ -1,4 +1,5 @@
 """More of posix_cases.py: how files are opened, and their bytes."""
+import fcntl
 import mmap
 import os
 
@@ -41,6 +42,54 @@ def open_flags(d, do):
     do(os.write, fd, b"x")
     do.value(os.pread, fd, 5, 0)
     os.close(fd)
+
+
+@case
+def direct_io_that_is_taken_back(d, do):
+    """As dd(1) with oflag=direct writes a last block that is not whole."""
+    with mmap.mmap(-1, 8192) as block:
+        block[:] = b"d" * 8192
+        for name, flags in (("direct-new", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), ("data", os.O_RDWR)):
+            fd = os.open(d / name, flags | os.O_DIRECT)
+            do.value(os.write, fd, block)
+            fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+            do.value(os.write, fd, b"tail")
+            os.close(fd)
+            do.value((d / name).read_bytes)
+        fd = os.open(d / "direct-new", os.O_RDWR | os.O_DIRECT)
+        with mmap.mmap(fd, 8192) as mapped, open(d / "direct-new", "r+b", buffering=0) as other:
+            do.value(os.pwrite, fd, block, 4096)
+            do.value(lambda: bytes(mapped[4090:4100]))
+            mapped[4096:4100] = b"mmap"
+            do.value(os.preadv, fd, [block], 4096)
+            do.value(lambda: block[:6])
+            other.write(b"plain")
+            do.value(lambda: bytes(mapped[:6]))
+        os.close(fd)
+
+
+@case
+def blocks_behind_the_end(d, do):
+    fd = os.open(d / "ahead", os.O_CREAT | os.O_RDWR)
+    do(fallocate, fd, KEEP_SIZE, 0, trees.MIB)
+    do.value(lambda: (os.fstat(fd).st_size, os.fstat(fd).st_blocks))
+    os.write(fd, b"x" * 20_000)
+    do.value(lambda: os.fstat(fd).st_blocks)
+    os.close(fd)
+
+
+@case
+def a_file_without_a_name_is_opened_again(d, do):
+    for name in ("data", "mine"):
+        fd = os.open(d / name, os.O_PATH)
+        do(os.unlink, d / name)
+        do.stat(fd)
+        again = os.open(f"/proc/self/fd/{fd}", os.O_RDWR)
+        do.value(os.pread, again, 1 << 20, 0)
+        do.value(os.write, again, b"still here")
+        do.stat(again)
+        os.close(again)
+        os.close(fd)
 
 
 @case

@@ -16,6 +16,55 @@ ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 
 
 @case
+def sgid_that_the_group_cannot_execute(d, do):
+    """It goes when somebody outside the group changes the bytes, suid or not."""
+    changes = {"write": lambda fd: os.write(fd, b"x"), "truncate": lambda fd: os.ftruncate(fd, 3), "longer": lambda fd: os.ftruncate(fd, 9000),
+               "allocate": lambda fd: fallocate(fd, 0, 0, 9000), "punch": lambda fd: fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 0, 4096),
+               "copy": lambda fd: os.copy_file_range(fd, fd, 4096, 0, 8192)}
+    for mode in (0o2666, 0o6666, 0o2676):
+        for name, change in changes.items():
+            for member, (gid, groups) in enumerate(((GROUP, ()), (GROUP, (7, 50)), (50, ()))):
+                path = d / f"{name}-{mode:o}-{member}"
+                path.write_bytes(b"12345" * 2000)
+                os.chown(path, USER + 5, 50)
+                os.chmod(path, mode)
+
+                def run(r, path=path, change=change):
+                    fd = os.open(path, os.O_RDWR)
+                    r(change, fd)
+                    r.stat(fd)
+                    os.close(fd)
+                do.as_user(USER, gid, run, groups)
+                do.stat(path)
+            fd = os.open(path, os.O_RDWR)
+            do(change, fd)
+            os.close(fd)
+            do.stat(path)
+        for groups in ((), (50,)):  # a chown of nothing, by the owner
+            os.chmod(path, mode)
+            do.as_user(USER + 5, GROUP, lambda r, path=path: [r(os.chown, path, -1, -1), r.stat(path)], groups)
+
+
+@case
+def names_of_attributes(d, do):
+    for name in ("foo.a", "system.a", "user", ".", "user.", "trusted.", "user.not-there", "security.not-there"):
+        do(os.removexattr, d / "data", name)
+        do(os.setxattr, d / "data", name, b"v")
+    do(os.setxattr, d / "data", "trusted.secret", b"v")
+    do.value(lambda: sorted(name for name in os.listxattr(d / "data") if not name.startswith("security.s")))
+    do.as_user(USER, GROUP, lambda r: r.value(lambda: sorted(os.listxattr(d / "data"))))
+
+
+@case
+def times_that_no_inode_can_keep(d, do):
+    os.mkfifo(d / "a-fifo")
+    for name in ("data", "a-fifo", "."):
+        for seconds in (-(2**31), -(2**31) - 1, 0x3_7fff_ffff, 0x3_7fff_ffff + 1, 2**40, -(2**40)):
+            do(syscalls.utimensat, d / name, (seconds, 5), (seconds, 6))
+            do.value(lambda: (os.stat(d / name).st_atime_ns, os.stat(d / name).st_mtime_ns))
+
+
+@case
 def new_nodes_of_users(d, do):
     os.mkdir(d / "group", 0o777)
     os.chown(d / "group", 0, 50)

@@ -66,7 +66,7 @@ std::uint64_t decode_device(std::uint32_t device) {
 
 abi::Statx to_statx(const Inode& inode, std::uint64_t ino) {
   abi::Statx stat{};
-  stat.mask = STATX_BASIC_STATS | STATX_BTIME;
+  stat.mask = STATX_BASIC_STATS | (inode.btime == Timespec{} ? 0 : STATX_BTIME);  // tars tell of none
   stat.blksize = kBlockSize;
   stat.nlink = inode.nlink;
   stat.uid = inode.uid;

@@ -212,7 +212,9 @@ Result<abi::OpenOut> OpenFiles::open_now(std::uint64_t unique, const WritableTar
     right_pages_.erase(target.node.value());
     stale_pages_.insert(target.node.value());
   }
-  return answer_for(*begun, passed || may_keep_pages(target.node));
+  abi::OpenOut out = answer_for(*begun, passed || may_keep_pages(target.node));
+  if (passed && target.direct) out.open_flags |= abi::open_flag::kDirectIo;
+  return out;
 }
 
 bool OpenFiles::is_hot(const NodeState& state) const {

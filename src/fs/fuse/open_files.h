@@ -36,6 +36,9 @@ struct OpenTarget {
 struct WritableTarget {
   NodeId node;
   bool for_writing = false;
+  /// Opened with O_DIRECT. The kernel opens the staged file with the same flags, and does not tell it when a program
+  /// takes this one back: so reads and writes come to us.
+  bool direct = false;
   /// Where its bytes are, if they are staged in the clone itself; null: elsewhere.
   std::shared_ptr<StagedFile> staged = nullptr;
   /// Asked when the open is decided: whether they still are there.

@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "base/log.h"
 #include "fs/clock.h"
 #include "fs/fuse/answers.h"
 #include "fs/fuse/attributes.h"
+#include "fs/fuse/caller.h"
 #include "fs/fuse/writable_view.h"
 #include "fs/posix_acl.h"
 
@@ -20,8 +22,13 @@ namespace {
 
 constexpr std::string_view kCapabilities = "security.capability";
 
+// What ext4 can keep. A staged file's own time is cut by its file system: all inodes are to have the same limits.
+constexpr std::int64_t kOldest = -(std::int64_t{1} << 31), kNewest = 0x3'7fff'ffff;
+
 Timespec time_of(std::uint64_t seconds, std::uint32_t nanoseconds) {
-  return {static_cast<std::int64_t>(seconds), std::min(nanoseconds, 999'999'999u)};
+  const auto wanted = static_cast<std::int64_t>(seconds);
+  const std::int64_t kept = std::clamp(wanted, kOldest, kNewest);
+  return {kept, kOldest < kept && kept < kNewest ? std::min(nanoseconds, 999'999'999u) : 0};
 }
 
 /// What setxattr(2) of a name says; 0 if it can be kept. Linux has no other namespaces for files.
@@ -32,11 +39,16 @@ int refusal_of(std::string_view name) {
   return EOPNOTSUPP;
 }
 
-/// chown, truncate and write by somebody who may not keep them.
-std::uint32_t without_privileges(std::uint32_t mode) {
-  mode &= ~static_cast<std::uint32_t>(S_ISUID);
-  if ((mode & S_IXGRP) != 0) mode &= ~static_cast<std::uint32_t>(S_ISGID);
-  return mode;
+/// chown, truncate and write by somebody who may not keep them. Sgid of a file that its group cannot execute goes only
+/// if they are no member of the group.
+std::uint32_t without_privileges(const Inode& inode, const Request& request) {
+  std::uint32_t mode = inode.mode & ~static_cast<std::uint32_t>(S_ISUID);
+  if ((mode & S_ISGID) == 0) return mode;
+  if ((mode & S_IXGRP) == 0) {
+    const Caller caller = caller_of(request, inode.gid);
+    if (caller.in_group || caller.has_fsetid) return mode;
+  }
+  return mode & ~static_cast<std::uint32_t>(S_ISGID);
 }
 
 /// Whether suid and sgid go. The kernel says so for truncate(2) and for chown(2) of an id. What it leaves to us without
@@ -48,12 +60,13 @@ bool kills_privileges(const abi::SetattrIn& in) {
 }
 
 /// The fields of the request that a record keeps.
-void apply(const abi::SetattrIn& in, const Timespec& when, Inode& inode) {
+void apply(const Request& request, const abi::SetattrIn& in, const Timespec& when, Inode& inode) {
   using namespace abi::setattr;
+  const std::uint32_t left = kills_privileges(in) ? without_privileges(inode, request) : inode.mode;
   if ((in.valid & kMode) != 0) inode.mode = (inode.mode & S_IFMT) | (in.mode & 07777);
   if ((in.valid & kUid) != 0) inode.uid = in.uid;
   if ((in.valid & kGid) != 0) inode.gid = in.gid;
-  if (kills_privileges(in) && !S_ISDIR(inode.mode)) inode.mode = without_privileges(inode.mode);
+  if (kills_privileges(in) && !S_ISDIR(inode.mode)) inode.mode &= left | ~static_cast<std::uint32_t>(S_ISUID | S_ISGID);
   if ((in.valid & kAtime) != 0) inode.atime = (in.valid & kAtimeNow) != 0 ? when : time_of(in.atime, in.atime_nsec);
   if ((in.valid & kMtime) != 0) inode.mtime = (in.valid & kMtimeNow) != 0 ? when : time_of(in.mtime, in.mtime_nsec);
   if ((in.valid & kSize) != 0 && (in.valid & kMtime) == 0) inode.mtime = when;
@@ -109,7 +122,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {*ino}};
   auto changed = clone_.records->change(*ino,
                                         [&](Inode& inode) -> Result<void> {
-                                          apply(in, when, inode);
+                                          apply(request, in, when, inode);
                                           return clone_.bodies->set_times(inode, (in.valid & (kMtime | kSize)) != 0);
                                         },
                                         {});
@@ -124,15 +137,15 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   reply.value(out);
 }
 
-Result<void> WritableView::drop_privileges(Ino ino) {
+Result<void> WritableView::drop_privileges(const Request& request, Ino ino) {
   const auto inode = clone_.records->inode(ino);
   if (!inode) return fail(inode.error());
   if (!*inode) return {};
   const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {ino}};
-  if (without_privileges((*inode)->mode) != (*inode)->mode) {
+  if (without_privileges(**inode, request) != (*inode)->mode) {
     const auto changed = clone_.records->change(ino,
-                                                [](Inode& record) -> Result<void> {
-                                                  record.mode = without_privileges(record.mode);
+                                                [&](Inode& record) -> Result<void> {
+                                                  record.mode = without_privileges(record, request);
                                                   return {};
                                                 },
                                                 {});
@@ -178,7 +191,14 @@ void WritableView::listxattr(const Request& request, std::uint32_t size, Reply r
   if (found->inode.has_xattrs) {
     const auto xattrs = clone_.records->look([&](const LayerReader& reader) { return reader.xattrs(found->ino); });
     if (!xattrs) return refuse(reply, xattrs.error());
-    for (const auto& [name, value] : *xattrs) names.append(name).push_back('\0');
+    std::optional<bool> all;  // nobody is looked at for names that everybody may know
+    for (const auto& [name, value] : *xattrs) {
+      if (name.starts_with("trusted.")) {
+        if (!all) all = caller_of(request, 0).is_administrator;
+        if (!*all) continue;
+      }
+      names.append(name).push_back('\0');
+    }
   }
   answer_xattr(reply, names, size);
 }
@@ -209,6 +229,7 @@ void WritableView::setxattr(const Request& request, const abi::SetxattrIn& in, s
 
 void WritableView::removexattr(const Request& request, std::string_view name, Reply reply) {
   if (answered_before(request, reply)) return;
+  if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal), void();
   const Result<Ino> ino = locate(request.node());
   if (!ino) return refuse(reply, ino.error());
   const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {*ino}};

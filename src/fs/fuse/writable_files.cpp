@@ -40,7 +40,8 @@ void WritableView::open_made(const Request& request, const abi::CreateIn& in, Re
   CloneQuota::Weighing weighing{&clone_.bodies->quota(), {}};
   if (auto room = clone_.bodies->quota().admit(OwnRecords::kNode); !room) return refuse(reply, room.error());
   auto node = node_for(request, S_IFREG | (in.mode & 07777), in.umask);
-  WritableTarget target{.node = {}, .for_writing = true, .staged = nullptr, .still = {}};
+  WritableTarget target{
+      .node = {}, .for_writing = true, .direct = (in.flags & O_DIRECT) != 0, .staged = nullptr, .still = {}};
   if (passes_through()) {
     const auto file = clone_.bodies->create();
     if (!file) return refuse(reply, file.error());
@@ -110,7 +111,7 @@ void WritableView::open(const Request& request, const abi::OpenIn& in, Reply rep
 
 void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t flags, bool drop, Reply reply) {
   if (drop) {
-    if (auto dropped = drop_privileges(ino); !dropped) return refuse(reply, dropped.error());
+    if (auto dropped = drop_privileges(request, ino); !dropped) return refuse(reply, dropped.error());
   }
   const NodeId node = node_of(ino);
   const auto inode = clone_.records->inode(ino);
@@ -129,7 +130,11 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
   }
   const auto file = file_to_open(node, ino, **inode, opens_for_writing(flags));
   if (!file) return refuse(reply, file.error());
-  WritableTarget target{.node = node, .for_writing = opens_for_writing(flags), .staged = *file, .still = {}};
+  WritableTarget target{.node = node,
+                        .for_writing = opens_for_writing(flags),
+                        .direct = (flags & O_DIRECT) != 0,
+                        .staged = *file,
+                        .still = {}};
   if (target.staged) {
     target.still = [this, ino, id = target.staged->id()] {
       const auto now = clone_.records->inode(ino);
@@ -142,10 +147,6 @@ void WritableView::open_existing(const Request& request, Ino ino, std::uint32_t 
     return refuse(reply, may ? handle.error() : may.error());
   }
   if (!handle) return refuse(reply, handle.error());
-  if (is_dropped(ino)) {  // the last name went since the kernel found it
-    if (open_files_->release(handle->fh, node)) lost_link({ino, **inode});
-    return refuse(reply, stale().value());
-  }
   open_files_->opened(*handle, node, reply.value(*handle) == 0);
 }
 
@@ -187,12 +188,7 @@ Result<std::size_t> WritableView::write_now(NodeId node, const abi::WriteIn& in,
   const Result<Ino> ino = locate(node);
   if (!ino) return fail(ino.error());
   const WriteGate::Pass pass{clone_.bodies->gate()};
-  const auto written = clone_.bodies->write(*ino, data, in.offset);
-  if (!written) return written;
-  if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) {
-    if (auto dropped = drop_privileges(*ino); !dropped) return fail(dropped.error());
-  }
-  return written;
+  return clone_.bodies->write(*ino, data, in.offset);
 }
 
 void WritableView::answer_write(Reply reply, const Result<std::size_t>& written) {
@@ -203,6 +199,11 @@ void WritableView::answer_write(Reply reply, const Result<std::size_t>& written)
 void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
   if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
   const NodeId node = request.node();
+  if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) {  // as on ext4 before anything is written
+    const Result<Ino> ino = locate(node);
+    const auto dropped = ino ? drop_privileges(request, *ino) : fail(ino.error());
+    if (!dropped) return refuse(reply, dropped.error());
+  }
   const auto written = write_now(node, in, data);
   const bool full = !written && errno_of(written.error()) == ENOSPC;
   if (!full || parts_.waiting == nullptr || !parts_.waiting->may_wait(data.size()))
@@ -304,8 +305,6 @@ void WritableView::release(const Request& request, const abi::ReleaseIn& in, Rep
   const bool last = open_files_->release(in.fh, request.node());
   reply.done();
   if (!last || !ino) return;
-  const auto inode = clone_.records->inode(*ino);
-  if (inode && *inode) lost_link({*ino, **inode});
   if (!open_files_->is_open_at_all(first_node_of(*ino))) forget_record(*ino);
 }
 

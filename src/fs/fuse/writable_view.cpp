@@ -162,7 +162,6 @@ void WritableView::change(const Request& request, Reply reply,
     slot.note(batch, {});
   });
   if (!changed) return refuse_change(reply, changed.error(), false);
-  lost_link(*changed);
   reply.done();
 }
 
@@ -283,26 +282,6 @@ void WritableView::link(const Request& request, NodeId target, std::string_view 
        [&](Ino parent, const Note& note) { return clone_.records->link(*ino, parent, new_name, note); });
 }
 
-void WritableView::lost_link(const Entry& entry) {
-  if (entry.inode.nlink != 0) return;
-  // Noted before handles are looked for, as an open records its handle before it looks here: one sees the other.
-  {
-    const MutexLock lock{mutex_};
-    dropped_.insert(entry.ino);
-  }
-  if (open_files_->is_open_at_all(first_node_of(entry.ino))) {
-    const MutexLock lock{mutex_};
-    dropped_.erase(entry.ino);
-    return;
-  }
-  clone_.bodies->drop(entry.ino, entry.inode);
-}
-
-bool WritableView::is_dropped(Ino ino) const {
-  const MutexLock lock{mutex_};
-  return dropped_.contains(ino);
-}
-
 void WritableView::forget(NodeId node) {
   const Result<Ino> ino = locate(node);
   if (!ino || *ino == kRootIno) return;
@@ -322,11 +301,8 @@ void WritableView::forget_record(Ino ino) {
   {
     const MutexLock lock{mutex_};
     if (forgotten_.erase(ino) == 0) return;
-    dropped_.erase(ino);
   }
   clone_.mapped->forget(ino);
-  // The kernel has no inode of a file without links any more, so nobody can ask for it again. Its bytes are there yet
-  // if a killed server removed the name.
   const auto inode = clone_.records->inode(ino);
   if (!inode || !*inode || (*inode)->nlink != 0) return;
   clone_.bodies->drop(ino, **inode);

@@ -114,15 +114,13 @@ class WritableView final : public Filesystem {
   void change(const Request& request, Reply reply, const std::function<Result<Entry>(Ino parent, const Note&)>& change);
   /// Answers a change that failed, unless the next server shall try it.
   void refuse_change(Reply& reply, const Error& error, bool may_fail = true);
-  /// The inode lost a link: its bytes go with the last one, unless somebody has it open.
-  void lost_link(const Entry& entry);
-  bool is_dropped(Ino ino) const;
-  /// … and nobody will ask for it again: its record goes, too.
+  /// The kernel has forgotten the inode and nobody has it open: without links, its bytes and record go. Until then it
+  /// can be opened, by way of /proc/self/fd.
   void forget_record(Ino ino);
   /// A file that is open through its hot file gets another node id: ESTALE, and the kernel asks for it. Also ETXTBSY.
   Result<void> may_write(NodeId node, Ino ino);
   /// suid, sgid and file capabilities, of a file that was written.
-  [[nodiscard]] Result<void> drop_privileges(Ino ino);
+  [[nodiscard]] Result<void> drop_privileges(const Request& request, Ino ino);
   [[nodiscard]] Result<void> drop_capabilities(Ino ino);
   std::optional<std::string> introspect(const Entry& entry, std::string_view name) const;
   using MakeFile = std::function<Result<Entry>(Ino parent, const WritableTree::NewNode&, const Note&)>;
@@ -144,7 +142,6 @@ class WritableView final : public Filesystem {
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
   SparseMaps sparse_;
   mutable Mutex mutex_;
-  std::unordered_set<Ino> dropped_ GUARDED_BY(mutex_);    // neither linked nor open: whoever opens it is too late
   std::unordered_set<Ino> forgotten_ GUARDED_BY(mutex_);  // FORGET came before the last RELEASE
 };
 
