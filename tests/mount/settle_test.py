@@ -95,6 +95,25 @@ class Settle(unittest.TestCase):
             self.assertEqual(report["bytes_new"], 2 * trees.MIB)
             self.assertEqual(os.getxattr(mount / "copy", "user.stellarium.content"), os.getxattr(mount / "known", "user.stellarium.content"))
 
+    def test_damage_to_what_was_settled_is_named(self):
+        data = trees.noise(200_000, seed=77)
+        with self.store.mounted("web") as mount:
+            os.mkdir(mount / "folder")
+            for path, written in ((mount / "sound", trees.noise(200_000, seed=78)), (mount / "folder" / "mine", data)):
+                path.write_bytes(written)  # settled one after the other: no frame has chunks of both
+                self.assertEqual(self.settle("web")["files"], 1)
+        self.store.run("snapshot", "web@then")
+        self.store.run("clone", "web@then", "other")
+        self.store.stop()
+        for segment in (self.store.dir / "segments").iterdir():
+            with open(segment, "r+b") as file:
+                if (at := file.read().find(data[1000:1100])) >= 0:
+                    file.seek(at)
+                    file.write(bytes([data[1000] ^ 1]))
+        found = self.store.run("fsck", "--deep", expect=4).stdout.decode()
+        self.assertEqual(sorted(line.split()[1:] for line in found.splitlines() if line.startswith("lost:")),
+                         [["other", "/folder/mine"], ["web", "/folder/mine"], ["web@then", "/folder/mine"]], found)
+
     def test_files_in_use_are_busy_and_go_on(self):
         with self.store.mounted("web") as mount:
             (mount / "mapped").write_bytes(bytes(trees.MIB))

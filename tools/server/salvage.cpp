@@ -1,8 +1,10 @@
 #include "tools/server/salvage.h"
 
 #include "base/log.h"
+#include "fs/clones.h"
 #include "fs/layer_object_copy.h"
 #include "fs/layer_reader.h"
+#include "fs/records.h"
 
 namespace stellarium::server {
 namespace {
@@ -35,16 +37,22 @@ Result<void> Salvage::look() {
   images_ = std::move(*images);
   for (const fs::Image& image : images_) {
     note({image.manifest, image.manifest_size}, &image);
-    auto scan = fs::LayerReader{store_.database(), image.layer}.scan_inodes();
-    while (true) {
-      const auto found = scan.next();
-      if (!found) log::warn("{}: {}", image.name.text(), to_string(found.error()));
-      if (!found || !*found) break;
-      const fs::Inode& inode = (*found)->second;
-      if (inode.body == fs::Body::content) note({inode.content, inode.size}, nullptr);
-    }
+    look_at(image.layer, image.name.text());
   }
+  const auto written = fs::written_layers(store_.database());
+  if (!written) return fail(written.error());
+  for (const fs::LayerId layer : *written) look_at(layer, fs::layer_text(layer));
   return {};
+}
+
+void Salvage::look_at(fs::LayerId layer, const std::string& name) {
+  auto scan = fs::LayerReader{store_.database(), layer}.scan_inodes();
+  while (true) {
+    const auto found = scan.next();
+    if (!found) log::warn("{}: {}", name, to_string(found.error()));
+    if (!found || !*found) return;
+    if (const auto content = fs::content_of((*found)->second)) note(*content, nullptr);
+  }
 }
 
 void Salvage::note(const tier::ContentRef& content, const fs::Image* object) {

@@ -21,7 +21,8 @@ class Salvage {
  public:
   /// Both are borrowed.
   Salvage(Store& store, const ChunkSet& damaged) : store_{store}, damaged_{damaged} {}
-  /// Looks through all images for what the damaged chunks belong to. A layer that cannot be read is left out.
+  /// Looks through all images, clones and snapshots for what the damaged chunks belong to. A layer that cannot be read
+  /// is left out.
   Result<void> look();
   /// A copy with the right bytes, if there is one.
   std::optional<cas::ContentStore::Copy> find(const cas::ChunkId& chunk);
@@ -33,6 +34,7 @@ class Salvage {
     std::uint32_t size = 0;
     const fs::Image* object = nullptr;  ///< whose layer object it is, if it is no file
   };
+  void look_at(fs::LayerId layer, const std::string& name);
   void note(const tier::ContentRef& content, const fs::Image* object);
   std::optional<cas::ContentStore::Copy> copy_at(const Place& place);
   const std::string& object_of(const fs::Image& image);

@@ -1,11 +1,7 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
-
 #include "tools/server/commands.h"
-#include "tools/server/image.h"
+#include "tools/server/damage_map.h"
 #include "tools/server/json.h"
 #include "tools/server/repair.h"
 #include "tools/server/salvage.h"
@@ -14,93 +10,6 @@
 // A store whose database cannot be opened is repaired elsewhere (repair.h).
 namespace stellarium::server {
 namespace {
-
-struct LostFile {
-  std::string image, path;
-};
-
-/// Which files of which images, and which blocks of which volumes, need chunks that cannot be delivered. Contents that
-/// many files share are looked into once.
-class DamageMap {
- public:
-  /// `complete`: `damaged` holds every damaged chunk; else each chunk is also looked up, because the index could not be
-  /// walked to its end.
-  DamageMap(CommandContext& context, const ChunkSet& damaged, bool complete)
-      : context_{context}, damaged_{damaged}, complete_{complete} {}
-
-  Result<std::vector<LostFile>> files() {
-    const auto images = context_.store.catalog().list();
-    if (!images) return fail(images.error());
-    std::vector<LostFile> lost;
-    for (const fs::Image& image : *images) {
-      if (is_lost(image.manifest, image.manifest_size))
-        lost.push_back({image.name.text(), "(layer object: the image still works, a rebuild would lose it)"});
-      const fs::LayerReader reader{context_.store.database(), image.layer};
-      const auto visit = [&](const Visited& visited) {
-        if (visited.inode.body == fs::Body::content && is_lost(visited.inode.content, visited.inode.size))
-          lost.push_back({image.name.text(), visited.path});
-        return !context_.io.cancelled();
-      };
-      // One damaged record does not hide the others: a directory that cannot be listed stands for everything below it.
-      const auto unreadable = [&](const std::string& path, const Error& error) {
-        lost.push_back({image.name.text(), path});
-        records_.push_back(image.name.text() + " " + path + ": " + to_string(error));
-        return true;
-      };
-      if (auto walked = walk(reader, "/", fs::kRootIno, visit, unreadable); !walked) return fail(walked.error());
-    }
-    if (auto added = add_volumes(lost); !added) return fail(added.error());
-    return lost;
-  }
-  /// What was wrong with records of names and inodes: one line each, after files().
-  const std::vector<std::string>& damaged_records() const { return records_; }
-
- private:
-  Result<void> add_volumes(std::vector<LostFile>& lost) {
-    const auto volumes = context_.store.volumes().list();
-    if (!volumes) return fail(volumes.error());
-    for (const auto& [name, record] : *volumes) {
-      constexpr std::uint64_t kWindow = 16384;  // blocks that are listed at once
-      const auto map = fs::BlockMap::open(context_.store.database(), record.map);
-      if (!map) records_.push_back("volume " + name + ": " + to_string(map.error()));
-      for (std::uint64_t block = 0; map && block * fs::kVolumeBlock < record.size; block += kWindow) {
-        const auto blocks = map->list(block, block + kWindow);
-        if (!blocks) {
-          records_.push_back("volume " + name + ": " + to_string(blocks.error()));
-          break;
-        }
-        for (const auto& [at, extent] : *blocks) {
-          if (is_lost(extent.id))
-            lost.push_back({"volume " + name, "64 KiB at byte " + std::to_string(at * fs::kVolumeBlock)});
-        }
-      }
-    }
-    return {};
-  }
-  bool is_lost(const cas::ChunkId& chunk) {
-    if (damaged_.contains(chunk)) return true;
-    if (complete_) return false;
-    const auto present = context_.store.contents().has_chunk(chunk);
-    return !present || !*present;
-  }
-  bool is_lost(const cas::ContentId& content, std::uint64_t size) {
-    if (size <= cas::kMaxChunk) return is_lost(content);
-    const auto known = known_.find(content);
-    if (known != known_.end()) return known->second;
-    const auto recipe = context_.store.contents().recipe(content, size);
-    // A recipe that cannot be read loses the file as well.
-    const bool lost =
-        !recipe || std::ranges::any_of(recipe->entries, [&](const auto& entry) { return is_lost(entry.id); });
-    known_.emplace(content, lost);
-    return lost;
-  }
-
-  CommandContext& context_;
-  const ChunkSet& damaged_;
-  const bool complete_;
-  std::vector<std::string> records_;
-  std::unordered_map<cas::ContentId, bool, cas::HashOfHash> known_;
-};
 
 struct Findings {
   cas::ContentStore::CheckReport contents;
@@ -171,8 +80,8 @@ Result<Findings> check(bool deep, CommandContext& context) {
     findings.contents = std::move(*report);
   }
   // Records of files are read in any case: an image whose names cannot be walked is damaged, whatever its chunks say.
-  DamageMap map{context, findings.damaged, report.has_value()};
-  auto lost = map.files();
+  DamageMap map{context.store, findings.damaged, report.has_value()};
+  auto lost = map.files([&] { return !io.cancelled(); });
   if (!lost) return fail(lost.error());
   findings.lost = std::move(*lost);
   findings.damage.insert(findings.damage.end(), map.damaged_records().begin(), map.damaged_records().end());
