@@ -35,15 +35,6 @@ Timespec later(Timespec time, std::uint32_t nanoseconds) {
   return {time.seconds + 1, time.nanoseconds - 1'000'000'000};
 }
 
-/// Bytes were written: now is their time. The host's own clock ticks only every few milliseconds, and a file must not
-/// look older than what was made before it.
-Result<void> note_written(const Staging::File& file) {
-  timespec times[2] = {{0, UTIME_OMIT}, {}};
-  ::clock_gettime(CLOCK_REALTIME, &times[1]);
-  if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
-  return {};
-}
-
 }  // namespace
 
 Result<void> refresh_staged(Staging& staging, Inode& inode) {
@@ -315,7 +306,11 @@ Result<std::size_t> CloneBodies::write(Ino ino, ByteSpan data, std::uint64_t off
         body->sparse ? sparse_.write(ino, *body->file, data, offset) : quota_->write(*body->file, data, offset);
     if (!done && body->sparse && was_replaced(ino, body->file->id(), done.error())) continue;
     if (!done) return done;
-    if (const auto noted = note_written(*body->file); !noted) return fail(noted.error());
+    if (body->sparse) {
+      note_written_sparsely(ino, *body->file, *done);
+    } else if (const auto noted = Staging::note_written(*body->file); !noted) {
+      return fail(noted.error());
+    }
     return done;
   }
 }
@@ -327,7 +322,7 @@ Result<void> CloneBodies::allocate(Ino ino, int mode, std::uint64_t offset, std:
     auto done = body->sparse ? sparse_.allocate(ino, *body->file, mode, offset, length)
                              : quota_->allocate(*body->file, mode, offset, length);
     if (!done && body->sparse && was_replaced(ino, body->file->id(), done.error())) continue;
-    return done ? note_written(*body->file) : done;
+    return done && !body->sparse ? Staging::note_written(*body->file) : done;
   }
 }
 
@@ -337,7 +332,7 @@ Result<void> CloneBodies::truncate(Ino ino, std::uint64_t size) {
     if (!body) return fail(body.error());
     auto done = body->sparse ? sparse_.truncate(ino, *body->file, size) : quota_->truncate(*body->file, size);
     if (!done && body->sparse && was_replaced(ino, body->file->id(), done.error())) continue;
-    return done ? note_written(*body->file) : done;
+    return done && !body->sparse ? Staging::note_written(*body->file) : done;
   }
 }
 
@@ -422,21 +417,65 @@ void CloneBodies::remove_dropped(const std::vector<StagedId>& dropped) {
   }
 }
 
-/// Space of removed files comes back soon even if nobody syncs.
+void CloneBodies::note_written_sparsely(Ino ino, Staging::File& file, std::size_t bytes) {
+  const std::uint64_t before = file.count_written(bytes);
+  if (before >= kWorthCompleting || before + bytes < kWorthCompleting) return;
+  {
+    const MutexLock lock{mutex_};
+    incomplete_.push_back({ino, file.id()});
+  }
+  changed_.notify_all();
+}
+
+/// Space of removed files comes back soon even if nobody syncs; files that are written much are completed.
 void CloneBodies::clean_up() {
   bool more = true;
   while (more) {
-    more = wait_for_dropped();
+    more = wait_for_work();
     if (auto synced = sync(); !synced) log::warn("removing staged files: {}", to_string(synced.error()));
+    if (more) complete_next();
   }
 }
 
-bool CloneBodies::wait_for_dropped() {
+bool CloneBodies::wait_for_work() {
   MutexLock lock{mutex_};
-  while (!ending_ && dropped_.empty()) lock.wait(changed_);
+  while (!ending_ && dropped_.empty() && incomplete_.empty()) lock.wait(changed_);
   const auto until = std::chrono::steady_clock::now() + kCleanPause;
   while (!ending_ && std::chrono::steady_clock::now() < until) lock.wait_for(changed_, kCleanPause);
   return !ending_;
+}
+
+bool CloneBodies::is_ending() {
+  const MutexLock lock{mutex_};
+  return ending_;
+}
+
+/// The next part of the first file that is to be completed; whoever writes waits for no more than a piece of it.
+void CloneBodies::complete_next() {
+  Incomplete next;
+  {
+    const MutexLock lock{mutex_};
+    if (incomplete_.empty()) return;
+    next = incomplete_.front();
+    incomplete_.pop_front();
+  }
+  for (std::uint64_t done = 0; done < kCompletedAtOnce; done += SparseBodies::kPiece) {
+    if (is_ending()) return;
+    const WriteGate::Pass pass{gate_};  // a snapshot's files stay as they are
+    const auto located = tree_.locate(next.ino);
+    if (!located || !*located || (*located)->inode.staged != next.file || !(*located)->inode.base) return;
+    const auto file = own_file(next.ino, **located);
+    if (!file || !*file || (*located)->inode.base.shows > kMaxCompleted || !quota_->may_pass_through()) return;
+    const auto reached = sparse_.complete(next.ino, **file, next.from);
+    if (!reached) {  // no room, or bytes that cannot be delivered: it stays as it is
+      log::info("inode {} stays sparse: {}", next.ino, to_string(reached.error()));
+      return;
+    }
+    if (!*reached) return;
+    next.from = **reached;
+  }
+  const MutexLock lock{mutex_};
+  incomplete_.push_back(next);
 }
 
 }  // namespace stellarium::fs

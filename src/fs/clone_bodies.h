@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -66,6 +67,9 @@ class CloneBodies {
                                            const SparseBodies::NextInBase& next_in_base);
   /// Files up to this many bytes are copied as a whole, and can then be passed through.
   static constexpr std::uint64_t kWholeCopy = 4u << 20;
+  /// A sparse file into which so much was written gets the rest of its bytes in the background, if there is room and it
+  /// is not too large: from its next open it is passed through.
+  static constexpr std::uint64_t kWorthCompleting = 16u << 20, kMaxCompleted = 1u << 30;
   /// Makes sure that the regular file's bytes are staged in the writable layer, up to `keep` of them; large ones
   /// sparsely. Errors: ESTALE, EINVAL (no regular file), and those of reading and copying.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> writable(Ino ino, std::uint64_t keep = UINT64_MAX);
@@ -120,8 +124,11 @@ class CloneBodies {
   Result<StagedBase> fill(Staging::File& file, Ino ino, Inode& inode, std::uint64_t size);
   Result<StagedBase> copy_staged(Staging::File& file, const Inode& inode, std::uint64_t size);
   void remove_dropped(const std::vector<StagedId>& dropped);
+  void note_written_sparsely(Ino ino, Staging::File& file, std::size_t bytes) EXCLUDES(mutex_);
   void clean_up() EXCLUDES(mutex_);
-  bool wait_for_dropped() EXCLUDES(mutex_);  ///< false: it was the last time
+  bool wait_for_work() EXCLUDES(mutex_);  ///< false: it was the last time
+  bool is_ending() EXCLUDES(mutex_);
+  void complete_next() EXCLUDES(mutex_);
 
   WritableTree& tree_;
   Staging& staging_;
@@ -130,12 +137,19 @@ class CloneBodies {
   const std::shared_ptr<CloneQuota> quota_;
   SparseBodies sparse_;
   WriteGate gate_;
+  static constexpr std::uint64_t kCompletedAtOnce = 64u << 20;  // then the disk is left to others for a second
   // By inode number: one copy-up of a file at a time; held over the copying. Settling tries and does not wait.
   std::array<std::mutex, 64> copying_;
 
   Mutex mutex_;
   std::condition_variable changed_;
   std::vector<StagedId> dropped_ GUARDED_BY(mutex_);  // to be removed after the next sync
+  struct Incomplete {
+    Ino ino = 0;
+    StagedId file = 0;
+    std::uint64_t from = 0;
+  };
+  std::deque<Incomplete> incomplete_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;
   std::atomic<std::uint64_t> failures_told_;  // of Staging::failures, by sync_all
   std::thread cleaner_;                       // last

@@ -49,22 +49,26 @@ Result<std::size_t> SparseBodies::read(Ino ino, StagedFile& file, std::uint64_t 
   return read_over_base(parts_.tier, file.fd(), shown->base, offset, out);
 }
 
-/// The file is as short as that already, and comes to the disk before the record.
+/// The file is as the record will say, and comes to the disk before it.
+Result<void> SparseBodies::set_base(Ino ino, StagedFile& file, const StagedBase& base) {
+  const SyncOrder::Change in_order{parts_.staging.order()};
+  parts_.staging.note_unsynced(file.id());
+  const auto changed = parts_.tree.change(ino,
+                                          [&](Inode& record) -> Result<void> {
+                                            record.base = base;
+                                            return {};
+                                          },
+                                          {});
+  return changed ? Result<void>{} : fail(changed.error());
+}
+
 Result<void> SparseBodies::show_less(Ino ino, StagedFile& file, Shown& shown, std::uint64_t shows) {
   if (shows >= shown.base.shows) return {};
   shown.base.shows = shows;
   shown.base.allocated = std::min(shown.base.allocated, shows);
   if (shows == 0) shown.base = {};
   file.set_durable_base(false);
-  const SyncOrder::Change in_order{parts_.staging.order()};
-  parts_.staging.note_unsynced(file.id());
-  const auto changed = parts_.tree.change(ino,
-                                          [&](Inode& record) -> Result<void> {
-                                            record.base = shown.base;
-                                            return {};
-                                          },
-                                          {});
-  return changed ? Result<void>{} : fail(changed.error());
+  return set_base(ino, file, shown.base);
 }
 
 /// A truncation that a crash broke off left it to the file's end to hide the rest of the content.
@@ -106,7 +110,10 @@ Result<std::size_t> SparseBodies::write(Ino ino, StagedFile& file, ByteSpan data
   auto shown = look(ino, file);
   if (!shown) return fail(shown.error());
   if (auto grown = before_growing(ino, file, *shown, offset + data.size()); !grown) return fail(grown.error());
-  return put(file, *shown, data, offset);
+  const auto written = put(file, *shown, data, offset);
+  if (!written) return written;
+  if (auto noted = Staging::note_written(file); !noted) return fail(noted.error());
+  return written;
 }
 
 Result<void> SparseBodies::truncate(Ino ino, StagedFile& file, std::uint64_t size) {
@@ -116,6 +123,7 @@ Result<void> SparseBodies::truncate(Ino ino, StagedFile& file, std::uint64_t siz
   if (!shown) return fail(shown.error());
   if (auto grown = before_growing(ino, file, *shown, size); !grown) return grown;
   if (auto cut = parts_.quota.truncate(file, size); !cut) return cut;
+  if (auto noted = Staging::note_written(file); !noted) return noted;
   return show_less(ino, file, *shown, size);
 }
 
@@ -161,16 +169,34 @@ Result<void> SparseBodies::allocate(Ino ino, StagedFile& file, int mode, std::ui
     if (auto grown = before_growing(ino, file, *shown, end); !grown) return grown;
   }
   const std::uint64_t shows = std::min(shown->base.shows, shown->size);
-  if (offset < shows) {
-    // To the last place that shows anything, but not behind the file's end.
-    const std::uint64_t last = std::min({end, place_end(shows), shown->size});
+  // To the last place that shows anything, but not behind the file's end.
+  const std::uint64_t last = offset < shows ? std::min({end, place_end(shows), shown->size}) : offset;
+  if (offset < last) {
     auto put = zeros ? put_zeros(file, *shown, offset, last)
                      : put_shown(file, *shown, place_begin(offset), std::min(place_end(last), shown->size));
     if (!put) return put;
-    if (zeros && last < end) return parts_.quota.allocate(file, mode, last, end - last);
-    if (zeros) return {};
   }
-  return parts_.quota.allocate(file, mode, offset, length);
+  const std::uint64_t rest = zeros ? last : offset;
+  if (rest < end) {
+    if (auto done = parts_.quota.allocate(file, mode, rest, end - rest); !done) return done;
+  }
+  return Staging::note_written(file);
+}
+
+Result<std::optional<std::uint64_t>> SparseBodies::complete(Ino ino, StagedFile& file, std::uint64_t from) {
+  if (auto ready = make_holes_exact(parts_.staging, file); !ready) return fail(ready.error());
+  const std::unique_lock lock{file.places()};
+  const auto shown = look(ino, file);
+  if (!shown) return fail(shown.error());
+  const std::uint64_t shows = std::min(shown->base.shows, shown->size), end = std::min(from + kPiece, shows);
+  const auto status = system_io().status(file.fd());
+  if (!status) return fail(status.error());
+  if (auto put = put_shown(file, *shown, from, end); !put) return fail(put.error());
+  const timespec times[2] = {{0, UTIME_OMIT}, status->st_mtim};
+  if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
+  if (end < shows) return std::optional{end};
+  if (auto set = set_base(ino, file, {}); !set) return fail(set.error());
+  return std::optional<std::uint64_t>{};
 }
 
 Result<std::uint64_t> SparseBodies::seek(Ino ino, StagedFile& file, std::uint64_t offset, bool data,

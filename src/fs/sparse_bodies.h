@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "base/result.h"
 #include "cas/database.h"
@@ -46,6 +47,11 @@ class SparseBodies {
   [[nodiscard]] Result<void> truncate(Ino ino, StagedFile& file, std::uint64_t size);
   /// fallocate(2) of the modes that neither collapse nor insert. What is allocated is written with what it shows.
   [[nodiscard]] Result<void> allocate(Ino ino, StagedFile& file, int mode, std::uint64_t offset, std::uint64_t length);
+  /// Writes out what shows of the next `kPiece` bytes from `from` on, which is 0 or what the last call returned: where
+  /// to go on. Nothing if all of it is there: the file has no base any more. What programs see stays the same, but for
+  /// blocks and ctime.
+  static constexpr std::uint64_t kPiece = 1u << 20;
+  [[nodiscard]] Result<std::optional<std::uint64_t>> complete(Ino ino, StagedFile& file, std::uint64_t from);
   /// The next data or hole at or behind `offset`; `next_in_base` says where the content has one.
   using NextInBase = std::function<Result<std::uint64_t>(const StagedBase& base, std::uint64_t offset)>;
   [[nodiscard]] Result<std::uint64_t> seek(Ino ino, StagedFile& file, std::uint64_t offset, bool data,
@@ -57,6 +63,7 @@ class SparseBodies {
     std::uint64_t size = 0;  // of the file
   };
   Result<Shown> look(Ino ino, const StagedFile& file) const;
+  Result<void> set_base(Ino ino, StagedFile& file, const StagedBase& base);
   Result<void> show_less(Ino ino, StagedFile& file, Shown& shown, std::uint64_t shows);
   /// Before the file grows to `end`.
   Result<void> before_growing(Ino ino, StagedFile& file, Shown& shown, std::uint64_t end);

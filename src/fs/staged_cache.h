@@ -30,6 +30,8 @@ class StagedFile {
   /// Whether it is known to be on the disk how much of a content shows (sparse_bodies.h); under `places()`.
   bool has_durable_base() const { return durable_base_; }
   void set_durable_base(bool durable) { durable_base_ = durable; }
+  /// Counts bytes that were written over a base; returns how many there were before.
+  std::uint64_t count_written(std::uint64_t bytes) { return written_.fetch_add(bytes, std::memory_order_relaxed); }
 
  private:
   friend class Staging;
@@ -38,6 +40,7 @@ class StagedFile {
   std::shared_mutex places_;
   std::atomic<bool> exact_ = false;
   bool durable_base_ = false;
+  std::atomic<std::uint64_t> written_ = 0;
   Mutex syncing_;  // why it is held over fdatasync: Staging::sync_bytes
 };
 

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -214,6 +216,13 @@ Result<void> Staging::remove(StagedId id) {
   const MutexLock lock{mutex_};
   failed_.erase(id);
   noted_.erase(id);
+  return {};
+}
+
+Result<void> Staging::note_written(const File& file) {
+  timespec times[2] = {{0, UTIME_OMIT}, {}};
+  ::clock_gettime(CLOCK_REALTIME, &times[1]);
+  if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
   return {};
 }
 

@@ -51,6 +51,9 @@ class Staging {
   Result<bool> is_being_written(StagedId id);
   /// A descriptor of its own, for one reading from beginning to end: the open files that others use stay as they are.
   Result<UniqueFd> open_to_read(StagedId id);
+  /// Bytes were written: now is their time. The host's own clock ticks only every few milliseconds, and a file must not
+  /// look older than what was made before it.
+  [[nodiscard]] static Result<void> note_written(const File& file);
   /// How many have the file from `create` or `find` just now.
   std::size_t users(StagedId id) const { return cache_->users(id); }
   /// Whether an fdatasync of the file failed: what can be read of it is perhaps not what was written.

@@ -107,6 +107,31 @@ class LargeFiles(unittest.TestCase):
             self.same(mount / "large")
         self.store.run("fsck", "--deep")
 
+    def test_a_file_that_is_written_much_becomes_whole_again(self):
+        with self.store.mounted("web") as mount:
+            data = trees.noise(17 * MIB, seed=2)
+            for path in (mount / "large", self.twin):
+                with open(path, "r+b") as file:
+                    file.write(data)
+            written = (mount / "large").stat().st_mtime_ns
+            deadline = time.monotonic() + 60
+            while self.body(mount / "large") != "staged":
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.1)
+            self.assertEqual((mount / "large").stat().st_mtime_ns, written)
+            self.assertGreaterEqual(self.staged_bytes(), SIZE)
+            self.same(mount / "large")
+            for path in (mount / "large", self.twin):
+                with open(path, "r+b") as file:  # passed through now
+                    file.seek(20 * MIB)
+                    file.write(b"again")
+            trees.drop_caches()
+            self.same(mount / "large")
+            os.kill(self.store.server(), signal.SIGKILL)
+            self.same(mount / "large")
+        with self.store.mounted("web") as mount:
+            self.same(mount / "large")
+
     def test_whatever_is_done_to_it_reads_as_on_ext4(self):
         """Writes in every way, truncations, allocations; servers are killed, snapshots and settling come in between."""
         rng = random.Random(5)
