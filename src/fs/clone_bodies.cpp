@@ -221,13 +221,13 @@ Result<bool> CloneBodies::owns(Ino ino, StagedId id) const {
 
 /// Puts the first `size` bytes of a body into an empty file, or has its content show there; returns what shows.
 Result<StagedBase> CloneBodies::fill(Staging::File& file, Ino ino, Inode& inode, std::uint64_t size) {
-  if (size > kWholeCopy && inode.body == Body::content) {
+  if (may_be_sparse(size) && inode.body == Body::content) {
     const StagedBase base{inode.content, inode.size, size, std::min(inode.allocated, size)};
     const auto begun = sparse_.begin(file, base);
     if (!begun) return fail(begun.error());
     if (*begun) return base;
   }
-  if (size > kWholeCopy && inode.body == Body::staged) {
+  if (may_be_sparse(size) && inode.body == Body::staged) {
     auto copied = copy_staged(file, inode, size);
     if (copied || !moved_on(ino, inode, copied.error())) return copied;
     if (auto known = look_again(ino, inode); !known) return fail(known.error());
@@ -262,7 +262,7 @@ Result<CloneBodies::Written> CloneBodies::copy_up(Ino ino, Inode inode, std::uin
   if (auto known = refresh(ino, inode); !known) return fail(known.error());
 
   const std::uint64_t size = std::min(inode.size, keep);
-  const bool sparse = size > kWholeCopy && content_of(inode);
+  const bool sparse = may_be_sparse(size) && content_of(inode);
   const std::uint64_t shown = !sparse ? 0 : inode.base ? inode.base.allocated : inode.allocated;
   auto room = CloneQuota::Reservation::make(
       quota_.get(), std::min(whole_blocks(inode.allocated - std::min(shown, inode.allocated)), whole_blocks(size)));

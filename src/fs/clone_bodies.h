@@ -121,6 +121,9 @@ class CloneBodies {
   Result<FilePtr> own_file(Ino ino, const LayerReader::Located& located);
   Result<Written> written_body(Ino ino, std::uint64_t keep = UINT64_MAX);
   Result<Written> copy_up(Ino ino, Inode inode, std::uint64_t keep);
+  /// Not where somebody counts: a file of a clone with a quota takes its full size from the first write on, as it does
+  /// once it is settled.
+  bool may_be_sparse(std::uint64_t size) const { return size > kWholeCopy && !quota_->limited(); }
   Result<StagedBase> fill(Staging::File& file, Ino ino, Inode& inode, std::uint64_t size);
   Result<StagedBase> copy_staged(Staging::File& file, const Inode& inode, std::uint64_t size);
   void remove_dropped(const std::vector<StagedId>& dropped);

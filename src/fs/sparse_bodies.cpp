@@ -74,8 +74,9 @@ Result<void> SparseBodies::show_less(Ino ino, StagedFile& file, Shown& shown, st
 /// A truncation that a crash broke off left it to the file's end to hide the rest of the content.
 Result<void> SparseBodies::before_growing(Ino ino, StagedFile& file, Shown& shown, std::uint64_t end) {
   if (end <= shown.size) return {};
+  const bool hides = shown.size < shown.base.shows;
   if (auto less = show_less(ino, file, shown, shown.size); !less) return less;
-  if (file.has_durable_base() || shown.base.shows == shown.base.size) return {};
+  if (file.has_durable_base() || (!hides && shown.base.shows == shown.base.size)) return {};
   if (auto synced = parts_.database.sync(); !synced) return synced;
   file.set_durable_base(true);
   return {};
@@ -185,16 +186,24 @@ Result<void> SparseBodies::allocate(Ino ino, StagedFile& file, int mode, std::ui
 
 Result<std::optional<std::uint64_t>> SparseBodies::complete(Ino ino, StagedFile& file, std::uint64_t from) {
   if (auto ready = make_holes_exact(parts_.staging, file); !ready) return fail(ready.error());
+  {
+    const std::unique_lock lock{file.places()};
+    const auto shown = look(ino, file);
+    if (!shown) return fail(shown.error());
+    const std::uint64_t shows = std::min(shown->base.shows, shown->size), end = std::min(from + kPiece, shows);
+    if (from < end) {
+      const auto status = system_io().status(file.fd());
+      if (!status) return fail(status.error());
+      if (auto put = put_shown(file, *shown, from, end); !put) return fail(put.error());
+      const timespec times[2] = {{0, UTIME_OMIT}, status->st_mtim};
+      if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
+      return std::optional{end};
+    }
+  }
+  // Nobody makes holes where the content shows, so nothing is missing any more. Not with the lock: it may take long.
+  if (auto durable = parts_.staging.make_durable(file.id()); !durable) return fail(durable.error());
   const std::unique_lock lock{file.places()};
-  const auto shown = look(ino, file);
-  if (!shown) return fail(shown.error());
-  const std::uint64_t shows = std::min(shown->base.shows, shown->size), end = std::min(from + kPiece, shows);
-  const auto status = system_io().status(file.fd());
-  if (!status) return fail(status.error());
-  if (auto put = put_shown(file, *shown, from, end); !put) return fail(put.error());
-  const timespec times[2] = {{0, UTIME_OMIT}, status->st_mtim};
-  if (::futimens(file.fd(), times) != 0) return fail_errno("a staged file's time");
-  if (end < shows) return std::optional{end};
+  if (const auto shown = look(ino, file); !shown) return fail(shown.error());
   if (auto set = set_base(ino, file, {}); !set) return fail(set.error());
   return std::optional<std::uint64_t>{};
 }
