@@ -175,7 +175,12 @@ Result<void> Settler::Run::read(LayerId layer, const Candidate& candidate) {
   }
   if (candidate.base) {
     const auto file = parts_.staging.find(candidate.staged);
-    if (file && !make_holes_exact(parts_.staging, **file)) return {};  // left for the next run
+    const auto exact = file ? make_holes_exact(parts_.staging, **file) : Result<void>{};  // one that is gone: below
+    if (!exact) {
+      ++report_.failed;
+      log::warn("inode {} of layer {} stays a staged file: {}", candidate.ino, layer, to_string(exact.error()));
+      return {};
+    }
   }
   // A mapping outlives its handle, and stores to a page that is writable already leave no trace in the file's times.
   // One that comes later does.

@@ -39,16 +39,15 @@ int refusal_of(std::string_view name) {
   return EOPNOTSUPP;
 }
 
-/// chown, truncate and write by somebody who may not keep them. Sgid of a file that its group cannot execute goes only
-/// if they are no member of the group.
-std::uint32_t without_privileges(const Inode& inode, const Request& request) {
-  std::uint32_t mode = inode.mode & ~static_cast<std::uint32_t>(S_ISUID);
-  if ((mode & S_ISGID) == 0) return mode;
-  if ((mode & S_IXGRP) == 0) {
+/// The mode bits that go with a chown, truncate or write by somebody who may not keep them. Sgid of a file that its
+/// group cannot execute goes only if they are no member of the group. Asks the system: not with a lock.
+std::uint32_t lost_bits(const Inode& inode, const Request& request) {
+  if (S_ISDIR(inode.mode)) return 0;
+  if ((inode.mode & S_ISGID) != 0 && (inode.mode & S_IXGRP) == 0) {
     const Caller caller = caller_of(request, inode.gid);
-    if (caller.in_group || caller.has_fsetid) return mode;
+    if (caller.in_group || caller.has_fsetid) return S_ISUID;
   }
-  return mode & ~static_cast<std::uint32_t>(S_ISGID);
+  return S_ISUID | S_ISGID;
 }
 
 /// Whether suid and sgid go. The kernel says so for truncate(2) and for chown(2) of an id. What it leaves to us without
@@ -59,14 +58,13 @@ bool kills_privileges(const abi::SetattrIn& in) {
   return (in.valid & kKillSuidgid) != 0 || (in.valid & kChanges) == 0;
 }
 
-/// The fields of the request that a record keeps.
-void apply(const Request& request, const abi::SetattrIn& in, const Timespec& when, Inode& inode) {
+/// The fields of the request that a record keeps, and the mode bits that it loses.
+void apply(const abi::SetattrIn& in, std::uint32_t lost, const Timespec& when, Inode& inode) {
   using namespace abi::setattr;
-  const std::uint32_t left = kills_privileges(in) ? without_privileges(inode, request) : inode.mode;
   if ((in.valid & kMode) != 0) inode.mode = (inode.mode & S_IFMT) | (in.mode & 07777);
   if ((in.valid & kUid) != 0) inode.uid = in.uid;
   if ((in.valid & kGid) != 0) inode.gid = in.gid;
-  if (kills_privileges(in) && !S_ISDIR(inode.mode)) inode.mode &= left | ~static_cast<std::uint32_t>(S_ISUID | S_ISGID);
+  inode.mode &= ~lost;
   if ((in.valid & kAtime) != 0) inode.atime = (in.valid & kAtimeNow) != 0 ? when : time_of(in.atime, in.atime_nsec);
   if ((in.valid & kMtime) != 0) inode.mtime = (in.valid & kMtimeNow) != 0 ? when : time_of(in.mtime, in.mtime_nsec);
   if ((in.valid & kSize) != 0 && (in.valid & kMtime) == 0) inode.mtime = when;
@@ -118,11 +116,17 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   if ((in.valid & kMtime) != 0) {
     if (auto own = clone_.bodies->unshare(*ino); !own) return refuse(reply, own.error());
   }
+  std::uint32_t lost = 0;
+  if (kills_privileges(in)) {
+    const auto inode = clone_.records->inode(*ino);
+    if (!inode) return refuse(reply, inode.error());
+    if (*inode) lost = lost_bits(**inode, request);
+  }
   const Timespec when = now();
   const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {*ino}};
   auto changed = clone_.records->change(*ino,
                                         [&](Inode& inode) -> Result<void> {
-                                          apply(request, in, when, inode);
+                                          apply(in, lost, when, inode);
                                           return clone_.bodies->set_times(inode, (in.valid & (kMtime | kSize)) != 0);
                                         },
                                         {});
@@ -142,10 +146,11 @@ Result<void> WritableView::drop_privileges(const Request& request, Ino ino) {
   if (!inode) return fail(inode.error());
   if (!*inode) return {};
   const CloneQuota::Weighing weighing{&clone_.bodies->quota(), {ino}};
-  if (without_privileges(**inode, request) != (*inode)->mode) {
+  const std::uint32_t lost = lost_bits(**inode, request);
+  if (((*inode)->mode & lost) != 0) {
     const auto changed = clone_.records->change(ino,
                                                 [&](Inode& record) -> Result<void> {
-                                                  record.mode = without_privileges(record, request);
+                                                  record.mode &= ~lost;
                                                   return {};
                                                 },
                                                 {});
