@@ -189,10 +189,11 @@ std::pair<int, std::string> fsck(server::Store& store) {
   keeper::KeeperLink keeper{protocol::Channel{UniqueFd{ends[0]}}};
   server::Janitor janitor{store};
   server::Mounts mounts{store, keeper, janitor};
+  server::Guests guests{mounts};
   IdleControl control;
   CapturedIo io;
   const cli::GlobalOptions global;
-  server::CommandContext context{store, mounts, janitor, control, global, io};
+  server::CommandContext context{store, mounts, guests, janitor, control, global, io};
   const int code = server::run(cli::FsckOptions{.deep = true}, context);
   return {code, io.text};
 }

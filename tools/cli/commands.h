@@ -11,6 +11,7 @@ int run_import(const Invocation& invocation, const std::filesystem::path& store)
 int run_export(const Invocation& invocation, const std::filesystem::path& store);
 int run_mount(const Invocation& invocation, const std::filesystem::path& store);
 int run_umount(const Invocation& invocation);
+int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& store);
 int run_snapshot(const Invocation& invocation, const std::filesystem::path& store);
 int run_nspawn(const Invocation& invocation, const std::filesystem::path& store);
 int run_volume(const Invocation& invocation, const std::filesystem::path& store);

@@ -255,6 +255,25 @@ void Definitions::define_mounts(CLI::App& app) {
   CLI::App& u = command(app, kGroup, "umount", "Undo a mount");
   u.add_option("DIR", umount.dir, "where it is mounted")->required();
   u.add_flag("-l,--lazy", umount.lazy, "take it out of sight now; it ends when nobody uses it any more");
+
+  CLI::App& v =
+      command(app, kGroup, "virtiofsd", "Serve an image or a clone to a virtual machine, as a virtio-fs device");
+  v.add_option("REF", virtiofsd.ref, "an image, which is read-only, or a clone, which can be written")->required();
+  v.add_option("--socket-path", virtiofsd.socket_path, "where the machine's monitor connects (vhost-user)")
+      ->required()
+      ->type_name("PATH");
+  v.add_option("--tag", virtiofsd.tag, "the name by which the guest mounts it, where the monitor does not say one")
+      ->capture_default_str()
+      ->type_name("TAG");
+  v.add_option("--request-queues", virtiofsd.request_queues, "queues for requests")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 63))
+      ->type_name("N");
+  v.footer(
+      "Runs until the machine's monitor disconnects, or a signal ends it. The guest's memory must be shared. With "
+      "QEMU: "
+      "-object memory-backend-memfd,id=m,size=1G,share=on -machine memory-backend=m -chardev socket,id=c,path=PATH "
+      "-device vhost-user-fs-pci,chardev=c,tag=TAG,queue-size=1024");
 }
 
 void Definitions::define_store(CLI::App& app) {
@@ -343,6 +362,7 @@ std::span<const Definitions::Command> Definitions::commands() {
       {"history", &D::define_looking, of<&D::history>},
       {"mount", &D::define_mounts, of<&D::mount>},
       {"umount", &D::define_mounts, of<&D::umount>},
+      {"virtiofsd", &D::define_mounts, of<&D::virtiofsd>},
       {"gc", &D::define_store, of<&D::gc>},
       {"fsck", &D::define_store, of<&D::fsck>},
       {"scrub", &D::define_store, none<ScrubOptions>},

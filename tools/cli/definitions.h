@@ -34,6 +34,7 @@ struct Definitions {
   HistoryOptions history;
   MountOptions mount;
   UmountOptions umount;
+  VirtiofsdOptions virtiofsd;
   GcOptions gc;
   FsckOptions fsck;
   TierOptions tier;

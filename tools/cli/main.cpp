@@ -31,6 +31,7 @@ int run(const std::vector<std::string>& words) {
   if (std::holds_alternative<ImportOptions>(invocation.command)) return run_import(invocation, store);
   if (std::holds_alternative<ExportOptions>(invocation.command)) return run_export(invocation, store);
   if (std::holds_alternative<MountOptions>(invocation.command)) return run_mount(invocation, store);
+  if (std::holds_alternative<VirtiofsdOptions>(invocation.command)) return run_virtiofsd(invocation, store);
   if (std::holds_alternative<SnapshotOptions>(invocation.command)) return run_snapshot(invocation, store);
   if (std::holds_alternative<NspawnOptions>(invocation.command)) return run_nspawn(invocation, store);
   if (std::holds_alternative<VolumeOptions>(invocation.command)) return run_volume(invocation, store);

@@ -123,6 +123,11 @@ struct UmountOptions {
   std::string dir;
   bool lazy = false;
 };
+struct VirtiofsdOptions {
+  std::string ref, socket_path;
+  std::string tag = "stellarium";
+  unsigned request_queues = 1;
+};
 
 // The store.
 struct GcOptions {
@@ -156,7 +161,7 @@ using CommandOptions =
     std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, CloneOptions, SnapshotOptions, RollbackOptions,
                  CommitOptions, QuotaOptions, SettleOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions,
                  InfoOptions, LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions,
-                 UmountOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions, TopOptions,
-                 DoctorOptions, DaemonOptions, CompletionOptions>;
+                 UmountOptions, VirtiofsdOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions,
+                 TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
 
 }  // namespace stellarium::cli

@@ -1,6 +1,7 @@
 #pragma once
 #include "tools/cli/options.h"
 #include "tools/server/command_io.h"
+#include "tools/server/guests.h"
 #include "tools/server/janitor.h"
 #include "tools/server/mounts.h"
 #include "tools/server/server_control.h"
@@ -12,6 +13,7 @@ namespace stellarium::server {
 struct CommandContext {
   Store& store;
   Mounts& mounts;
+  Guests& guests;
   Janitor& janitor;
   ServerControl& control;
   const cli::GlobalOptions& global;

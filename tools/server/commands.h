@@ -26,6 +26,7 @@ int run(const cli::StatOptions& options, CommandContext& context);
 int run(const cli::DiffOptions& options, CommandContext& context);
 int run(const cli::HistoryOptions& options, CommandContext& context);
 int run(const cli::MountOptions& options, CommandContext& context);
+int run(const cli::VirtiofsdOptions& options, CommandContext& context);
 int run(const cli::GcOptions& options, CommandContext& context);
 int run(const cli::FsckOptions& options, CommandContext& context);
 int run(const cli::ScrubOptions& options, CommandContext& context);

@@ -61,10 +61,11 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
     server::Janitor janitor{store};
     server::Mounts mounts{store, link, janitor};
     mounts.resume(std::move(inheritance.records));
+    server::Guests guests{mounts};
     janitor.begin();
     const server::BackgroundSettling settling{store, server::BackgroundSettling::quiet_from_environment()};
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
-      server::CommandContext context{store, mounts, janitor, control, invocation.global, io};
+      server::CommandContext context{store, mounts, guests, janitor, control, invocation.global, io};
       const int code = server::run_any(invocation.command, context);
       janitor.command_ended();
       return code;

@@ -111,8 +111,8 @@ Result<void> Mounts::check_unmounted(const std::vector<std::string>& clones) con
   return {};
 }
 
-Result<void> Mounts::remember(const MountSpec& spec) {
-  Mount mount{spec, nullptr};
+Result<void> Mounts::remember(const MountSpec& spec, bool kept) {
+  Mount mount{spec, nullptr, kept};
   if (spec.view.kind == fs::fuse::ViewSpec::Kind::image) mount.pin = store_.catalog().pin(spec.view.layer);
   MutexLock lock{mutex_};
   if (spec.view.kind == fs::fuse::ViewSpec::Kind::clone) {
@@ -122,19 +122,22 @@ Result<void> Mounts::remember(const MountSpec& spec) {
   return {};
 }
 
-bool Mounts::unlist(std::uint64_t id) {
+Mounts::Listed Mounts::unlist(std::uint64_t id) {
   std::map<std::uint64_t, Mount>::node_type ended;  // its pin goes when no lock is held
   {
     MutexLock lock{mutex_};
     ended = mounts_.extract(id);
   }
   ended_.notify_all();
-  return !ended.empty();
+  if (ended.empty()) return Listed::no;
+  return ended.mapped().kept ? Listed::with_keeper : Listed::here;
 }
 
 void Mounts::forget(std::uint64_t id) {
-  if (!unlist(id)) return;
+  const Listed listed = unlist(id);
+  if (listed == Listed::no) return;
   janitor_.wake();
+  if (listed != Listed::with_keeper) return;
   if (auto removed = keeper_.remove(record_name(id)); !removed)
     log::warn("mount {}: {}", id, to_string(removed.error()));
 }
@@ -147,7 +150,7 @@ Result<void> Mounts::resume_one(const keeper::Record& record) {
   auto table = duplicate(record.descriptors[1]);
   if (!device) return fail(device.error());
   if (!table) return fail(table.error());
-  if (auto kept = remember(*spec); !kept) return kept;  // first: the mount may end while it is being attached
+  if (auto kept = remember(*spec, true); !kept) return kept;  // first: the mount may end while it is being attached
   if (auto attached = store_.fuse().attach(*spec, std::move(*device), std::move(*table), true); !attached) {
     unlist(spec->id);
     return attached;
@@ -180,7 +183,7 @@ Result<void> Mounts::add(fs::fuse::ViewSpec view, const std::string& mountpoint,
     if (!copy) return fail(copy.error());
     record.descriptors.push_back(std::move(*copy));
   }
-  if (auto free = remember(spec); !free) return free;
+  if (auto free = remember(spec, true); !free) return free;
   if (auto kept = keeper_.put(record); !kept) {
     unlist(spec.id);
     return fail(kept.error(), "mounting on " + mountpoint);
@@ -190,6 +193,16 @@ Result<void> Mounts::add(fs::fuse::ViewSpec view, const std::string& mountpoint,
     return fail(attached.error(), "mounting on " + mountpoint);
   }
   return {};
+}
+
+Result<std::shared_ptr<fs::fuse::Session>> Mounts::open_session(fs::fuse::ViewSpec view, const std::string& socket) {
+  auto id = new_mount_id();
+  if (!id) return fail(id.error());
+  const MountSpec spec{*id, socket, std::move(view)};
+  if (auto free = remember(spec, false); !free) return fail(free.error());
+  auto session = store_.fuse().open_session(spec);
+  if (!session) unlist(spec.id);
+  return session;
 }
 
 std::vector<MountSpec> Mounts::list() const {

@@ -28,6 +28,10 @@ class Mounts {
   /// Serves a session that was just mounted on `mountpoint`. Returns when the mount is ready.
   [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device)
       EXCLUDES(mutex_);
+  /// What a virtual machine is shown. It counts as mounted, on its `socket`, until the session ends; a later server
+  /// does not take it over. `view` passes nothing through.
+  [[nodiscard]] Result<std::shared_ptr<fs::fuse::Session>> open_session(fs::fuse::ViewSpec view,
+                                                                        const std::string& socket) EXCLUDES(mutex_);
   std::vector<fs::fuse::FuseServer::MountSpec> list() const EXCLUDES(mutex_);
   /// Errors: busy, if the clone is mounted, saying where. After an umount(2) it waits until its last requests are
   /// answered, at most two seconds.
@@ -38,12 +42,14 @@ class Mounts {
   struct Mount {
     fs::fuse::FuseServer::MountSpec spec;
     std::shared_ptr<fs::Catalog::LayerPin> pin;  ///< of an image's layer
+    bool kept = true;                            ///< by the keeper
   };
   Result<void> resume_one(const keeper::Record& record);
-  [[nodiscard]] Result<void> remember(const fs::fuse::FuseServer::MountSpec& spec) EXCLUDES(mutex_);
+  [[nodiscard]] Result<void> remember(const fs::fuse::FuseServer::MountSpec& spec, bool kept) EXCLUDES(mutex_);
   Result<void> check_unmounted_locked(const std::string& clone) const REQUIRES(mutex_);
   std::string mountpoint_of(const std::string& clone) const EXCLUDES(mutex_);  ///< empty: it is not mounted
-  bool unlist(std::uint64_t id) EXCLUDES(mutex_);                              ///< false if it was not listed
+  enum class Listed : std::uint8_t { no, here, with_keeper };
+  Listed unlist(std::uint64_t id) EXCLUDES(mutex_);  ///< where it was listed
   void forget(std::uint64_t id) EXCLUDES(mutex_);
 
   Store& store_;

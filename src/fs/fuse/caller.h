@@ -16,7 +16,8 @@ struct Caller {
 
 /// `group`: as inodes have it. Which mount the thread uses is not known, so it may be an id of the host or one of the
 /// thread's own namespace, to which the mount is shifted: who is in either is a member. Of a thread that cannot be
-/// looked at everything is taken to be true. Cost: 20 µs, two files of /proc.
+/// looked at everything is taken to be true. Of a guest's only what the request says is known: its user and first
+/// group. Cost: 20 µs, two files of /proc.
 Caller caller_of(const Request& request, std::uint32_t group);
 /// The same from the texts of /proc/PID/status and /proc/PID/gid_map.
 Caller parse_caller(std::string_view status, std::string_view map, std::uint32_t group);

@@ -26,6 +26,17 @@ namespace {
 
 constexpr int kInitTimeoutMs = 10'000;
 
+/// Of sessions whose kernel opens no files of ours.
+class NoPassthrough final : public BackingPort {
+ public:
+  Result<std::uint32_t> open(int) override { return refusal(); }
+  Result<std::uint32_t> open_for_writing(int) override { return refusal(); }
+  void close(std::uint32_t) override {}
+
+ private:
+  static Result<std::uint32_t> refusal() { return fail(Errc::not_supported, "passthrough to a guest"); }
+};
+
 class Server final : public FuseServer {
  public:
   Server(const Backing& backing, const Options& options)
@@ -75,6 +86,7 @@ class Server final : public FuseServer {
   }
 
   Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) override;
+  Result<std::shared_ptr<Session>> open_session(const MountSpec& mount) override;
   void set_on_detached(std::function<void(std::uint64_t)> hook) override {
     const MutexLock lock{hook_mutex_};
     on_detached_ = std::move(hook);
@@ -89,7 +101,9 @@ class Server final : public FuseServer {
   };
   struct Mount {
     MountSpec spec;
-    std::shared_ptr<DevFuseConnection> connection;
+    std::shared_ptr<DevFuseConnection> connection;  // null: another transport's
+    std::weak_ptr<Session> guest;                   // then this
+    std::shared_ptr<BackingPort> port;              // closes backing ids for open_files, so it must outlive them
     std::shared_ptr<OpenFiles> open_files;
   };
 
@@ -99,6 +113,8 @@ class Server final : public FuseServer {
   Result<std::unique_ptr<Filesystem>> make_writable(const MountSpec& mount, const ViewParts& parts,
                                                     const std::shared_ptr<OpenFiles>& open_files);
   std::shared_ptr<DevFuseConnection> make_connection(UniqueFd device);
+  void count_connection(int change);
+  Result<void> list(Mount mount);
   Result<void> await_init(const std::shared_ptr<DevFuseConnection>& connection);
   void detach(std::uint64_t id);
   bool let_go(const cas::ContentId& content);
@@ -124,16 +140,46 @@ class Server final : public FuseServer {
 };
 
 std::shared_ptr<DevFuseConnection> Server::make_connection(UniqueFd device) {
-  {
-    const MutexLock lock{mutex_};
-    ++connections_;
-  }
+  count_connection(+1);
   return {new DevFuseConnection{std::move(device)}, [this](DevFuseConnection* connection) {
             delete connection;
-            const MutexLock lock{mutex_};
-            --connections_;
-            connection_ended_.notify_all();
+            count_connection(-1);
           }};
+}
+
+void Server::count_connection(int change) {
+  const MutexLock lock{mutex_};
+  connections_ += static_cast<std::size_t>(change);
+  connection_ended_.notify_all();
+}
+
+Result<void> Server::list(Mount mount) {
+  const std::uint64_t id = mount.spec.id;
+  const MutexLock lock{mutex_};
+  if (mounts_.try_emplace(id, std::move(mount)).second) return {};
+  return fail(Errc::exists, "mount " + std::to_string(id) + " is already served");
+}
+
+Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount) {
+  const std::string doing = "serving " + mount.mountpoint;
+  if (mount.view.passthrough) return fail(Errc::invalid_argument, doing + ": nothing is passed through to a guest");
+  Result<UniqueFd> table = make_table();
+  if (!table) return fail(table.error(), doing);
+  Result<HandleTable> handles = HandleTable::open(std::move(*table), mount.id);
+  if (!handles) return fail(handles.error(), doing);
+  const auto port = std::make_shared<NoPassthrough>();
+  const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *port, backing_.tier, false);
+  Result<std::unique_ptr<Filesystem>> view = make_view(mount, open_files);
+  if (!view) return fail(view.error(), doing);
+  count_connection(+1);
+  const std::shared_ptr<Session> session{new Session{std::move(*view), Peer::guest},
+                                         [this, port, id = mount.id](Session* ended) {
+                                           delete ended;
+                                           detach(id);
+                                           count_connection(-1);
+                                         }};
+  if (auto listed = list({mount, nullptr, session, port, open_files}); !listed) return fail(listed.error(), doing);
+  return session;
 }
 
 /// A command that sets it finds the clone mounted from now on; one that came before has changed the record.
@@ -261,12 +307,7 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
   } else if (const Result<void> ready = await_init(connection); !ready) {
     return fail(ready.error(), doing);
   }
-  {
-    const MutexLock lock{mutex_};
-    if (!mounts_.try_emplace(mount.id, Mount{mount, connection, open_files}).second) {
-      return fail(Errc::exists, doing + ": mount " + std::to_string(mount.id) + " is already served");
-    }
-  }
+  if (auto listed = list({mount, connection, {}, connection, open_files}); !listed) return fail(listed.error(), doing);
   if (!mount.view.passthrough && !resumed) {
     log::info("{}: passthrough is off, as asked; files are read through the page cache", mount.mountpoint);
   }
@@ -298,26 +339,28 @@ void Server::detach(std::uint64_t id) {
 
 bool Server::let_go(const cas::ContentId& content) {
   struct Asked {
-    std::shared_ptr<DevFuseConnection>
-        connection;  // closes backing ids for open_files, so it must outlive the question
+    std::shared_ptr<BackingPort> port;
     std::shared_ptr<OpenFiles> open_files;
   };
   std::vector<Asked> all;
   {
     const MutexLock lock{mutex_};
-    for (const auto& [id, mount] : mounts_) all.push_back({mount.connection, mount.open_files});
+    for (const auto& [id, mount] : mounts_) all.push_back({mount.port, mount.open_files});
   }
   return std::ranges::all_of(all, [&content](const Asked& asked) { return asked.open_files->let_go(content); });
 }
 
 std::vector<FuseServer::MountStats> Server::stats() const {
+  std::vector<std::shared_ptr<Session>> guests;  // the last of one ends without the lock
   const MutexLock lock{mutex_};
   std::vector<MountStats> all;
   for (const auto& [id, mount] : mounts_) {
     const OpenFiles::Counts counts = mount.open_files->counts();
-    Session& session = mount.connection->session();
-    all.push_back({mount.spec, session.requests(), mount.connection->errors(), counts.handles, counts.backing_ids,
-                   session.requests_by_opcode(), mount.open_files->passthrough_agreed()});
+    const std::shared_ptr<Session>& guest = guests.emplace_back(mount.guest.lock());
+    if (!guest && !mount.connection) continue;  // it ends just now
+    const Session& session = guest ? *guest : mount.connection->session();
+    all.push_back({mount.spec, session.requests(), mount.connection ? mount.connection->errors() : 0, counts.handles,
+                   counts.backing_ids, session.requests_by_opcode(), mount.open_files->passthrough_agreed()});
   }
   return all;
 }

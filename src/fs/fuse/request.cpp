@@ -12,9 +12,10 @@ bool Request::read_header(ByteSpan message, abi::InHeader& header) {
   return true;
 }
 
-Result<Request> Request::parse(ByteSpan message, std::uint64_t features) {
+Result<Request> Request::parse(ByteSpan message, std::uint64_t features, Peer peer) {
   Request request;
   request.features_ = features;
+  request.peer_ = peer;
   if (!read_header(message, request.header_)) {
     return fail(Errc::invalid_argument, "FUSE request of " + std::to_string(message.size()) + " bytes has no header");
   }

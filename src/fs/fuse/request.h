@@ -12,13 +12,16 @@
 
 namespace stellarium::fs::fuse {
 
+/// Whose kernel sends requests: a guest's names users and threads that this machine does not know.
+enum class Peer : std::uint8_t { host, guest };
+
 /// One request whose outer shape was checked: a whole header, a length that is the message's, extensions inside it.
 /// Borrows the message; nothing in it may be believed beyond that, since a guest may have written it.
 class Request {
  public:
   /// Errors: invalid_argument (what does not fit). `message` is one read of /dev/fuse or one copied descriptor chain;
   /// `features` is what INIT agreed on.
-  static Result<Request> parse(ByteSpan message, std::uint64_t features = 0);
+  static Result<Request> parse(ByteSpan message, std::uint64_t features = 0, Peer peer = Peer::host);
   /// The header, if there is that much: enough to answer a request that parse() refused.
   static bool read_header(ByteSpan message, abi::InHeader& header);
 
@@ -29,6 +32,7 @@ class Request {
   std::uint64_t id() const { return header_.unique & ~abi::kResentBit; }
   bool resent() const { return (header_.unique & abi::kResentBit) != 0; }
   ByteSpan arguments() const { return arguments_; }
+  Peer peer() const { return peer_; }
   /// Whether INIT agreed on it (abi::feature): some arguments look different then.
   bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
 
@@ -36,6 +40,7 @@ class Request {
   abi::InHeader header_{};
   ByteSpan arguments_;
   std::uint64_t features_ = 0;
+  Peer peer_ = Peer::host;
 };
 
 /// Takes a request's arguments apart. After the first thing that does not fit, everything fails: ask error() at the

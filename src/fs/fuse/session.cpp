@@ -61,7 +61,7 @@ void Session::resume(std::uint64_t features) {
 }
 
 void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, MutableByteSpan scratch) {
-  const Result<Request> request = Request::parse(message, features_.load(std::memory_order_relaxed));
+  const Result<Request> request = Request::parse(message, features_.load(std::memory_order_relaxed), peer_);
   if (!request) {
     counts_[0].fetch_add(1, std::memory_order_relaxed);
     log::warn("refused: {}", to_string(request.error()));
@@ -115,7 +115,8 @@ void Session::interrupt(const Request& request, Reply reply) {
     reply.error(arguments.error());
     return;
   }
-  reply.none();  // the kernel waits for the answer to the request itself
+  reply.none();                               // the kernel waits for the answer to the request itself
+  if (request.peer() == Peer::guest) return;  // whether its thread is being killed cannot be asked
   reply.sink()->parked().interrupt(in.unique & ~abi::kResentBit);
 }
 

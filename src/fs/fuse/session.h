@@ -29,7 +29,8 @@ inline constexpr std::size_t kMaxRequest = std::size_t{kMaxWrite} + 4096;
 /// Threads: `handle` may be called concurrently.
 class Session {
  public:
-  explicit Session(std::unique_ptr<Filesystem> filesystem) : filesystem_{std::move(filesystem)} {}
+  explicit Session(std::unique_ptr<Filesystem> filesystem, Peer peer = Peer::host)
+      : filesystem_{std::move(filesystem)}, peer_{peer} {}
 
   /// Continues where an earlier server stopped, which had agreed on `features`.
   void resume(std::uint64_t features);
@@ -48,6 +49,7 @@ class Session {
   static void interrupt(const Request& request, Reply reply);
 
   std::unique_ptr<Filesystem> filesystem_;
+  const Peer peer_;
   std::atomic<bool> ready_ = false;
   std::atomic<std::uint64_t> features_ = 0;                    ///< what INIT agreed on
   std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
-#include <stdexcept>
 
 #include "support/fuse_messages.h"
+#include "support/quiet_filesystem.h"
 
 namespace stellarium::fs::fuse {
 namespace {
@@ -14,39 +14,7 @@ using abi::Opcode;
 using test::bytes_of;
 using test::make_name;
 using test::make_request;
-
-/// Answers everything with nothing and remembers the last call.
-class QuietFilesystem final : public Filesystem {
- public:
-  std::uint64_t features() const override { return abi::feature::kPassthrough; }
-  void started(std::uint64_t features, bool resumed) override {
-    agreed = features;
-    was_resumed = resumed;
-  }
-  void lookup(const Request&, std::string_view name, Reply reply) override {
-    last = name;
-    reply.done();
-  }
-  void getattr(const Request&, Reply) override { throw std::runtime_error("a library throws"); }
-  void statx(const Request&, Reply reply) override { reply.done(); }
-  void readlink(const Request&, Reply) override {}  // forgets to answer
-  void open(const Request&, const abi::OpenIn&, Reply reply) override { reply.done(); }
-  void read(const Request&, const abi::ReadIn& in, Reply reply) override { reply.bytes(reply.scratch(in.size)); }
-  void lseek(const Request&, const abi::LseekIn&, Reply reply) override { reply.done(); }
-  void release(const Request&, const abi::ReleaseIn&, Reply reply) override { reply.done(); }
-  void opendir(const Request&, Reply reply) override { reply.done(); }
-  void readdir(const Request&, const abi::ReadIn&, bool, Reply reply) override { reply.done(); }
-  void getxattr(const Request&, std::string_view name, std::uint32_t, Reply reply) override {
-    last = name;
-    reply.done();
-  }
-  void listxattr(const Request&, std::uint32_t, Reply reply) override { reply.done(); }
-  void statfs(const Request&, Reply reply) override { reply.done(); }
-
-  std::uint64_t agreed = 0;
-  bool was_resumed = false;
-  std::string last;
-};
+using test::QuietFilesystem;
 
 class SessionTest : public testing::Test {
  protected:

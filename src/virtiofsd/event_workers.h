@@ -1,0 +1,53 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace stellarium::virtiofsd {
+
+/// A few threads for any number of sockets and eventfds, waiting for them with one epoll.
+///
+/// Threads: all functions may be called concurrently, and from handlers.
+class EventWorkers {
+ public:
+  /// What each worker has: room for a request and for its answer.
+  struct Buffers {
+    MutableByteSpan message, scratch;
+  };
+  /// Called on a worker when `descriptor` can be read, by one worker at a time. Returns whether to go on watching.
+  using Handler = std::function<bool(int descriptor, Buffers)>;
+  using Id = std::uint64_t;
+
+  static Result<std::unique_ptr<EventWorkers>> start(unsigned workers);
+  ~EventWorkers();  ///< waits for handlers that run; what they hold is let go
+
+  Result<Id> add(UniqueFd descriptor, Handler handler) EXCLUDES(mutex_);
+  /// Its handler is not called again; a call that is under way goes on. Unknown ids are ignored.
+  void remove(Id id) EXCLUDES(mutex_);
+
+ private:
+  struct Source {
+    UniqueFd descriptor;
+    Handler handler;
+  };
+  EventWorkers(UniqueFd epoll, UniqueFd stop) : epoll_{std::move(epoll)}, stop_{std::move(stop)} {}
+  void run(Buffers buffers);
+  std::shared_ptr<Source> find(Id id) EXCLUDES(mutex_);
+  Result<void> watch(int operation, Id id, int descriptor);
+
+  UniqueFd epoll_, stop_;
+  Mutex mutex_;
+  std::map<Id, std::shared_ptr<Source>> sources_ GUARDED_BY(mutex_);
+  Id next_ GUARDED_BY(mutex_) = 1;
+  std::vector<std::jthread> threads_;
+};
+
+}  // namespace stellarium::virtiofsd

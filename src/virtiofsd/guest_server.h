@@ -1,0 +1,44 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/mutex.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "fs/fuse/session.h"
+#include "virtiofsd/device.h"
+#include "virtiofsd/event_workers.h"
+
+namespace stellarium::virtiofsd {
+
+/// Serves virtual machines: any number of sockets, on each one front-end after the other, with one pool of workers.
+///
+/// Threads: all functions may be called concurrently.
+class GuestServer {
+ public:
+  /// Makes what a device shows, anew for each front-end that connects.
+  using OpenSession = std::function<Result<std::shared_ptr<fs::fuse::Session>>()>;
+
+  static Result<std::unique_ptr<GuestServer>> start(unsigned workers);
+  ~GuestServer();
+
+  /// Serves a listening socket for as long as the returned object lives. Errors: io.
+  class Export {
+   public:
+    virtual ~Export() = default;  ///< ends the device that is connected
+    /// Whether a front-end was connected and has gone.
+    virtual bool ended() const = 0;
+  };
+  Result<std::unique_ptr<Export>> serve(UniqueFd listening, const Device::Options& options, OpenSession open_session);
+
+ private:
+  class Socket;
+  explicit GuestServer(std::unique_ptr<EventWorkers> workers) : workers_{std::move(workers)} {}
+  std::unique_ptr<EventWorkers> workers_;
+};
+
+}  // namespace stellarium::virtiofsd

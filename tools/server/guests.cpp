@@ -1,0 +1,22 @@
+#include "tools/server/guests.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace stellarium::server {
+
+Result<std::unique_ptr<virtiofsd::GuestServer::Export>> Guests::serve(UniqueFd listening,
+                                                                      const virtiofsd::Device::Options& options,
+                                                                      const fs::fuse::ViewSpec& view,
+                                                                      const std::string& socket) {
+  const MutexLock lock{mutex_};
+  if (!server_) {
+    auto started = virtiofsd::GuestServer::start(std::max(std::thread::hardware_concurrency(), 2u));
+    if (!started) return fail(started.error());
+    server_ = std::move(*started);
+  }
+  return server_->serve(std::move(listening), options,
+                        [this, view, socket] { return mounts_.open_session(view, socket); });
+}
+
+}  // namespace stellarium::server
