@@ -87,24 +87,33 @@ bool Device::serve_frontend() {
       case FrontendSocket::Received::message:
         break;
     }
-    const Result<Answer> answer = obey(message);
-    if (!answer) log::warn("virtio-fs {}: {}", options_.tag, to_string(answer.error()));
-    Result<void> sent{};
-    if (answer && *answer) {
-      sent = frontend_.reply(message, **answer);
-    } else if (message.needs_reply() && (protocol_features_ & protocol::protocol_feature::kReplyAck) != 0) {
-      sent = frontend_.reply(message, bytes_of(std::uint64_t{answer ? 0u : 1u}));
-    } else if (!answer) {
-      return false;  // whoever waits for an answer that does not come would wait for ever
-    }
-    if (!sent) {
-      log::warn("virtio-fs {}: {}", options_.tag, to_string(sent.error()));
-      return false;
-    }
+    const MutexLock lock{mutex_};
+    if (ended_ || !answer(message)) return false;
   }
 }
 
+bool Device::answer(FrontendMessage& message) {
+  const Result<Answer> answer = obey(message);
+  if (!answer) log::warn("virtio-fs {}: {}", options_.tag, to_string(answer.error()));
+  Result<void> sent{};
+  if (answer && *answer) {
+    sent = frontend_.reply(message, **answer);
+  } else if (message.needs_reply() && (protocol_features_ & protocol::protocol_feature::kReplyAck) != 0) {
+    sent = frontend_.reply(message, bytes_of(std::uint64_t{answer ? 0u : 1u}));
+  } else if (!answer) {
+    return false;  // whoever waits for an answer that does not come would wait for ever
+  }
+  if (!sent) log::warn("virtio-fs {}: {}", options_.tag, to_string(sent.error()));
+  return sent.has_value();
+}
+
 void Device::end() {
+  const MutexLock lock{mutex_};
+  ended_ = true;
+  stop_all();
+}
+
+void Device::stop_all() {
   for (const auto& queue : queues_) stop(*queue);
 }
 
@@ -132,7 +141,7 @@ Result<Device::Answer> Device::obey(FrontendMessage& message) {
     case Request::reset_owner:
       return std::nullopt;
     case Request::reset_device:
-      end();
+      stop_all();
       return std::nullopt;
     case Request::get_queue_num:
       return bytes_of(std::uint64_t{queues_.size()});

@@ -23,7 +23,7 @@ namespace stellarium::virtiofsd {
 /// Queue 0 is the one for requests that overtake others (FORGET), the rest are alike.
 /// Life:    from the connection of a front-end to its end. A guest that starts anew, or mounts again, does so on the
 ///          same device.
-/// Threads: `serve_frontend` one at a time; the queues, which the workers serve, at any time.
+/// Threads: `serve_frontend` by one at a time; everything else at any time.
 class Device final : public GuestReply::Owner, public std::enable_shared_from_this<Device> {
  public:
   struct Options {
@@ -39,14 +39,15 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
 
   int frontend() const { return frontend_.descriptor(); }
   /// Takes what the front-end has sent by now. False: it is gone, and the device is to end.
-  bool serve_frontend();
-  /// Stops everything. The front-end's memory is not touched any more afterwards.
-  void end();
+  bool serve_frontend() EXCLUDES(mutex_);
+  /// Stops everything, for good. The front-end's memory is not touched any more afterwards.
+  void end() EXCLUDES(mutex_);
 
  private:
   struct Queue {
     GuestQueue ring;
-    Virtqueue::Layout layout;  // as it is being set up
+    // What the front-end sets up, under the device's lock.
+    Virtqueue::Layout layout;
     UniqueFd kick;
     std::optional<EventWorkers::Id> watched;
   };
@@ -55,26 +56,30 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
 
   Device(UniqueFd frontend, std::shared_ptr<fs::fuse::Session> session, const Options& options, EventWorkers& workers);
 
-  Result<Answer> obey(FrontendMessage& message);
-  Result<Answer> obey_about_queues(FrontendMessage& message);
+  bool answer(FrontendMessage& message) REQUIRES(mutex_);
+  Result<Answer> obey(FrontendMessage& message) REQUIRES(mutex_);
+  Result<Answer> obey_about_queues(FrontendMessage& message) REQUIRES(mutex_);
   Result<Answer> get_config(const FrontendMessage& message) const;
-  Result<void> set_memory_table(FrontendMessage& message);
-  Result<void> add_memory(FrontendMessage& message);
-  Result<void> remove_memory(const FrontendMessage& message);
-  Result<void> use_memory(GuestMemory memory);
-  Result<void> set_descriptor(FrontendMessage& message);
+  Result<void> set_memory_table(FrontendMessage& message) REQUIRES(mutex_);
+  Result<void> add_memory(FrontendMessage& message) REQUIRES(mutex_);
+  Result<void> remove_memory(const FrontendMessage& message) REQUIRES(mutex_);
+  Result<void> use_memory(GuestMemory memory) REQUIRES(mutex_);
+  Result<void> set_descriptor(FrontendMessage& message) REQUIRES(mutex_);
   Result<Queue*> queue_at(std::uint64_t index);
-  Result<void> start(Queue& queue, UniqueFd kick);
-  std::uint16_t stop(Queue& queue);
+  Result<void> start(Queue& queue, UniqueFd kick) REQUIRES(mutex_);
+  std::uint16_t stop(Queue& queue) REQUIRES(mutex_);
+  void stop_all() REQUIRES(mutex_);
   void serve(GuestQueue& queue, EventWorkers::Buffers buffers);
 
   FrontendSocket frontend_;
   const std::shared_ptr<fs::fuse::Session> session_;
   const Options options_;
   EventWorkers& workers_;
-  std::vector<std::unique_ptr<Queue>> queues_;
-  std::uint64_t features_ = 0, protocol_features_ = 0;
-  GuestMemory memory_;
+  std::vector<std::unique_ptr<Queue>> queues_;  // as many for ever
+  Mutex mutex_;                                 // of setting up, held while queues stop; requests are served without it
+  bool ended_ GUARDED_BY(mutex_) = false;
+  std::uint64_t features_ GUARDED_BY(mutex_) = 0, protocol_features_ GUARDED_BY(mutex_) = 0;
+  GuestMemory memory_ GUARDED_BY(mutex_);
 };
 
 }  // namespace stellarium::virtiofsd

@@ -4,6 +4,7 @@
 #include <sys/time.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -73,7 +74,7 @@ Result<void> FrontendSocket::reply(const FrontendMessage& to, ByteSpan payload) 
                           static_cast<std::uint32_t>(payload.size())};
   std::array<std::byte, sizeof header + kMaxPayload> whole;
   std::memcpy(whole.data(), &header, sizeof header);
-  std::memcpy(whole.data() + sizeof header, payload.data(), payload.size());
+  std::copy(payload.begin(), payload.end(), whole.begin() + sizeof header);
   ByteSpan rest{whole.data(), sizeof header + payload.size()};
   while (!rest.empty()) {
     const ssize_t sent = ::send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);

@@ -47,11 +47,14 @@ Result<std::shared_ptr<const GuestRegion>> GuestRegion::map(const protocol::Memo
                          static_cast<off_t>(wanted.file_offset - before));
   if (mapping == MAP_FAILED) return fail_errno("mapping " + text_of(wanted));
   ::madvise(mapping, length, MADV_DONTDUMP);  // a core dump of ours is not to hold guests
-  return std::shared_ptr<const GuestRegion>{
+  const std::shared_ptr<const GuestRegion> region{
       new GuestRegion{wanted, mapping, length, static_cast<std::byte*>(mapping) + before}};
+  if (!region->guard_->holds()) return fail(Errc::out_of_space, "too many pieces of guest memory");
+  return region;
 }
 
 GuestRegion::~GuestRegion() {
+  guard_.reset();
   ::munmap(mapping_, mapped_);
 }
 

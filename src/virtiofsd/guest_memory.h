@@ -1,16 +1,20 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "virtiofsd/fault_guard.h"
 #include "virtiofsd/protocol.h"
 
 namespace stellarium::virtiofsd {
 
-/// One piece of a guest's memory, mapped into this process as long as somebody holds it.
+/// One piece of a guest's memory, mapped into this process as long as somebody holds it. Whoever gave it may shorten
+/// its file at any time; then it is full of zeros, and nobody's.
 class GuestRegion {
  public:
   /// Errors: invalid_argument (a size or an address that cannot be, a file that is no memory or too short), io.
@@ -24,11 +28,12 @@ class GuestRegion {
 
  private:
   GuestRegion(const protocol::MemoryRegion& place, void* mapping, std::size_t mapped, std::byte* bytes)
-      : place_{place}, mapping_{mapping}, mapped_{mapped}, bytes_{bytes} {}
+      : place_{place}, mapping_{mapping}, mapped_{mapped}, bytes_{bytes}, guard_{std::in_place, mapping, mapped} {}
   protocol::MemoryRegion place_;
   void* mapping_;
   std::size_t mapped_;
   std::byte* bytes_;
+  std::optional<FaultGuard> guard_;  // ends before the mapping
 };
 
 /// What a guest calls its memory, at one moment: tables are made anew when the front-end changes them, and who still

@@ -1,7 +1,8 @@
-"""Debian in QEMU: a root with ext4, and a boot of it that runs one script and powers off, from the host's packages alone.
+"""Debian in QEMU: a root on a disk or over virtio-fs, and a boot of it that runs one script and powers off, from the host's packages alone.
 
-The kernel is Debian's for virtual machines (package linux-image-cloud-amd64). Its drivers for virtio disks are modules, so there is an
+The kernel is Debian's for virtual machines (package linux-image-cloud-amd64). Its virtio drivers are modules, so there is an
 initial file system, made here from the host's own shell, insmod and switch_root."""
+import dataclasses
 import os
 import shutil
 import stat
@@ -16,7 +17,6 @@ import roots
 
 QEMU = "qemu-system-x86_64"
 SCRIPT = "guest-script"  # in the guest's root: what it runs instead of an init
-DRIVERS = ("virtio_pci", "virtio_blk", "ext4")
 # The root does not depend on what is tested, so all runs of a build folder share it.
 CACHE = harness.BIN.parent / "tests" / "vm" / "cache"
 BOOT_SECONDS = 240  # on two slow cores, with emulated instructions
@@ -25,11 +25,10 @@ INIT = """#!/bin/sh
 mount -t devtmpfs none /dev
 for module in $(cat /modules); do insmod /$module || echo "insmod $module failed"; done
 tries=0
-while [ ! -b /dev/vda ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-mount -t ext4 /dev/vda /mnt || echo "no root file system"
+until mount -t %s %s /mnt || [ $tries -eq 100 ]; do sleep 0.1; tries=$((tries + 1)); done 2>/dev/null
 mount --move /dev /mnt/dev
 exec switch_root /mnt /bin/sh /%s "$@"
-""" % SCRIPT
+"""
 # `o` of sysrq needs no init and no program of the root.
 PROLOGUE = """mount -t proc none /proc
 mount -t tmpfs none /tmp
@@ -49,6 +48,26 @@ EPILOGUE = """
 trap - EXIT
 finish done
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Root:
+    """Where a guest finds its root."""
+    name: str
+    drivers: tuple[str, ...]
+    kind: str  # of file system
+    device: str
+
+    def initrd(self, folder: Path, kernel: Path) -> Path:
+        """Made once in `folder`."""
+        target = folder / f"initrd-{self.name}"
+        if not target.exists():
+            initial_filesystem(kernel, self, target)
+        return target
+
+
+DISK = Root("disk", ("virtio_pci", "virtio_blk", "ext4"), "ext4", "/dev/vda")
+SHARED = Root("shared", ("virtio_pci", "virtiofs"), "virtiofs", "root")
 
 
 def kernels() -> list[Path]:
@@ -78,25 +97,26 @@ def run(*command, **options) -> str:
     return (done.stdout or b"").decode(errors="replace")
 
 
-def drivers(kernel: Path) -> list[Path]:
-    """The modules to load, in order."""
+def modules(kernel: Path, drivers: tuple[str, ...]) -> list[Path]:
+    """What to load, in order."""
     version = kernel.name.removeprefix("vmlinuz-")
-    lines = "".join(run("modprobe", "--set-version", version, "--show-depends", driver) for driver in DRIVERS)
+    lines = "".join(run("modprobe", "--set-version", version, "--show-depends", driver) for driver in drivers)
     paths = [Path(line.split()[1]) for line in lines.splitlines() if line.startswith("insmod ")]
     return list(dict.fromkeys(paths))
 
 
-def initial_filesystem(kernel: Path, target: Path) -> None:
+def initial_filesystem(kernel: Path, wanted: Root, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         root = Path(scratch) / "root"
         roots.minimal_root(root)
         (root / "mnt").mkdir()
         for program in ("mount", "insmod", "switch_root"):
             roots.add_program(root, shutil.which(program))
-        for module in drivers(kernel):
+        needed = modules(kernel, wanted.drivers)
+        for module in needed:
             shutil.copy2(module, root / module.name)
-        (root / "modules").write_text("".join(f"{module.name}\n" for module in drivers(kernel)))
-        (root / "init").write_text(INIT)
+        (root / "modules").write_text("".join(f"{module.name}\n" for module in needed))
+        (root / "init").write_text(INIT % (wanted.kind, wanted.device, SCRIPT))
         (root / "init").chmod(0o755)
         names = "\0".join(os.path.relpath(Path(folder) / name, root) for folder, folders, files in os.walk(root) for name in folders + files)
         with open(target, "wb") as out:
@@ -118,31 +138,48 @@ def debian_root() -> Path:
     return tar
 
 
+def root_folder(target: Path, script: str) -> None:
+    """Debian, which runs `script` when it boots; the script's words are $1, $2, …"""
+    target.mkdir()
+    run("tar", "-xf", debian_root(), "-C", target, "--numeric-owner", "--exclude=./dev/*")
+    (target / SCRIPT).write_text(PROLOGUE + script + EPILOGUE)
+
+
 def disk_image(target: Path, size: str, script: str) -> None:
-    """A raw disk with Debian on ext4, which runs `script` when it boots; the script's words are $1, $2, …"""
+    """A raw disk with that on ext4."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         root = Path(scratch) / "root"
-        root.mkdir()
-        run("tar", "-xf", debian_root(), "-C", root, "--numeric-owner", "--exclude=./dev/*")
-        (root / SCRIPT).write_text(PROLOGUE + script + EPILOGUE)
+        root_folder(root, script)
         run("mke2fs", "-q", "-t", "ext4", "-d", root, target, size)
 
 
-def boot(folder: Path, disk: Path, *words: str, cache: str = "none", aio: str = "threads") -> str:
-    """Boots from a raw disk; returns what the guest said after its script ended and it had powered off."""
+def command(folder: Path, root: Root, words: tuple[str, ...], *devices: str) -> list[str]:
+    """What starts a machine; it writes its console to stdout."""
     kernel = kernels()[-1]
-    initrd = folder / "initrd"
-    if not initrd.exists():
-        initial_filesystem(kernel, initrd)
-    drive = f"if=virtio,format=raw,file={disk},cache={cache},aio={aio},discard=unmap,detect-zeroes=unmap"
-    done = subprocess.run([QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-                           "-serial", "stdio", "-drive", drive, "-kernel", str(kernel), "-initrd", str(initrd),
-                           "-append", f"console=ttyS0 panic=-1 quiet -- {' '.join(words)}"],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOT_SECONDS, check=False)
+    return [QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+            "-serial", "stdio", *devices, "-kernel", str(kernel), "-initrd", str(root.initrd(folder, kernel)),
+            "-append", f"console=ttyS0 panic=-1 quiet -- {' '.join(words)}"]
+
+
+def boot(machine: list[str]) -> str:
+    """Returns what the guest said after its script ended and it had powered off."""
+    done = subprocess.run(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOT_SECONDS, check=False)
     said = done.stdout.decode(errors="replace").replace("\r", "")
     if done.returncode != 0 or "guest: done" not in said:
         raise harness.Failed(f"the guest did not end as it should (exit {done.returncode}):\n{said[-4000:]}")
     return said
+
+
+def boot_disk(folder: Path, disk: Path, *words: str, cache: str = "none", aio: str = "threads") -> str:
+    """From a raw disk."""
+    drive = f"if=virtio,format=raw,file={disk},cache={cache},aio={aio},discard=unmap,detect-zeroes=unmap"
+    return boot(command(folder, DISK, words, "-drive", drive))
+
+
+def shared_machine(folder: Path, socket: Path, *words: str) -> list[str]:
+    """From a virtio-fs device that is served on `socket`."""
+    return command(folder, SHARED, words, "-object", "memory-backend-memfd,id=memory,size=512M,share=on", "-machine", "memory-backend=memory",
+                   "-chardev", f"socket,id=device,path={socket}", "-device", f"vhost-user-fs-pci,chardev=device,tag={SHARED.device},queue-size=1024")
 
 
 def read_file(disk: Path, path: str) -> bytes:

@@ -64,7 +64,7 @@ class VolumeBoot(unittest.TestCase):
         killer = threading.Thread(target=kill)
         killer.start()
         try:
-            said = guest.boot(self.store.scratch, disk, *words, **how)
+            said = guest.boot_disk(self.store.scratch, disk, *words, **how)
         finally:
             over.set()
             killer.join()
@@ -83,7 +83,7 @@ class VolumeBoot(unittest.TestCase):
             for volume in (disk, before):
                 self.assertIn("identical", guest.run("qemu-img", "compare", "-f", "qcow2", "-F", "raw", image, volume))
 
-            self.assertIn("trimmed", guest.boot(self.store.scratch, disk, "write", "disk", cache="none"))
+            self.assertIn("trimmed", guest.boot_disk(self.store.scratch, disk, "write", "disk", cache="none"))
             self.check_disk(disk, "disk")
             self.assertIn("identical", guest.run("qemu-img", "compare", "-f", "qcow2", "-F", "raw", image, before))
 
@@ -91,7 +91,7 @@ class VolumeBoot(unittest.TestCase):
             self.boot_under_kills(before, "write", "before", cache="writeback")
             self.check_disk(before, "before")
 
-            self.assertIn("/written/random: OK", guest.boot(self.store.scratch, after, "look", "disk", cache="none", aio="native"))
+            self.assertIn("/written/random: OK", guest.boot_disk(self.store.scratch, after, "look", "disk", cache="none", aio="native"))
             self.check_disk(after, "disk")
             self.check_disk(disk, "disk")
         self.store.run("gc")

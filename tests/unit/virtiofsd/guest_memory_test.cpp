@@ -60,6 +60,28 @@ TEST(GuestRegion, OnlyAFileThatCanBeWrittenIsMemory) {
   EXPECT_FALSE(GuestRegion::map(region, UniqueFd{::open(itself.c_str(), O_PATH | O_CLOEXEC)}));
 }
 
+TEST(GuestRegion, AFileThatIsCutEndsNobody) {
+  const test::GuestRam ram{kMiB};
+  const auto region = region_of(ram, 0, kMiB, 0);
+  *ram.at(5) = std::byte{5};
+  ASSERT_EQ(region->bytes()[5], std::byte{5});
+  ASSERT_EQ(::ftruncate(ram.file(), 0), 0);
+  EXPECT_TRUE(all_zero({region->bytes(), kMiB}));
+  region->bytes()[kMiB - 1] = std::byte{1};
+  EXPECT_EQ(region->bytes()[kMiB - 1], std::byte{1});
+}
+
+TEST(GuestRegion, OtherMappingsThatAreCutEndTheProcess) {
+  const test::GuestRam ram{kMiB};
+  const auto guarded = region_of(ram, 0, 4096, 0);  // the handler is there
+  EXPECT_EXIT(
+      {
+        (void)!::ftruncate(ram.file(), 0);
+        *ram.at(kMiB - 1) = std::byte{1};
+      },
+      testing::KilledBySignal(SIGBUS), "");
+}
+
 class GuestMemoryTest : public testing::Test {
  protected:
   /// Two pieces that touch, at 1 and 2 MiB, and one at 8 MiB.

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""A virtual machine boots Debian from a clone over virtio-fs, writes to it, powers off or is killed; the clone has what it wrote."""
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mount"))
+import guest
+import harness
+
+FILES = 100
+# "write" does what programs do to a root; "look" checks it in a later boot; "loop" writes until it is killed.
+SCRIPT = """
+step="$1"
+case $1 in
+  write)
+    mkdir /written /written/folder
+    for i in $(seq %d); do echo "file $i" >/written/$i; done
+    dd if=/dev/urandom of=/written/random bs=1M count=16 conv=fsync 2>/dev/null
+    sha256sum /written/random >/written/sum
+    mv /written/1 /written/folder/one
+    ln /written/2 /written/second
+    ln -s second /written/link
+    mkfifo /written/fifo
+    chmod 4750 /written/3
+    chown 33:33 /written/4
+    rm -r /usr/share/doc
+    truncate -s 3 /written/5
+    echo more >>/usr/lib/os-release
+    sync
+    df / ;;
+  look)
+    test "$(cat /written/folder/one /written/link)" = "$(printf 'file 1\\nfile 2')"
+    test "$(stat -c %%h /written/second)" = 2
+    test "$(stat -c %%a.%%u /written/3 /written/4)" = "$(printf '4750.0\\n644.33')"
+    test -p /written/fifo
+    test ! -e /usr/share/doc
+    grep -q more /etc/os-release
+    sha256sum -c /written/sum ;;
+  loop)
+    mkdir /looped
+    i=0
+    while :; do i=$((i + 1)); echo $i >/looped/$i; sync /looped/$i; echo "synced $i."; done ;;
+esac
+""" % FILES
+
+
+class SharedBoot(unittest.TestCase):
+    def setUp(self):
+        self.store = harness.Store()
+        self.addCleanup(self.store.__exit__)
+        self.socket = self.store.scratch / "socket"
+        guest.root_folder(self.store.scratch / "root", SCRIPT)
+        self.store.run("import", self.store.scratch / "root", "debian")
+        self.store.run("clone", "debian", "machine")
+
+    @contextlib.contextmanager
+    def served(self, ref: str):
+        """The command ends by itself when the machine has gone."""
+        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(self.socket), "--tag", guest.SHARED.device]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.store.environment) as serving:
+            try:
+                while not self.socket.exists() and serving.poll() is None:
+                    time.sleep(0.01)
+                yield serving
+                said = serving.communicate(timeout=30)[0]
+                self.assertEqual((serving.returncode, said, self.socket.exists()), (0, b"", False))
+            finally:
+                serving.kill()
+
+    def boot(self, ref: str, *words: str) -> str:
+        with self.served(ref):
+            return guest.boot(guest.shared_machine(self.store.scratch, self.socket, *words))
+
+    def cat(self, path: str) -> bytes:
+        return self.store.run("cat", "machine", path).stdout
+
+    def test_a_guest_boots_writes_and_finds_it_again(self):
+        self.boot("machine", "write")
+        self.assertEqual(self.cat("/written/folder/one"), b"file 1\n")
+        self.assertEqual(self.cat("/written/5"), b"fil")
+        self.assertEqual(hashlib.sha256(self.cat("/written/random")).hexdigest(), self.cat("/written/sum").split()[0].decode())
+        self.store.run("settle", "machine")
+        self.assertIn("/written/random: OK", self.boot("machine", "look"))
+        self.store.run("gc")
+        self.store.run("fsck", "--deep")
+
+    def test_an_image_is_read_only(self):
+        with self.assertRaisesRegex(harness.Failed, "Read-only file system"):
+            self.boot("debian", "write")
+        self.assertEqual(self.store.run("diff", "debian", "machine").stdout, b"")
+
+    def test_a_killed_machine_loses_nothing_that_was_synced_and_its_clone_is_free(self):
+        with self.served("machine") as serving, subprocess.Popen(guest.shared_machine(self.store.scratch, self.socket, "loop"), stdin=subprocess.DEVNULL,
+                                                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as machine:
+            try:
+                for line in machine.stdout:
+                    if line.startswith(b"synced 50."):
+                        break
+                busy = self.store.run("mount", "machine", self.store.scratch, expect=1)
+                self.assertIn(str(self.socket).encode(), busy.stderr)
+                self.assertIsNone(serving.poll())
+            finally:
+                os.kill(machine.pid, signal.SIGKILL)
+                synced = int(machine.stdout.read().rpartition(b"synced ")[2].split(b".")[0] or 50)
+        for number in range(1, synced + 1):
+            self.assertEqual(self.cat(f"/looped/{number}"), f"{number}\n".encode())
+        self.store.run("rm", "machine")
+
+    def test_a_signal_ends_it(self):
+        with self.served("machine") as serving:
+            serving.send_signal(signal.SIGTERM)
+        with self.served("machine") as serving:
+            self.assertIn(b"Address already in use", self.store.run("virtiofsd", "debian", "--socket-path", self.socket, expect=1).stderr)
+            serving.send_signal(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    harness.require_mounts()
+    harness.require(not guest.available(), guest.available())
+    harness.main()
