@@ -6,8 +6,8 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 option(STELLARIUM_FUZZ "Build the fuzz targets (needs clang)" OFF)
-# Off in continuous integration's plain build: the same programs run there under both sanitizers, and to build them takes longer.
-option(STELLARIUM_PROGRAM_TESTS "Build the tests that are programs of their own: tests/unit, and the FUSE core's on real mounts" ON)
+# Off in continuous integration's plain build: the same tests run there under both sanitizers, and do no less.
+option(STELLARIUM_PROGRAM_TESTS "Also the tests that do the same in every build: tests/unit, the FUSE core's on real mounts, some of tests/mount" ON)
 # A component's sources compiled ten at a time, and its unit tests: a third of the time. For the presets `test`, `fuzz` and `tsan`,
 # which each build everything. Two sources that come together so must not use one name for two things in their unnamed namespaces: the
 # compiler says so. Off while developing, so that a missing #include is noticed and a change costs one file.
