@@ -26,8 +26,9 @@ def digest(data: bytes | memoryview) -> bytes:
 class Version:
     """What a place was made to be: `begun` and `acked` are positions in a recording, the others moments of this process."""
 
-    def __init__(self, sum: bytes, begun: int, before: float):
-        self.sum, self.begun, self.acked = sum, begun, NEVER
+    def __init__(self, data: bytes | memoryview, begun: int, before: float, torn: bool = False):
+        self.sum, self.begun, self.acked = digest(data), begun, NEVER
+        self.data = bytes(data) if torn else None  # of what may be torn: see could_be
         self.before, self.after = before, float("inf")
 
 
@@ -38,7 +39,7 @@ class VolumeWriter:
         self.how, self.position, self.rng = how, position, random.Random(f"{how} {seed}")
         self.start, self.size = first * BLOCK, blocks * BLOCK
         self.bytes = bytearray(self.size)  # as they are now
-        empty = Version(digest(bytes(PLACE)), -1, 0)
+        empty = Version(bytes(PLACE), -1, 0, how == "mapped")
         empty.acked, empty.after = -1, 0
         self.history = {self.start // PLACE + place: [empty] for place in range(self.size // PLACE)}
         self.unsynced: list[Version] = []
@@ -63,7 +64,7 @@ class VolumeWriter:
         self.bytes[offset:offset + length] = data
         places = range(offset // PLACE, (offset + length - 1) // PLACE + 1)
         begun, before = self.position(), time.monotonic()
-        versions = [Version(digest(memoryview(self.bytes)[place * PLACE:(place + 1) * PLACE]), begun, before) for place in places]
+        versions = [Version(memoryview(self.bytes)[place * PLACE:(place + 1) * PLACE], begun, before, self.map is not None) for place in places]
         for place, version in zip(places, versions):
             self.history[self.start // PLACE + place].append(version)
         self.unsynced += versions
@@ -107,20 +108,29 @@ class VolumeWriter:
             version.acked, version.after = acked, min(version.after, after)
         self.unsynced = []
 
-    def after_cut(self, place: int, position: int) -> set[bytes]:
+    def after_cut(self, place: int, position: int) -> list[Version]:
         """What a place may be when the power goes at `position`: the last that was synced, or what was begun since."""
         versions = self.history[place]
         last = max(number for number, version in enumerate(versions) if version.acked < position)
-        return {version.sum for version in versions[last:] if version.begun < position}
+        return [version for version in versions[last:] if version.begun < position]
 
-    def between(self, place: int, begun: float, ended: float) -> set[bytes]:
+    def between(self, place: int, begun: float, ended: float) -> list[Version]:
         """What a place may be in a clone that was made between two moments."""
         versions = self.history[place]
         last = max(number for number, version in enumerate(versions) if version.after < begun)
-        return {version.sum for version in versions[last:] if version.before < ended}
+        return [version for version in versions[last:] if version.before < ended]
 
 
-def wrong_places(path: Path, writers: list[VolumeWriter], allowed: Callable[[VolumeWriter, int], set[bytes]]) -> list[str]:
+def could_be(data: bytes, versions: list[Version]) -> bool:
+    """Whether a place is one of these. What is stored to a mapping is not stored at once: somebody's sync(2) may write the page back in the
+    middle of it, on any file system. Then each of its bytes is one of theirs."""
+    if digest(data) in {version.sum for version in versions}:
+        return True
+    choices = [version.data for version in versions]
+    return None not in choices and all(byte in bytes_there for byte, bytes_there in zip(data, zip(*choices)))
+
+
+def wrong_places(path: Path, writers: list[VolumeWriter], allowed: Callable[[VolumeWriter, int], list[Version]]) -> list[str]:
     """The places of a volume that are none of what they may be."""
     wrong = []
     firsts = [writer.start for writer in writers]
@@ -129,6 +139,6 @@ def wrong_places(path: Path, writers: list[VolumeWriter], allowed: Callable[[Vol
             number = bisect.bisect_right(firsts, place * PLACE) - 1
             writer = writers[number] if number >= 0 else None
             mine = writer is not None and place in writer.history
-            if digest(data) not in (allowed(writer, place) if mine else {digest(bytes(PLACE))}):
+            if not (could_be(data, allowed(writer, place)) if mine else not any(data)):
                 wrong.append(f"place {place} of {writer.how if mine else 'nobody'}{' is zeros' if not any(data) else ''}")
     return wrong
