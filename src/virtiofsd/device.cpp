@@ -1,6 +1,7 @@
 #include "virtiofsd/device.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,9 @@ namespace stellarium::virtiofsd {
 namespace {
 
 using protocol::Request;
+
+constexpr int kBeforeGivingWay = 256;  // requests of one queue before a worker looks at the others
+constexpr unsigned kComplaints = 100;  // of one machine: a log is not for a guest to fill
 
 std::string name_of(const FrontendMessage& message) {
   return "message " + std::to_string(message.header.request);
@@ -63,13 +67,19 @@ ByteSpan gather(const DescriptorChain& chain, MutableByteSpan into) {
 }  // namespace
 
 std::shared_ptr<Device> Device::create(UniqueFd frontend, std::shared_ptr<fs::fuse::Session> session,
-                                       const Options& options, EventWorkers& workers) {
-  return std::shared_ptr<Device>{new Device{std::move(frontend), std::move(session), options, workers}};
+                                       const Options& options, std::shared_ptr<EventWorkers> workers,
+                                       std::shared_ptr<WindowChannel> window) {
+  return std::shared_ptr<Device>{
+      new Device{std::move(frontend), std::move(session), options, std::move(workers), std::move(window)}};
 }
 
 Device::Device(UniqueFd frontend, std::shared_ptr<fs::fuse::Session> session, const Options& options,
-               EventWorkers& workers)
-    : frontend_{std::move(frontend)}, session_{std::move(session)}, options_{options}, workers_{workers} {
+               std::shared_ptr<EventWorkers> workers, std::shared_ptr<WindowChannel> window)
+    : frontend_{std::move(frontend)},
+      session_{std::move(session)},
+      options_{options},
+      workers_{std::move(workers)},
+      window_{std::move(window)} {
   for (unsigned i = 0; i <= options_.request_queues; ++i) queues_.push_back(std::make_unique<Queue>());
 }
 
@@ -94,7 +104,7 @@ bool Device::serve_frontend() {
 
 bool Device::answer(FrontendMessage& message) {
   const Result<Answer> answer = obey(message);
-  if (!answer) log::warn("virtio-fs {}: {}", options_.tag, to_string(answer.error()));
+  if (!answer) complain(to_string(answer.error()));
   Result<void> sent{};
   if (answer && *answer) {
     sent = frontend_.reply(message, **answer);
@@ -110,6 +120,7 @@ bool Device::answer(FrontendMessage& message) {
 void Device::end() {
   const MutexLock lock{mutex_};
   ended_ = true;
+  if (window_) window_->set_channel({});
   stop_all();
 }
 
@@ -130,12 +141,22 @@ Result<Device::Answer> Device::obey(FrontendMessage& message) {
       return std::nullopt;
     }
     case Request::get_protocol_features:
-      return bytes_of(protocol::protocol_feature::kOffered);
+      return bytes_of(offered_protocol_features());
     case Request::set_protocol_features: {
       const auto wanted = read<std::uint64_t>(message);
       if (!wanted) return fail(wanted.error());
-      protocol_features_ = *wanted & protocol::protocol_feature::kOffered;
+      protocol_features_ = *wanted & offered_protocol_features();
       return std::nullopt;
+    }
+    case Request::set_backend_req_fd:
+      return obeyed(set_window_channel(message));
+    case Request::get_shmem_config: {
+      protocol::SharedMemoryConfig config{};
+      if (window_) {
+        config.regions = 1;
+        config.sizes[protocol::kWindowRegion] = window_->size();
+      }
+      return bytes_of(config);
     }
     case Request::set_owner:
     case Request::reset_owner:
@@ -160,6 +181,22 @@ Result<Device::Answer> Device::obey(FrontendMessage& message) {
     default:
       return obey_about_queues(message);
   }
+}
+
+std::uint64_t Device::offered_protocol_features() const {
+  namespace feature = protocol::protocol_feature;
+  if (!window_) return feature::kOffered;
+  return feature::kOffered | feature::kOfWindow | 1ull << options_.shared_memory_bit;
+}
+
+Result<void> Device::set_window_channel(FrontendMessage& message) {
+  if (!window_) return fail(Errc::not_supported, "a channel for requests that a device without a window has not");
+  struct stat status {};
+  if (message.descriptors.size() != 1 || ::fstat(message.descriptors.front().get(), &status) != 0 ||
+      !S_ISSOCK(status.st_mode))
+    return fail(Errc::invalid_argument, name_of(message) + " without a socket");
+  window_->set_channel(std::move(message.descriptors.front()));
+  return {};
 }
 
 Result<Device::Answer> Device::get_config(const FrontendMessage& message) const {
@@ -320,13 +357,15 @@ Result<void> Device::start(Queue& queue, UniqueFd kick) {
   if ((features_ & protocol::feature::kProtocolFeatures) == 0) queue.ring.enable(true);
   UniqueFd watched{::fcntl(kick.get(), F_DUPFD_CLOEXEC, 3)};
   if (!watched) return fail_errno("duplicating a descriptor");
-  auto watching = workers_.add(std::move(watched),
-                               [device = shared_from_this(), &queue](int descriptor, EventWorkers::Buffers buffers) {
-                                 std::uint64_t kicks = 0;
-                                 (void)!::read(descriptor, &kicks, sizeof kicks);
-                                 device->serve(queue.ring, buffers);
-                                 return true;
-                               });
+  auto watching = workers_->add(std::move(watched),
+                                [device = shared_from_this(), &queue](int descriptor, EventWorkers::Buffers buffers) {
+                                  std::uint64_t kicks = 0;
+                                  (void)!::read(descriptor, &kicks, sizeof kicks);
+                                  const std::uint64_t again = 1;
+                                  if (!device->serve(queue.ring, buffers))
+                                    (void)!::write(descriptor, &again, sizeof again);
+                                  return true;
+                                });
   if (!watching) return fail(watching.error());
   queue.watched = *watching;
   queue.kick = std::move(kick);
@@ -337,27 +376,35 @@ Result<void> Device::start(Queue& queue, UniqueFd kick) {
 }
 
 std::uint16_t Device::stop(Queue& queue) {
-  if (const auto watched = std::exchange(queue.watched, std::nullopt)) workers_.remove(*watched);
+  if (const auto watched = std::exchange(queue.watched, std::nullopt)) workers_->remove(*watched);
   if (!queue.kick) return queue.layout.base;
   queue.layout.base = queue.ring.stop();
   queue.kick.reset();
   return queue.layout.base;
 }
 
-void Device::serve(GuestQueue& queue, EventWorkers::Buffers buffers) {
-  while (auto taken = queue.take()) {
+bool Device::serve(GuestQueue& queue, EventWorkers::Buffers buffers) {
+  for (int served = 0; served < kBeforeGivingWay; ++served) {
+    auto taken = queue.take();
+    if (!taken) return true;
     const char* fault = taken->chain.fault;
     const ByteSpan request = gather(taken->chain, buffers.message);
-    const bool whole = request.size() == taken->chain.readable_bytes;
+    if (fault == nullptr && request.size() != taken->chain.readable_bytes) fault = "a request that is too long";
     // Given back with nothing written if it cannot be served.
     const auto reply = std::make_shared<GuestReply>(shared_from_this(), queue, std::move(*taken));
-    if (fault == nullptr && !whole) fault = "a request that is too long";
     if (fault != nullptr) {
-      log::warn("virtio-fs {}: {}", options_.tag, fault);
+      complain(fault);
       continue;
     }
     session_->handle(request, reply, buffers.scratch);
   }
+  return false;
+}
+
+void Device::complain(const std::string& what) {
+  const unsigned said = complaints_.fetch_add(1, std::memory_order_relaxed);
+  if (said < kComplaints) log::warn("virtio-fs {}: {}", options_.tag, what);
+  if (said == kComplaints) log::warn("virtio-fs {}: and so on; nothing more is said of this machine", options_.tag);
 }
 
 }  // namespace stellarium::virtiofsd

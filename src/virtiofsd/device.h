@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "virtiofsd/guest_memory.h"
 #include "virtiofsd/guest_queue.h"
 #include "virtiofsd/guest_reply.h"
+#include "virtiofsd/window_channel.h"
 
 namespace stellarium::virtiofsd {
 
@@ -29,12 +31,16 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
   struct Options {
     std::string tag;  ///< 1 to 36 bytes: the name under which the guest mounts it
     unsigned request_queues = 1;
+    std::uint64_t dax_window = 0;  ///< bytes, a multiple of 2 MiB; 0: none
+    /// The number of the feature "shared memory": front-ends from before mid-2026 have another one.
+    unsigned shared_memory_bit = protocol::protocol_feature::kSharedMemoryBit;
   };
   static constexpr unsigned kMaxRequestQueues = 63;
 
-  /// `workers` is borrowed.
+  /// `window`: what the session maps into; null if the options say that there is none.
   static std::shared_ptr<Device> create(UniqueFd frontend, std::shared_ptr<fs::fuse::Session> session,
-                                        const Options& options, EventWorkers& workers);
+                                        const Options& options, std::shared_ptr<EventWorkers> workers,
+                                        std::shared_ptr<WindowChannel> window);
   ~Device() override;
 
   int frontend() const { return frontend_.descriptor(); }
@@ -54,12 +60,15 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
   /// The answer of a message that has one of its own.
   using Answer = std::optional<std::vector<std::byte>>;
 
-  Device(UniqueFd frontend, std::shared_ptr<fs::fuse::Session> session, const Options& options, EventWorkers& workers);
+  Device(UniqueFd frontend, std::shared_ptr<fs::fuse::Session> session, const Options& options,
+         std::shared_ptr<EventWorkers> workers, std::shared_ptr<WindowChannel> window);
 
   bool answer(FrontendMessage& message) REQUIRES(mutex_);
   Result<Answer> obey(FrontendMessage& message) REQUIRES(mutex_);
   Result<Answer> obey_about_queues(FrontendMessage& message) REQUIRES(mutex_);
   Result<Answer> get_config(const FrontendMessage& message) const;
+  std::uint64_t offered_protocol_features() const;
+  Result<void> set_window_channel(FrontendMessage& message) REQUIRES(mutex_);
   Result<void> set_memory_table(FrontendMessage& message) REQUIRES(mutex_);
   Result<void> add_memory(FrontendMessage& message) REQUIRES(mutex_);
   Result<void> remove_memory(const FrontendMessage& message) REQUIRES(mutex_);
@@ -69,14 +78,18 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
   Result<void> start(Queue& queue, UniqueFd kick) REQUIRES(mutex_);
   std::uint16_t stop(Queue& queue) REQUIRES(mutex_);
   void stop_all() REQUIRES(mutex_);
-  void serve(GuestQueue& queue, EventWorkers::Buffers buffers);
+  /// False: there is more, and it is another one's turn.
+  bool serve(GuestQueue& queue, EventWorkers::Buffers buffers);
+  void complain(const std::string& what);
 
   FrontendSocket frontend_;
   const std::shared_ptr<fs::fuse::Session> session_;
   const Options options_;
-  EventWorkers& workers_;
+  const std::shared_ptr<EventWorkers> workers_;
+  const std::shared_ptr<WindowChannel> window_;
   std::vector<std::unique_ptr<Queue>> queues_;  // as many for ever
-  Mutex mutex_;                                 // of setting up, held while queues stop; requests are served without it
+  std::atomic<unsigned> complaints_ = 0;
+  Mutex mutex_;  // of setting up, held while queues stop; requests are served without it
   bool ended_ GUARDED_BY(mutex_) = false;
   std::uint64_t features_ GUARDED_BY(mutex_) = 0, protocol_features_ GUARDED_BY(mutex_) = 0;
   GuestMemory memory_ GUARDED_BY(mutex_);

@@ -15,18 +15,21 @@
 namespace stellarium::virtiofsd {
 namespace {
 
-constexpr EventWorkers::Id kStop = 0;
+constexpr EventWorkers::Id kStop = 0, kPosted = 1;
 
 }  // namespace
 
-Result<std::unique_ptr<EventWorkers>> EventWorkers::start(unsigned workers) {
+Result<std::shared_ptr<EventWorkers>> EventWorkers::start(unsigned workers) {
   UniqueFd epoll{::epoll_create1(EPOLL_CLOEXEC)};
   if (!epoll) return fail_errno("making an epoll instance");
-  UniqueFd stop{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-  if (!stop) return fail_errno("making an eventfd");
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = kStop}};
-  if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, stop.get(), &event) != 0) return fail_errno("watching an eventfd");
-  std::unique_ptr<EventWorkers> pool{new EventWorkers{std::move(epoll), std::move(stop)}};
+  UniqueFd stop{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)},
+      posted{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE)};
+  if (!stop || !posted) return fail_errno("making an eventfd");
+  for (const auto& [id, fd] : {std::pair{kStop, stop.get()}, {kPosted, posted.get()}}) {
+    epoll_event event{.events = EPOLLIN, .data = {.u64 = id}};
+    if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return fail_errno("watching an eventfd");
+  }
+  std::shared_ptr<EventWorkers> pool{new EventWorkers{std::move(epoll), std::move(stop), std::move(posted)}};
   for (unsigned i = 0; i < workers; ++i) {
     pool->threads_.emplace_back([raw = pool.get()] {
       // Pages that were never needed take no memory.
@@ -38,15 +41,39 @@ Result<std::unique_ptr<EventWorkers>> EventWorkers::start(unsigned workers) {
   return pool;
 }
 
-EventWorkers::~EventWorkers() {
+void EventWorkers::stop() {
   const std::uint64_t one = 1;
   (void)!::write(stop_.get(), &one, sizeof one);  // level-triggered and never read: it wakes all
   threads_.clear();
   std::map<Id, std::shared_ptr<Source>> ended;
+  std::deque<std::function<void()>> dropped;
+  const MutexLock lock{mutex_};
+  stopped_ = true;
+  ended.swap(sources_);
+  dropped.swap(work_);
+}
+
+void EventWorkers::post(std::function<void()> work) {
   {
     const MutexLock lock{mutex_};
-    ended.swap(sources_);
+    if (stopped_) return;
+    work_.push_back(std::move(work));
   }
+  const std::uint64_t one = 1;
+  (void)!::write(posted_.get(), &one, sizeof one);
+}
+
+void EventWorkers::run_posted() {
+  std::uint64_t one = 0;
+  if (::read(posted_.get(), &one, sizeof one) != sizeof one) return;  // another worker has it
+  std::function<void()> work;
+  {
+    const MutexLock lock{mutex_};
+    if (work_.empty()) return;
+    work = std::move(work_.front());
+    work_.pop_front();
+  }
+  work();
 }
 
 Result<void> EventWorkers::watch(int operation, Id id, int descriptor) {
@@ -60,6 +87,7 @@ Result<EventWorkers::Id> EventWorkers::add(UniqueFd descriptor, Handler handler)
   Id id = 0;
   {
     const MutexLock lock{mutex_};
+    if (stopped_) return fail(Errc::cancelled, "the workers have stopped");
     id = next_++;
     sources_.emplace(id, std::make_shared<Source>(Source{std::move(descriptor), std::move(handler)}));
   }
@@ -95,6 +123,10 @@ void EventWorkers::run(Buffers buffers) {
     }
     if (ready != 1) continue;
     if (event.data.u64 == kStop) return;
+    if (event.data.u64 == kPosted) {
+      run_posted();
+      continue;
+    }
     const std::shared_ptr<Source> source = find(event.data.u64);
     if (!source) continue;
     if (!source->handler(source->descriptor.get(), buffers)) {

@@ -6,14 +6,16 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstdint>
+#include <cstddef>
+#include <functional>
 #include <mutex>
 
 namespace stellarium::virtiofsd {
 namespace {
 
 struct Guarded {
-  std::atomic<std::uintptr_t> start = 0, length = 0;  // length 0: free, or not yet complete
+  std::atomic<std::byte*> start = nullptr;
+  std::atomic<std::size_t> length = 0;  // 0: free, or not yet complete
   std::atomic<bool> taken = false;
 };
 
@@ -23,14 +25,14 @@ std::once_flag installed;
 
 void on_bus_error(int signal, siginfo_t* info, void*) {
   const int interrupted = errno;
-  const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  const auto* const address = static_cast<const std::byte*>(info->si_addr);
   for (const Guarded& each : guarded) {
-    const std::uintptr_t length = each.length.load(std::memory_order_acquire);
-    const std::uintptr_t start = each.start.load(std::memory_order_relaxed);
-    if (length == 0 || address < start || address - start >= length) continue;
+    const std::size_t length = each.length.load(std::memory_order_acquire);
+    std::byte* const start = each.start.load(std::memory_order_relaxed);
+    if (length == 0 || std::less<>{}(address, start) || !std::less<>{}(address, start + length)) continue;
     // Huge pages cannot be replaced one by one.
-    if (::mmap(reinterpret_cast<void*>(start), length, PROT_READ | PROT_WRITE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED) {
+    if (::mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) !=
+        MAP_FAILED) {
       errno = interrupted;
       return;
     }
@@ -52,7 +54,7 @@ FaultGuard::FaultGuard(void* start, std::size_t length) {
   for (std::size_t slot = 0; slot < guarded.size(); ++slot) {
     Guarded& each = guarded[slot];
     if (each.taken.exchange(true, std::memory_order_acq_rel)) continue;
-    each.start.store(reinterpret_cast<std::uintptr_t>(start), std::memory_order_relaxed);
+    each.start.store(static_cast<std::byte*>(start), std::memory_order_relaxed);
     each.length.store(length, std::memory_order_release);
     slot_ = slot;
     return;

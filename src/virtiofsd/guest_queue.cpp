@@ -43,7 +43,7 @@ Result<void> GuestQueue::start() {
   if (!memory_) return fail(Errc::invalid_argument, "a queue is started before there is memory");
   auto queue = Virtqueue::create(layout_, *memory_);
   if (!queue) return fail(queue.error());
-  queue_.emplace(std::move(*queue));
+  queue_ = *queue;
   broken_ = false;
   return {};
 }

@@ -9,16 +9,22 @@
 #include "base/log.h"
 
 namespace stellarium::virtiofsd {
+namespace {
+
+constexpr std::uint64_t kWindowUnit = 2u << 20;  // what the driver hands out
+constexpr std::uint64_t kMaxWindow = 1ull << 40;
+
+}  // namespace
 
 /// What is left of an export is held by the handlers of its descriptors.
 class GuestServer::Socket final : public std::enable_shared_from_this<Socket> {
  public:
-  Socket(EventWorkers& workers, Device::Options options, OpenSession open_session)
-      : workers_{workers}, options_{std::move(options)}, open_session_{std::move(open_session)} {}
+  Socket(std::shared_ptr<EventWorkers> workers, Device::Options options, OpenSession open_session)
+      : workers_{std::move(workers)}, options_{std::move(options)}, open_session_{std::move(open_session)} {}
 
   Result<void> listen(UniqueFd listening) {
     ::fcntl(listening.get(), F_SETFL, ::fcntl(listening.get(), F_GETFL) | O_NONBLOCK);
-    auto watched = workers_.add(std::move(listening), [self = shared_from_this()](int descriptor, auto) {
+    auto watched = workers_->add(std::move(listening), [self = shared_from_this()](int descriptor, auto) {
       self->accept(descriptor);
       return true;
     });
@@ -39,8 +45,8 @@ class GuestServer::Socket final : public std::enable_shared_from_this<Socket> {
       listening = std::exchange(listening_, 0);
       connected = std::exchange(connected_, 0);
     }
-    if (listening != 0) workers_.remove(listening);
-    if (connected != 0) workers_.remove(connected);
+    if (listening != 0) workers_->remove(listening);
+    if (connected != 0) workers_->remove(connected);
     if (device) device->end();
   }
 
@@ -59,12 +65,14 @@ class GuestServer::Socket final : public std::enable_shared_from_this<Socket> {
   Result<void> connect(UniqueFd frontend) EXCLUDES(mutex_) {
     const MutexLock lock{mutex_};
     if (closed_ || device_) return fail(Errc::busy, "a second front-end is refused");
-    auto session = open_session_();
+    const auto window =
+        options_.dax_window == 0 ? nullptr : std::make_shared<WindowChannel>(options_.dax_window, workers_);
+    auto session = open_session_(window);
     if (!session) return fail(session.error());
-    auto device = Device::create(std::move(frontend), std::move(*session), options_, workers_);
+    auto device = Device::create(std::move(frontend), std::move(*session), options_, workers_, window);
     UniqueFd watched{::fcntl(device->frontend(), F_DUPFD_CLOEXEC, 3)};
     if (!watched) return fail_errno("duplicating a descriptor");
-    auto connected = workers_.add(std::move(watched), [self = shared_from_this(), device](int, auto) {
+    auto connected = workers_->add(std::move(watched), [self = shared_from_this(), device](int, auto) {
       if (device->serve_frontend()) return true;
       self->disconnect(device);
       return false;
@@ -85,7 +93,7 @@ class GuestServer::Socket final : public std::enable_shared_from_this<Socket> {
     ended_ = true;
   }
 
-  EventWorkers& workers_;
+  const std::shared_ptr<EventWorkers> workers_;
   const Device::Options options_;
   const OpenSession open_session_;
   std::atomic<bool> ended_ = false;
@@ -101,7 +109,9 @@ Result<std::unique_ptr<GuestServer>> GuestServer::start(unsigned workers) {
   return std::unique_ptr<GuestServer>{new GuestServer{std::move(*pool)}};
 }
 
-GuestServer::~GuestServer() = default;
+GuestServer::~GuestServer() {
+  workers_->stop();  // requests that wait for something may have the last word
+}
 
 Result<std::unique_ptr<GuestServer::Export>> GuestServer::serve(UniqueFd listening, const Device::Options& options,
                                                                 OpenSession open_session) {
@@ -118,7 +128,10 @@ Result<std::unique_ptr<GuestServer::Export>> GuestServer::serve(UniqueFd listeni
     return fail(Errc::invalid_argument, "a tag has 1 to 36 bytes and no line break");
   if (options.request_queues == 0 || options.request_queues > Device::kMaxRequestQueues)
     return fail(Errc::invalid_argument, "1 to 63 request queues");
-  auto socket = std::make_shared<Socket>(*workers_, options, std::move(open_session));
+  if (options.dax_window % kWindowUnit != 0 || options.dax_window > kMaxWindow)
+    return fail(Errc::invalid_argument, "a DAX window is a multiple of 2 MiB, and at most 1 TiB");
+  if (options.shared_memory_bit > 63) return fail(Errc::invalid_argument, "features have the numbers 0 to 63");
+  auto socket = std::make_shared<Socket>(workers_, options, std::move(open_session));
   if (auto listens = socket->listen(std::move(listening)); !listens) return fail(listens.error());
   return std::make_unique<Serving>(std::move(socket));
 }

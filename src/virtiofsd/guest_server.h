@@ -20,8 +20,10 @@ namespace stellarium::virtiofsd {
 /// Threads: all functions may be called concurrently.
 class GuestServer {
  public:
-  /// Makes what a device shows, anew for each front-end that connects.
-  using OpenSession = std::function<Result<std::shared_ptr<fs::fuse::Session>>()>;
+  /// Makes what a device shows, anew for each front-end that connects. `window`: where files can be mapped; may be
+  /// null.
+  using OpenSession =
+      std::function<Result<std::shared_ptr<fs::fuse::Session>>(std::shared_ptr<fs::fuse::DaxWindow> window)>;
 
   static Result<std::unique_ptr<GuestServer>> start(unsigned workers);
   ~GuestServer();
@@ -37,8 +39,8 @@ class GuestServer {
 
  private:
   class Socket;
-  explicit GuestServer(std::unique_ptr<EventWorkers> workers) : workers_{std::move(workers)} {}
-  std::unique_ptr<EventWorkers> workers_;
+  explicit GuestServer(std::shared_ptr<EventWorkers> workers) : workers_{std::move(workers)} {}
+  const std::shared_ptr<EventWorkers> workers_;
 };
 
 }  // namespace stellarium::virtiofsd

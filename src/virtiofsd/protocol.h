@@ -24,13 +24,17 @@ enum class Request : std::uint32_t {
   set_protocol_features = 16,
   get_queue_num = 17,
   set_vring_enable = 18,
+  set_backend_req_fd = 21,
   get_config = 24,
   set_config = 25,
   reset_device = 34,
   get_max_mem_slots = 36,
   add_mem_reg = 37,
   rem_mem_reg = 38,
+  get_shmem_config = 44,
 };
+/// What we ask of the front-end, on a channel of its own.
+enum class BackendRequest : std::uint32_t { shmem_map = 9, shmem_unmap = 10 };
 
 namespace header {
 inline constexpr std::uint32_t kVersionMask = 3, kVersion = 1, kReply = 1u << 2, kNeedReply = 1u << 3;
@@ -49,9 +53,13 @@ inline constexpr std::uint64_t kOffered = kIndirect | kEventIdx | kProtocolFeatu
 /// Bits of GET_PROTOCOL_FEATURES: each is offered only if it is implemented, because a request without its answer
 /// freezes a virtual machine.
 namespace protocol_feature {
-inline constexpr std::uint64_t kSeveralQueues = 1ull << 0, kReplyAck = 1ull << 3, kConfig = 1ull << 9,
-                               kResetDevice = 1ull << 13, kMemorySlots = 1ull << 15;
+inline constexpr std::uint64_t kSeveralQueues = 1ull << 0, kReplyAck = 1ull << 3, kBackendRequests = 1ull << 5,
+                               kConfig = 1ull << 9, kBackendSendFd = 1ull << 10, kResetDevice = 1ull << 13,
+                               kMemorySlots = 1ull << 15;
 inline constexpr std::uint64_t kOffered = kSeveralQueues | kReplyAck | kConfig | kResetDevice | kMemorySlots;
+/// Those of a device with a DAX window, but for the one that says so: its number was another one in drafts.
+inline constexpr std::uint64_t kOfWindow = kBackendRequests | kBackendSendFd;
+inline constexpr unsigned kSharedMemoryBit = 22;
 }  // namespace protocol_feature
 
 /// Of SET_MEM_TABLE, ADD_MEM_REG and REM_MEM_REG.
@@ -84,6 +92,18 @@ struct ConfigHead {
   std::uint32_t offset, size, flags;
 };
 inline constexpr std::size_t kMaxConfig = 256;
+
+/// The answer to GET_SHMEM_CONFIG; sizes by region.
+struct SharedMemoryConfig {
+  std::uint32_t regions, padding;
+  std::uint64_t sizes[256];
+};
+inline constexpr std::uint8_t kWindowRegion = 0;  ///< what the driver of virtio-fs takes for its DAX window
+/// Of SHMEM_MAP and SHMEM_UNMAP.
+struct SharedMemoryMap {
+  std::uint8_t region, padding[7];
+  std::uint64_t file_offset, window_offset, length, flags;  ///< flags 0: to be read only
+};
 
 inline constexpr std::size_t kMaxTag = 36;
 /// What GET_CONFIG reads (`virtio_fs_config`).

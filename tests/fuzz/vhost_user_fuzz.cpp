@@ -24,7 +24,7 @@ const std::vector<int>& descriptors() {
     const int memory = ::memfd_create("guest", MFD_CLOEXEC);
     if (::ftruncate(memory, 1 << 20) != 0) std::abort();
     return std::vector<int>{memory, ::eventfd(0, EFD_CLOEXEC), ::open("/dev/null", O_RDWR | O_CLOEXEC),
-                            ::open("/", O_PATH | O_CLOEXEC)};
+                            ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   }();
   return all;
 }
@@ -61,7 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto device = Device::create(
       UniqueFd{ends[1]},
       std::make_shared<fs::fuse::Session>(std::make_unique<test::QuietFilesystem>(), fs::fuse::Peer::guest),
-      {.tag = "root", .request_queues = 2}, *workers);
+      {.tag = "root", .request_queues = 2, .dax_window = 2u << 20}, workers,
+      std::make_shared<WindowChannel>(2u << 20, workers));
   ByteSpan rest = std::as_bytes(std::span{data, size});
   while (rest.size() >= 5) {
     const auto at = [&rest](std::size_t i) { return static_cast<std::uint32_t>(rest[i]); };

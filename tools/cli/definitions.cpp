@@ -269,6 +269,16 @@ void Definitions::define_mounts(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 63))
       ->type_name("N");
+  v.add_option(
+       "--dax-window", virtiofsd.dax_window,
+       "how much of the guest's addresses is for pages that it shares with the host, in bytes or with K, M or G "
+       "behind it, a multiple of 2 MiB; 0: none. Only images have such pages, and few monitors know windows")
+      ->capture_default_str()
+      ->type_name("SIZE");
+  v.add_option("--shmem-feature-bit", virtiofsd.shmem_feature_bit,
+               "the number of vhost-user's feature \"shared memory\": monitors from before mid-2026 have another one")
+      ->capture_default_str()
+      ->type_name("N");
   v.footer(
       "Runs until the machine's monitor disconnects, or a signal ends it. The guest's memory must be shared. With "
       "QEMU: "

@@ -127,6 +127,8 @@ struct VirtiofsdOptions {
   std::string ref, socket_path;
   std::string tag = "stellarium";
   unsigned request_queues = 1;
+  std::string dax_window = "512M";
+  unsigned shmem_feature_bit = 22;
 };
 
 // The store.

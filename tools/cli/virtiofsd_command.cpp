@@ -68,6 +68,10 @@ int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& sto
                                            options.tag,
                                            "--request-queues",
                                            std::to_string(options.request_queues),
+                                           "--dax-window",
+                                           options.dax_window,
+                                           "--shmem-feature-bit",
+                                           std::to_string(options.shmem_feature_bit),
                                            "--",
                                            options.ref};
   const int sent[] = {listening->get()};

@@ -16,7 +16,9 @@ Result<std::unique_ptr<virtiofsd::GuestServer::Export>> Guests::serve(UniqueFd l
     server_ = std::move(*started);
   }
   return server_->serve(std::move(listening), options,
-                        [this, view, socket] { return mounts_.open_session(view, socket); });
+                        [this, view, socket](std::shared_ptr<fs::fuse::DaxWindow> window) {
+                          return mounts_.open_session(view, socket, std::move(window));
+                        });
 }
 
 }  // namespace stellarium::server

@@ -195,12 +195,13 @@ Result<void> Mounts::add(fs::fuse::ViewSpec view, const std::string& mountpoint,
   return {};
 }
 
-Result<std::shared_ptr<fs::fuse::Session>> Mounts::open_session(fs::fuse::ViewSpec view, const std::string& socket) {
+Result<std::shared_ptr<fs::fuse::Session>> Mounts::open_session(fs::fuse::ViewSpec view, const std::string& socket,
+                                                                std::shared_ptr<fs::fuse::DaxWindow> window) {
   auto id = new_mount_id();
   if (!id) return fail(id.error());
   const MountSpec spec{*id, socket, std::move(view)};
   if (auto free = remember(spec, false); !free) return fail(free.error());
-  auto session = store_.fuse().open_session(spec);
+  auto session = store_.fuse().open_session(spec, std::move(window));
   if (!session) unlist(spec.id);
   return session;
 }

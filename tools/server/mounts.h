@@ -31,7 +31,9 @@ class Mounts {
   /// What a virtual machine is shown. It counts as mounted, on its `socket`, until the session ends; a later server
   /// does not take it over. `view` passes nothing through.
   [[nodiscard]] Result<std::shared_ptr<fs::fuse::Session>> open_session(fs::fuse::ViewSpec view,
-                                                                        const std::string& socket) EXCLUDES(mutex_);
+                                                                        const std::string& socket,
+                                                                        std::shared_ptr<fs::fuse::DaxWindow> window)
+      EXCLUDES(mutex_);
   std::vector<fs::fuse::FuseServer::MountSpec> list() const EXCLUDES(mutex_);
   /// Errors: busy, if the clone is mounted, saying where. After an umount(2) it waits until its last requests are
   /// answered, at most two seconds.

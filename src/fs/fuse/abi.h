@@ -108,9 +108,11 @@ inline constexpr std::uint64_t kPosixAcl = 1ull << 20;  ///< implies default_per
 inline constexpr std::uint64_t kMaxPages = 1ull << 22;
 inline constexpr std::uint64_t kCacheSymlinks = 1ull << 23;
 inline constexpr std::uint64_t kNoOpendirSupport = 1ull << 24;
+inline constexpr std::uint64_t kMapAlignment = 1ull << 26;      ///< offered by a kernel that has a DAX window
 inline constexpr std::uint64_t kHandleKillprivV2 = 1ull << 28;  ///< who writes, truncates or chowns: we drop suid, sgid
 inline constexpr std::uint64_t kSetxattrExt = 1ull << 29;       ///< all of SetxattrIn is sent
 inline constexpr std::uint64_t kInitExt = 1ull << 30;           ///< flags2 is valid
+inline constexpr std::uint64_t kHasInodeDax = 1ull << 33;       ///< attr_flag::kDax is obeyed
 inline constexpr std::uint64_t kPassthrough = 1ull << 37;
 inline constexpr std::uint64_t kNoExportSupport = 1ull << 38;
 inline constexpr std::uint64_t kHasResend = 1ull << 39;
@@ -133,6 +135,9 @@ struct InitOut {
 };
 
 // ---- attributes ----
+namespace attr_flag {
+inline constexpr std::uint32_t kDax = 1u << 1;  ///< read by way of the DAX window
+}
 struct Attr {
   std::uint64_t ino, size, blocks, atime, mtime, ctime;
   std::uint32_t atime_nsec, mtime_nsec, ctime_nsec, mode, nlink, uid, gid, rdev, blksize, flags;
@@ -348,6 +353,20 @@ struct Store {  ///< the bytes follow, which begin at `offset` of the file
   std::uint64_t nodeid, offset;
   std::uint32_t size, padding;
 };
+
+// ---- the DAX window of a guest ----
+struct SetupMappingIn {
+  std::uint64_t fh;  ///< all ones: the node says which file
+  std::uint64_t file_offset, length, flags, window_offset;
+};
+inline constexpr std::uint64_t kMapToWrite = 1ull << 0;
+struct RemoveMappingIn {
+  std::uint32_t count;
+};
+struct RemoveMappingOne {
+  std::uint64_t window_offset, length;
+};
+inline constexpr std::uint32_t kMaxRemovedMappings = 256;  ///< a page of them
 
 // ---- ioctls of /dev/fuse ----
 struct BackingMap {

@@ -66,4 +66,11 @@ void Filesystem::syncfs(const Request&, Reply reply) {
   reply.error(ENOSYS);
 }
 
+void Filesystem::setup_mapping(const Request&, const abi::SetupMappingIn&, Reply reply) {
+  reply.error(ENOSYS);
+}
+void Filesystem::remove_mappings(const Request&, std::span<const abi::RemoveMappingOne>, Reply reply) {
+  reply.error(ENOSYS);
+}
+
 }  // namespace stellarium::fs::fuse

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "fs/fuse/abi.h"
@@ -82,6 +83,11 @@ class Filesystem {
   virtual void fsync(const Request& request, const abi::FsyncIn& in, Reply reply);
   virtual void fsyncdir(const Request& request, const abi::FsyncIn& in, Reply reply);
   virtual void syncfs(const Request& request, Reply reply);
+
+  // ---- the DAX window of a guest: ENOSYS unless overridden ----
+
+  virtual void setup_mapping(const Request& request, const abi::SetupMappingIn& in, Reply reply);
+  virtual void remove_mappings(const Request& request, std::span<const abi::RemoveMappingOne> which, Reply reply);
 };
 
 }  // namespace stellarium::fs::fuse

@@ -86,7 +86,7 @@ class Server final : public FuseServer {
   }
 
   Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) override;
-  Result<std::shared_ptr<Session>> open_session(const MountSpec& mount) override;
+  Result<std::shared_ptr<Session>> open_session(const MountSpec& mount, std::shared_ptr<DaxWindow> window) override;
   void set_on_detached(std::function<void(std::uint64_t)> hook) override {
     const MutexLock lock{hook_mutex_};
     on_detached_ = std::move(hook);
@@ -107,14 +107,15 @@ class Server final : public FuseServer {
     std::shared_ptr<OpenFiles> open_files;
   };
 
-  Result<std::unique_ptr<Filesystem>> make_view(const MountSpec& mount, const std::shared_ptr<OpenFiles>& open_files);
+  Result<std::unique_ptr<Filesystem>> make_view(const MountSpec& mount, const std::shared_ptr<OpenFiles>& open_files,
+                                                std::shared_ptr<DaxMappings> dax);
   Result<void> set_quota(const std::string& clone, CloneQuota& quota) const;
   Result<WritableView::Clone> open_clone(const ViewSpec& view, const std::shared_ptr<OpenFiles>& open_files);
   Result<std::unique_ptr<Filesystem>> make_writable(const MountSpec& mount, const ViewParts& parts,
                                                     const std::shared_ptr<OpenFiles>& open_files);
   std::shared_ptr<DevFuseConnection> make_connection(UniqueFd device);
   void count_connection(int change);
-  Result<void> list(Mount mount);
+  Result<void> list(const Mount& mount);
   Result<void> await_init(const std::shared_ptr<DevFuseConnection>& connection);
   void detach(std::uint64_t id);
   bool let_go(const cas::ContentId& content);
@@ -153,14 +154,14 @@ void Server::count_connection(int change) {
   connection_ended_.notify_all();
 }
 
-Result<void> Server::list(Mount mount) {
+Result<void> Server::list(const Mount& mount) {
   const std::uint64_t id = mount.spec.id;
   const MutexLock lock{mutex_};
-  if (mounts_.try_emplace(id, std::move(mount)).second) return {};
+  if (mounts_.try_emplace(id, mount).second) return {};
   return fail(Errc::exists, "mount " + std::to_string(id) + " is already served");
 }
 
-Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount) {
+Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount, std::shared_ptr<DaxWindow> window) {
   const std::string doing = "serving " + mount.mountpoint;
   if (mount.view.passthrough) return fail(Errc::invalid_argument, doing + ": nothing is passed through to a guest");
   Result<UniqueFd> table = make_table();
@@ -169,7 +170,8 @@ Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount) {
   if (!handles) return fail(handles.error(), doing);
   const auto port = std::make_shared<NoPassthrough>();
   const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *port, backing_.tier, false);
-  Result<std::unique_ptr<Filesystem>> view = make_view(mount, open_files);
+  Result<std::unique_ptr<Filesystem>> view =
+      make_view(mount, open_files, window ? std::make_shared<DaxMappings>(backing_.tier, std::move(window)) : nullptr);
   if (!view) return fail(view.error(), doing);
   count_connection(+1);
   const std::shared_ptr<Session> session{new Session{std::move(*view), Peer::guest},
@@ -244,10 +246,11 @@ Result<std::unique_ptr<Filesystem>> Server::make_writable(const MountSpec& mount
 }
 
 Result<std::unique_ptr<Filesystem>> Server::make_view(const MountSpec& mount,
-                                                      const std::shared_ptr<OpenFiles>& open_files) {
+                                                      const std::shared_ptr<OpenFiles>& open_files,
+                                                      std::shared_ptr<DaxMappings> dax) {
   const ViewSpec& spec = mount.view;
-  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier, reader_,
-                        unhandled_,       readahead_,        inodes_,       waiting_.get()};
+  const ViewParts parts{backing_.catalog, backing_.contents, backing_.tier,  reader_,       unhandled_,
+                        readahead_,       inodes_,           waiting_.get(), std::move(dax)};
   const bool passthrough = passthrough_ && spec.passthrough;
   if (spec.kind == ViewSpec::Kind::store) {
     return std::make_unique<StoreView>(parts, std::make_shared<StoreTrees>(backing_.database, backing_.catalog),
@@ -292,7 +295,7 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
   const std::shared_ptr<DevFuseConnection> connection = make_connection(std::move(device));
   const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *connection, backing_.tier,
                                                       passthrough_ && mount.view.passthrough);
-  Result<std::unique_ptr<Filesystem>> view = make_view(mount, open_files);
+  Result<std::unique_ptr<Filesystem>> view = make_view(mount, open_files, nullptr);
   if (!view) return fail(view.error(), doing);
   connection->set_session(std::make_unique<Session>(std::move(*view)));
 

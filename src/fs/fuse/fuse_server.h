@@ -11,6 +11,7 @@
 #include "cas/content_store.h"
 #include "cas/database.h"
 #include "fs/catalog.h"
+#include "fs/fuse/dax_window.h"
 #include "fs/fuse/session.h"
 #include "fs/headroom.h"
 #include "fs/open_clones.h"
@@ -72,9 +73,11 @@ class FuseServer {
   /// Serves `device`. `table` is the mount's memfd. `resumed`: an earlier server answered INIT; ask the kernel to
   /// resend what it had not answered. Returns when the mount is ready (INIT answered).
   [[nodiscard]] virtual Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) = 0;
-  /// What another transport serves, to a guest: nothing is passed through. It counts as mounted until the session is
-  /// gone, which must be before this server. `mount.mountpoint` says for listings where it can be found.
-  [[nodiscard]] virtual Result<std::shared_ptr<Session>> open_session(const MountSpec& mount) = 0;
+  /// What another transport serves, to a guest: nothing is passed through, but may be mapped into its `window` if it
+  /// has one. It counts as mounted until the session is gone, which must be before this server. `mount.mountpoint` says
+  /// for listings where it can be found.
+  [[nodiscard]] virtual Result<std::shared_ptr<Session>> open_session(const MountSpec& mount,
+                                                                      std::shared_ptr<DaxWindow> window) = 0;
   /// Makes the memfd for a new mount.
   static Result<UniqueFd> make_table();
   /// Called (on a worker) after a mount was unmounted by somebody. When this returns, an earlier hook does not run any

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace stellarium::fs::fuse {
 namespace {
@@ -145,6 +147,17 @@ void copy_file_range(Filesystem& filesystem, const Request& request, Reply reply
   filesystem.copy_file_range(request, in, Wide, std::move(reply));
 }
 
+void remove_mappings(Filesystem& filesystem, const Request& request, Reply reply) {
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::RemoveMappingIn>();
+  if (arguments.error() == 0 && in.count > abi::kMaxRemovedMappings) return reply.error(EINVAL), void();
+  const ByteSpan all = arguments.rest(std::size_t{in.count} * sizeof(abi::RemoveMappingOne));
+  if (refused(arguments, reply)) return;
+  std::vector<abi::RemoveMappingOne> which(in.count);  // copied: they do not lie where such a structure may
+  if (!all.empty()) std::memcpy(which.data(), all.data(), all.size());
+  filesystem.remove_mappings(request, which, std::move(reply));
+}
+
 void releasedir(Filesystem&, const Request&, Reply reply) {
   reply.done();
 }  // directories are read without state
@@ -198,6 +211,8 @@ constexpr auto make_table() {
   row(Opcode::fsync, {"FSYNC", &with<&Filesystem::fsync, In<abi::FsyncIn>>});
   row(Opcode::fsyncdir, {"FSYNCDIR", &with<&Filesystem::fsyncdir, In<abi::FsyncIn>>});
   row(Opcode::syncfs, {"SYNCFS", &ignoring<abi::SyncfsIn, &Filesystem::syncfs>});
+  row(Opcode::setupmapping, {"SETUPMAPPING", &with<&Filesystem::setup_mapping, In<abi::SetupMappingIn>>});
+  row(Opcode::removemapping, {"REMOVEMAPPING", &remove_mappings});
 
   // The kernel checks permissions itself (default_permissions), keeps locks of its own, and remembers each of these
   // answers.
@@ -208,9 +223,7 @@ constexpr auto make_table() {
                                      {Opcode::bmap, "BMAP"},
                                      {Opcode::ioctl, "IOCTL"},
                                      {Opcode::poll, "POLL"},
-                                     {Opcode::notify_reply, "NOTIFY_REPLY"},
-                                     {Opcode::setupmapping, "SETUPMAPPING"},
-                                     {Opcode::removemapping, "REMOVEMAPPING"}}) {
+                                     {Opcode::notify_reply, "NOTIFY_REPLY"}}) {
     row(opcode, {name, nullptr, ENOSYS});
   }
   return table;

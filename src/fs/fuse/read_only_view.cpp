@@ -37,12 +37,15 @@ ReadOnlyView::ReadOnlyView(const ViewParts& parts, std::shared_ptr<TreeSource> t
 std::uint64_t ReadOnlyView::features() const {
   std::uint64_t wanted = abi::feature::kNoOpenSupport | abi::feature::kNoOpendirSupport | abi::feature::kExportSupport;
   if (want_passthrough_) wanted |= abi::feature::kPassthrough;
+  if (parts_.dax) wanted |= abi::feature::kMapAlignment | abi::feature::kHasInodeDax;
   return wanted;
 }
 
 void ReadOnlyView::started(std::uint64_t features, bool resumed) {
   features_ = features;
   gives_pages_ = !resumed;
+  if (parts_.dax) parts_.dax->started();
+  maps_ = parts_.dax && (features & abi::feature::kMapAlignment) != 0;
   open_files_->started(features, resumed);
 }
 
@@ -79,12 +82,18 @@ std::uint64_t ReadOnlyView::shown_ino(const ImageTree& tree, Ino ino) const {
   return root_ ? ino : NodeId::of(tree.tree, ino).value();
 }
 
+abi::Attr ReadOnlyView::attr_of(const ImageTree& tree, Ino ino, const Inode& inode) const {
+  abi::Attr attr = to_attr(inode, shown_ino(tree, ino));
+  if (maps_ && DaxMappings::worth(inode)) attr.flags |= abi::attr_flag::kDax;
+  return attr;
+}
+
 abi::EntryOut ReadOnlyView::entry(const ImageTree& tree, Ino ino, const Inode& inode) const {
   abi::EntryOut out{};
   out.nodeid = node_of(tree, ino).value();
   out.entry_valid = kForever;
   out.attr_valid = kForever;
-  out.attr = to_attr(inode, shown_ino(tree, ino));
+  out.attr = attr_of(tree, ino, inode);
   return out;
 }
 
@@ -124,7 +133,7 @@ void ReadOnlyView::getattr(const Request& request, Reply reply) {
   if (!found) return refuse(reply, found.error());
   abi::AttrOut out{};
   out.attr_valid = kForever;
-  out.attr = to_attr(found->inode, shown_ino(*found->tree, found->ino));
+  out.attr = attr_of(*found->tree, found->ino, found->inode);
   reply.value(out);
 }
 
@@ -233,6 +242,19 @@ void ReadOnlyView::read(const Request& request, const abi::ReadIn& in, Reply rep
   }
   const std::uint64_t length = readable(inode.inline_bytes.size(), in.offset, in.size);
   answer(reply, length == 0 ? std::string_view{} : std::string_view{inode.inline_bytes}.substr(in.offset, length));
+}
+
+void ReadOnlyView::setup_mapping(const Request& request, const abi::SetupMappingIn& in, Reply reply) {
+  if (!maps_) return reply.error(ENOSYS), void();
+  const Result<Found> found = find(request.node());
+  if (!found) return refuse(reply, found.error());
+  if (!DaxMappings::worth(found->inode)) return reply.error(EINVAL), void();
+  parts_.dax->set_up(request, {found->inode.content, found->inode.size}, in, std::move(reply));
+}
+
+void ReadOnlyView::remove_mappings(const Request&, std::span<const abi::RemoveMappingOne> which, Reply reply) {
+  if (!maps_) return reply.error(ENOSYS), void();
+  parts_.dax->remove(which, std::move(reply));
 }
 
 void ReadOnlyView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {

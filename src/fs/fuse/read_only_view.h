@@ -6,6 +6,7 @@
 
 #include "cas/content_store.h"
 #include "fs/fuse/content_reader.h"
+#include "fs/fuse/dax_mappings.h"
 #include "fs/fuse/filesystem.h"
 #include "fs/fuse/image_tree.h"
 #include "fs/fuse/inode_cache.h"
@@ -30,7 +31,8 @@ struct ViewParts {
   NodeSet& unhandled;        ///< files whose opens need neither a backing file nor a record
   TreeReadahead& readahead;  ///< across files
   InodeCache& inodes;
-  WaitingWrites* waiting = nullptr;  ///< without it a write that does not fit fails at once
+  WaitingWrites* waiting = nullptr;            ///< without it a write that does not fit fails at once
+  std::shared_ptr<DaxMappings> dax = nullptr;  ///< the window of the guest that looks, if it has one
 };
 
 /// Sealed layers as a file system: everything may be remembered for ever, because nothing in them changes.
@@ -66,6 +68,8 @@ class ReadOnlyView final : public Filesystem {
   void getxattr(const Request& request, std::string_view name, std::uint32_t size, Reply reply) override;
   void listxattr(const Request& request, std::uint32_t size, Reply reply) override;
   void statfs(const Request& request, Reply reply) override;
+  void setup_mapping(const Request& request, const abi::SetupMappingIn& in, Reply reply) override;
+  void remove_mappings(const Request& request, std::span<const abi::RemoveMappingOne> which, Reply reply) override;
 
   /// What LOOKUP answers for an inode of a tree: its node id, attributes and time-outs.
   abi::EntryOut entry(const ImageTree& tree, Ino ino, const Inode& inode) const;
@@ -85,6 +89,7 @@ class ReadOnlyView final : public Filesystem {
   Result<std::optional<Inode>> inode_of(const ImageTree& tree, Ino ino) const;
   NodeId node_of(const ImageTree& tree, Ino ino) const;
   std::uint64_t shown_ino(const ImageTree& tree, Ino ino) const;
+  abi::Attr attr_of(const ImageTree& tree, Ino ino, const Inode& inode) const;
   /// A file without a handle is being opened: gives the kernel its pages if they are in memory, which spares the READ
   /// that follows.
   void give_pages(NodeId node, const Reply& reply);
@@ -111,6 +116,7 @@ class ReadOnlyView final : public Filesystem {
   const std::optional<TreeId> root_;
   const bool want_passthrough_;
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
+  std::atomic<bool> maps_ = false;           ///< the guest reads by way of its window
   /// An earlier server may have READs to answer, of nodes whose opens this one does not know.
   std::atomic<bool> gives_pages_ = false;
   OpenedNodes opened_;

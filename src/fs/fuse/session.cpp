@@ -21,6 +21,7 @@ constexpr std::uint64_t kCommonFeatures =
 constexpr std::uint16_t kMaxBackground = 128;  // readahead that may be under way; the kernel's default is 12
 constexpr std::uint16_t kCongestion = 96;
 constexpr std::uint32_t kMaxReadahead = 1u << 20;
+constexpr std::uint64_t kComplaints = 100;  // about one guest
 
 }  // namespace
 
@@ -47,6 +48,7 @@ Result<abi::InitOut> negotiate(const abi::InitIn& in, std::uint64_t wanted, std:
   out.max_pages = static_cast<std::uint16_t>(kMaxPayload >> 12);
   // Depth 1: overlayfs still stacks on our mount; backing files must not lie on a stacked file system themselves.
   if ((features & abi::feature::kPassthrough) != 0) out.max_stack_depth = 1;
+  if ((features & abi::feature::kMapAlignment) != 0) out.map_alignment = 12;  // pages of 4 KiB
   return out;
 }
 
@@ -64,7 +66,9 @@ void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, M
   const Result<Request> request = Request::parse(message, features_.load(std::memory_order_relaxed), peer_);
   if (!request) {
     counts_[0].fetch_add(1, std::memory_order_relaxed);
-    log::warn("refused: {}", to_string(request.error()));
+    // A guest may send as many as it likes.
+    if (peer_ == Peer::host || counts_[0].load(std::memory_order_relaxed) <= kComplaints)
+      log::warn("refused: {}", to_string(request.error()));
     abi::InHeader header;
     if (Request::read_header(message, header)) sink->send(header.unique, EINVAL, {});
     return;

@@ -9,6 +9,7 @@
 
 #include "support/fuse_messages.h"
 #include "support/guest_frontend.h"
+#include "support/guest_window.h"
 #include "support/quiet_filesystem.h"
 #include "support/temp_dir.h"
 #include "virtiofsd/guest_server.h"
@@ -36,11 +37,13 @@ class DeviceTest : public testing::Test {
     UniqueFd listening{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     ASSERT_EQ(::bind(listening.get(), reinterpret_cast<sockaddr*>(&address_), sizeof address_), 0);
     ASSERT_EQ(::listen(listening.get(), 4), 0);
-    auto served = server_->serve(std::move(listening), {.tag = "root", .request_queues = 1}, [this] {
-      ++sessions_;
-      return Result<std::shared_ptr<fs::fuse::Session>>{
-          std::make_shared<fs::fuse::Session>(std::make_unique<test::QuietFilesystem>(), fs::fuse::Peer::guest)};
-    });
+    auto served = server_->serve(
+        std::move(listening), {.tag = "root", .request_queues = 1, .dax_window = 4u << 20}, [this](const auto& window) {
+          window_ = window;
+          ++sessions_;
+          return Result<std::shared_ptr<fs::fuse::Session>>{
+              std::make_shared<fs::fuse::Session>(std::make_unique<test::QuietFilesystem>(), fs::fuse::Peer::guest)};
+        });
     ASSERT_TRUE(served);
     export_ = std::move(*served);
     connect();
@@ -142,6 +145,7 @@ class DeviceTest : public testing::Test {
   const UniqueFd call_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   bool event_idx_ = true;
   std::atomic<int> sessions_ = 0;
+  std::shared_ptr<fs::fuse::DaxWindow> window_;
   std::unique_ptr<GuestServer> server_;
   std::unique_ptr<GuestServer::Export> export_;
   std::optional<test::GuestFrontend> machine_;
@@ -281,7 +285,27 @@ TEST_F(DeviceTest, AMessageMayComeInPieces) {
     ASSERT_TRUE(machine_->send_raw({&byte, 1}));
     std::this_thread::yield();
   }
-  EXPECT_EQ(machine_->receive(), bytes_of(protocol::protocol_feature::kOffered));
+  EXPECT_EQ(machine_->receive(), bytes_of(protocol::protocol_feature::kOffered | protocol::protocol_feature::kOfWindow |
+                                          1ull << protocol::protocol_feature::kSharedMemoryBit));
+}
+
+TEST_F(DeviceTest, ItsWindowIsTheMonitorsToMapInto) {
+  const auto config = machine_->ask(Request::get_shmem_config);
+  ASSERT_TRUE(config);
+  protocol::SharedMemoryConfig said{};
+  ASSERT_EQ(config->size(), sizeof said);
+  std::memcpy(&said, config->data(), sizeof said);
+  EXPECT_EQ(said.regions, 1u);
+  EXPECT_EQ(said.sizes[0], 4u << 20);
+  boot();
+  test::GuestWindow window{4u << 20};
+  EXPECT_FALSE(window_->map(0, ram_.file(), 0, 4096));
+  EXPECT_EQ(machine_->tell(Request::set_backend_req_fd, std::uint64_t{0}, {ram_.file()}), 1u);
+  EXPECT_EQ(machine_->tell(Request::set_backend_req_fd, std::uint64_t{0}), 1u);
+  EXPECT_EQ(machine_->tell(Request::set_backend_req_fd, std::uint64_t{0}, {window.channel()}), 0u);
+  EXPECT_TRUE(window_->map(0, ram_.file(), 0, 4096));
+  EXPECT_EQ(window.mapped().size(), 1u);
+  EXPECT_EQ(window.broken_rules, 0);
 }
 
 TEST_F(DeviceTest, AQueueWithoutItsMemoryStops) {
