@@ -44,7 +44,11 @@ class GuestWindow {
 
   int channel() const { return theirs_.get(); }  ///< for SET_BACKEND_REQ_FD
   std::size_t size() const { return size_; }
-  const std::byte* at(std::size_t place) const { return bytes_ + place; }
+  /// Of what was mapped before it is asked for.
+  const std::byte* at(std::size_t place) {
+    const std::lock_guard lock{mutex_};
+    return bytes_ + place;
+  }
   std::map<std::uint64_t, std::uint64_t> mapped() {
     const std::lock_guard lock{mutex_};
     return mapped_;
@@ -72,7 +76,8 @@ class GuestWindow {
         std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
         file.reset(fd);
       }
-      const bool obeyed = message.header.request == 9 ? map(message.what, file) : unmap(message.what);
+      const virtiofsd::protocol::SharedMemoryMap what = message.what;  // it does not lie where one may
+      const bool obeyed = message.header.request == 9 ? map(what, file) : unmap(what);
       if (!obeyed) ++broken_rules;
       const struct {
         virtiofsd::protocol::Header header;
