@@ -105,6 +105,7 @@ class SharedBoot(unittest.TestCase):
                         break
                 busy = self.store.run("mount", "machine", self.store.scratch, expect=1)
                 self.assertIn(str(self.socket).encode(), busy.stderr)
+                self.assertIn(str(self.socket).encode(), self.store.run("daemon", "stop", expect=1).stderr)
                 self.assertIsNone(serving.poll())
             finally:
                 os.kill(machine.pid, signal.SIGKILL)
@@ -112,6 +113,17 @@ class SharedBoot(unittest.TestCase):
         for number in range(1, synced + 1):
             self.assertEqual(self.cat(f"/looped/{number}"), f"{number}\n".encode())
         self.store.run("rm", "machine")
+
+    def test_a_daemon_that_is_stopped_ends_its_machines(self):
+        machine = guest.shared_machine(self.store.scratch, self.socket, "loop")
+        with self.served("machine"), subprocess.Popen(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+            for line in running.stdout:
+                if line.startswith(b"synced 5."):
+                    break
+            stopped = self.store.run("daemon", "stop", "--unmount")
+            running.kill()
+        self.assertEqual(stopped.stderr, b"")
+        self.assertEqual(self.cat("/looped/5"), b"5\n")
 
     def test_a_signal_ends_it(self):
         with self.served("machine") as serving:

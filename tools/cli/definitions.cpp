@@ -337,7 +337,8 @@ void Definitions::define_program(CLI::App& app) {
       ->required()
       ->type_name("start|stop|status|restart|upgrade|mounts")
       ->transform(CLI::CheckedTransformer(actions).description(""));
-  CLI::Option* unmount = d.add_flag("--unmount", daemon.unmount, "stop: unmount everything first, lazily");
+  CLI::Option* unmount = d.add_flag("--unmount", daemon.unmount,
+                                    "stop: unmount everything first, lazily, and end what virtual machines are served");
   d.add_flag("--force", daemon.force, "stop: even if there are mounts, which then fail with ENOTCONN")
       ->excludes(unmount);
 

@@ -206,10 +206,11 @@ Result<std::shared_ptr<fs::fuse::Session>> Mounts::open_session(fs::fuse::ViewSp
   return session;
 }
 
-std::vector<MountSpec> Mounts::list() const {
+std::vector<MountSpec> Mounts::list(Which which) const {
   MutexLock lock{mutex_};
   std::vector<MountSpec> specs;
-  for (const auto& [id, mount] : mounts_) specs.push_back(mount.spec);
+  for (const auto& [id, mount] : mounts_)
+    if (which == Which::all || mount.kept) specs.push_back(mount.spec);
   return specs;
 }
 

@@ -34,7 +34,8 @@ class Mounts {
                                                                         const std::string& socket,
                                                                         std::shared_ptr<fs::fuse::DaxWindow> window)
       EXCLUDES(mutex_);
-  std::vector<fs::fuse::FuseServer::MountSpec> list() const EXCLUDES(mutex_);
+  enum class Which : std::uint8_t { all, folders };  ///< folders: without those of virtual machines
+  std::vector<fs::fuse::FuseServer::MountSpec> list(Which which = Which::all) const EXCLUDES(mutex_);
   /// Errors: busy, if the clone is mounted, saying where. After an umount(2) it waits until its last requests are
   /// answered, at most two seconds.
   [[nodiscard]] Result<void> check_unmounted(const std::string& clone) const EXCLUDES(mutex_);

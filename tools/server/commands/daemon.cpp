@@ -66,10 +66,11 @@ int list_mounts(CommandContext& context) {
 int stop(const cli::DaemonOptions& options, CommandContext& context) {
   // What the command has unmounted, or another one just before it: sessions end a moment later.
   const int tries = options.unmount ? kUnmountTries : options.force ? 0 : kLeavingTries;
-  for (int i = 0; i < tries && !context.mounts.list().empty(); ++i) {
+  const auto which = options.unmount ? Mounts::Which::folders : Mounts::Which::all;  // machines end with the server
+  for (int i = 0; i < tries && !context.mounts.list(which).empty(); ++i) {
     if (!context.io.wait(std::chrono::milliseconds{100})) return 1;
   }
-  const auto mounts = context.mounts.list();
+  const auto mounts = context.mounts.list(which);
   if (!mounts.empty() && !options.force) {
     std::string named;
     for (std::size_t i = 0; i < mounts.size() && i < kNamedInComplaint; ++i)
