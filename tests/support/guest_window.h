@@ -23,7 +23,9 @@ namespace stellarium::test {
 /// protocol. What breaks them is refused and counted.
 class GuestWindow {
  public:
-  explicit GuestWindow(std::size_t size) : size_{size} {
+  /// `whole_pages_only`: as QEMU, it maps no page of which a file has only a part.
+  explicit GuestWindow(std::size_t size, bool whole_pages_only = false)
+      : size_{size}, whole_pages_only_{whole_pages_only} {
     void* reserved = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     int ends[2];
     if (reserved == MAP_FAILED || ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
@@ -54,6 +56,7 @@ class GuestWindow {
     return mapped_;
   }
   std::atomic<int> broken_rules = 0;
+  std::atomic<int> partial_pages = 0;  ///< that it was asked to map, and did not
 
  private:
   void serve() {
@@ -77,8 +80,9 @@ class GuestWindow {
         file.reset(fd);
       }
       const virtiofsd::protocol::SharedMemoryMap what = message.what;  // it does not lie where one may
-      const bool obeyed = message.header.request == 9 ? map(what, file) : unmap(what);
-      if (!obeyed) ++broken_rules;
+      const bool refused = whole_pages_only_ && message.header.request == 9 && is_partial(what, file);
+      const bool obeyed = !refused && (message.header.request == 9 ? map(what, file) : unmap(what));
+      if (!obeyed) ++(refused ? partial_pages : broken_rules);
       const struct {
         virtiofsd::protocol::Header header;
         std::uint64_t code;
@@ -87,6 +91,11 @@ class GuestWindow {
       if ((message.header.flags & virtiofsd::protocol::header::kNeedReply) != 0)
         (void)!::send(ours_.get(), &answer, sizeof answer, MSG_NOSIGNAL);
     }
+  }
+  static bool is_partial(const virtiofsd::protocol::SharedMemoryMap& what, const UniqueFd& file) {
+    struct stat status {};
+    return file && ::fstat(file.get(), &status) == 0 &&
+           what.file_offset + what.length > static_cast<std::uint64_t>(status.st_size);
   }
   bool map(const virtiofsd::protocol::SharedMemoryMap& what, const UniqueFd& file) {
     struct stat status {};
@@ -115,6 +124,7 @@ class GuestWindow {
   }
 
   const std::size_t size_;
+  const bool whole_pages_only_;
   std::byte* bytes_ = nullptr;
   UniqueFd ours_, theirs_;
   std::mutex mutex_;

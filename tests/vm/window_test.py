@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Guests read the programs of one image by way of their DAX windows: the right bytes, in the same pages of the host's memory for all.
 
-The guests are tests/vm/dax_guest.cpp, which knows the protocol and needs no virtual machine: no monitor of Debian 12 has DAX windows."""
+The guests are tests/vm/dax_guest.cpp and dax_writer.cpp, which know the protocol and need no virtual machine: no monitor of Debian 12 has DAX windows."""
 import contextlib
 import os
 import subprocess
@@ -15,6 +15,7 @@ import harness
 import roots
 
 GUEST = harness.BIN.parent / "tests" / "vm" / "dax_guest"
+WRITER = GUEST.with_name("dax_writer")
 GUESTS = 3 if harness.SANITIZED else 32
 WINDOW = 64  # MiB: less than what is mapped one after the other
 
@@ -47,37 +48,39 @@ class Windows(unittest.TestCase):
         self.store.run("import", self.tree, "image")
 
     @contextlib.contextmanager
+    def served(self, ref: str, number: int = 0):
+        """The socket of a device, which must end well after its guest has gone."""
+        socket = self.store.scratch / f"socket{number}"
+        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(socket), "--dax-window", f"{WINDOW}M"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.store.environment) as serving:
+            while not socket.exists():
+                self.assertIsNone(serving.poll())
+                time.sleep(0.01)
+            yield socket
+            self.assertEqual(serving.wait(timeout=60), 0)
+
+    @contextlib.contextmanager
+    def guest(self, *words: object):
+        """A guest and what it said, once it has everything mapped. It must end well when it is told to."""
+        with subprocess.Popen([str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            lines = []
+            for line in process.stdout:
+                lines.append(line.decode().split())
+                if lines[-1][0] in ("mapped", "written"):
+                    break
+            else:
+                self.fail(f"a guest ended with {process.wait()}")
+            yield process, lines
+            process.stdin.close()
+            self.assertEqual(process.wait(timeout=60), 0)
+
+    @contextlib.contextmanager
     def guests(self, count: int):
         """Their processes and what they said, while all hold their mappings."""
         with contextlib.ExitStack() as running:
-            serving = []
-            for number in range(count):
-                socket = self.store.scratch / f"socket{number}"
-                command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", "image", "--socket-path", str(socket), "--dax-window", f"{WINDOW}M"]
-                serving.append((running.enter_context(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.store.environment)), socket))
-            started = []
-            for served, socket in serving:
-                while not socket.exists():
-                    self.assertIsNone(served.poll())
-                    time.sleep(0.01)
-                started.append(running.enter_context(subprocess.Popen([str(GUEST), str(socket), str(self.tree), str(WINDOW)], stdin=subprocess.PIPE,
-                                                                      stdout=subprocess.PIPE)))
-            said = []
-            for guest in started:
-                lines = []
-                for line in guest.stdout:
-                    lines.append(line.decode().split())
-                    if lines[-1][0] == "mapped":
-                        break
-                else:
-                    self.fail(f"a guest ended with {guest.wait()}")
-                said.append(lines)
-            yield started, said
-            for guest in started:
-                guest.stdin.close()
-                self.assertEqual(guest.wait(timeout=60), 0)
-            for served, _ in serving:
-                self.assertEqual(served.wait(timeout=60), 0)
+            sockets = [running.enter_context(self.served("image", number)) for number in range(count)]
+            both = [running.enter_context(self.guest(GUEST, socket, self.tree, WINDOW)) for socket in sockets]
+            yield [process for process, _ in both], [said for _, said in both]
 
     def test_all_guests_see_the_same_pages(self):
         with self.guests(1) as (processes, said):
@@ -95,8 +98,40 @@ class Windows(unittest.TestCase):
         print(f"{len(files)} files in the windows of {GUESTS} guests: {together} KiB together, {alone} KiB for one alone", file=sys.stderr)
         self.store.run("fsck", "--deep")
 
+    def test_a_clone_shares_the_pages_of_its_image(self):
+        self.store.run("clone", "image", "clone")
+        with self.served("image", 0) as first, self.served("clone", 1) as second:
+            with self.guest(GUEST, first, self.tree, WINDOW) as (_, image), self.guest(GUEST, second, self.tree, WINDOW) as (_, clone):
+                self.assertEqual(image[:-1], clone[:-1])
+
+    def test_a_monitor_that_maps_whole_pages_only(self):
+        with self.served("image") as socket, self.guest(GUEST, socket, self.tree, WINDOW, "whole") as (_, said):
+            self.assertIn("/program", {line[0] for line in said})
+
+    def test_what_is_written_while_it_is_mapped(self):
+        (self.tree / "large").write_bytes(b"l" * ((4 << 20) + 4097))
+        (self.tree / "program").write_bytes(b"p" * 200)
+        self.store.run("import", self.tree, "written")
+        self.store.run("clone", "written", "clone")
+        with self.served("clone") as socket, self.guest(WRITER, socket, WINDOW):
+            self.assertTrue(self.store.run("cat", "clone", "/large").stdout.startswith(b"newlll"))
+            # What the guest heard first still counts when its files are settled under it; gc keeps what is mapped.
+            self.store.run("settle", "clone")
+            self.store.run("gc")
+        self.assertEqual(self.store.run("cat", "clone", "/program").stdout, b"")
+        # The next guest hears of the files as they are now: all of them have contents, and are in its window.
+        with (self.tree / "large").open("r+b") as large:
+            large.write(b"new")
+        (self.tree / "program").write_bytes(b"")
+        (self.tree / "made").write_bytes(b"m" * (64 << 10))
+        with self.served("clone") as socket, self.guest(GUEST, socket, self.tree, WINDOW) as (_, said):
+            names = {line[0] for line in said}
+            self.assertLessEqual({"/large", "/made", "/range"}, names)
+            self.assertNotIn("/program", names)
+        self.store.run("fsck", "--deep")
+
 
 if __name__ == "__main__":
     harness.require(os.geteuid() == 0, "must be root to see page frames")
-    harness.require(GUEST.exists(), f"{GUEST} is not built")
+    harness.require(GUEST.exists() and WRITER.exists(), f"{GUEST} or {WRITER} is not built")
     harness.main()

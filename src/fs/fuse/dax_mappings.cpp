@@ -1,9 +1,13 @@
 #include "fs/fuse/dax_mappings.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "fs/fuse/parked_replies.h"
@@ -13,9 +17,25 @@ namespace {
 
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kLarge = 1u << 20;
+constexpr std::uint64_t kCopied = 128u << 10;  // at a time
 
 bool whole_pages(std::uint64_t bytes) {
   return bytes % kPage == 0;
+}
+
+std::uint64_t up_to_page(std::uint64_t bytes) {
+  return (bytes + kPage - 1) / kPage * kPage;
+}
+
+/// The whole pages of the file that the guest asked for.
+std::uint64_t length_of(const tier::ContentRef& content, const abi::SetupMappingIn& in) {
+  return std::min(in.length, up_to_page(content.size - in.file_offset));
+}
+
+void answer_mapped(const Result<void>& mapped, Reply reply) {
+  if (mapped) return reply.done(), void();
+  log::warn("a guest's window: {}", to_string(mapped.error()));
+  reply.error(EIO);
 }
 
 }  // namespace
@@ -64,32 +84,76 @@ void DaxMappings::set_up(const Request& request, const tier::ContentRef& content
   // Parked: it keeps the connection, and with it this object, alive until the file is there.
   const auto parked = ParkedReplies::park(request, std::move(reply), ParkedReply::By::killing_signal,
                                           [](Reply early) { early.error(EINTR); });
-  tier_.make_hot(content, [this, in, parked](const Result<tier::HotFilePtr>& filled) {
-    if (!filled) {
-      log::warn("a guest's window: {}", to_string(filled.error()));
-      if (auto due = parked->take()) due->error(EIO);
-      return;
-    }
-    window_->post([this, in, parked, file = *filled] {  // the tier's thread must not wait for a monitor
-      if (auto due = parked->take()) map(file, in, std::move(*due));
+  tier_.make_hot(content, [this, content, in, parked](const Result<tier::HotFilePtr>& filled) {
+    if (!filled && !copies_told_.exchange(true))
+      log::warn("a guest's window shows copies of what has no hot file: {}", to_string(filled.error()));
+    window_->post([this, content, in, parked, file = filled.value_or(nullptr)] {  // the tier's thread must not wait
+      auto due = parked->take();
+      if (due && file) map(file, in, std::move(*due));
+      if (due && !file) map_copy(content, in, std::move(*due));
     });
   });
 }
 
 void DaxMappings::map(const tier::HotFilePtr& file, const abi::SetupMappingIn& in, Reply reply) {
-  const std::uint64_t rest = (file->content().size - in.file_offset + kPage - 1) / kPage * kPage;
-  const std::uint64_t length = std::min(in.length, rest);
   const MutexLock lock{mutex_};
   forget_if_dropped();
   auto mapped = clear(in.window_offset, in.length);
-  if (mapped) mapped = window_->map(in.window_offset, file->fd(), in.file_offset, length);
-  if (!mapped) {
-    log::warn("a guest's window: {}", to_string(mapped.error()));
-    reply.error(EIO);
-    return;
+  if (mapped) mapped = map_file(file, in.window_offset, in.file_offset, length_of(file->content(), in));
+  answer_mapped(mapped, std::move(reply));
+}
+
+void DaxMappings::map_copy(const tier::ContentRef& content, const abi::SetupMappingIn& in, Reply reply) {
+  const std::uint64_t length = length_of(content, in);
+  const auto copy = copy_of(content, in.file_offset, length);
+  if (!copy) return answer_mapped(fail(copy.error()), std::move(reply));
+  const MutexLock lock{mutex_};
+  forget_if_dropped();
+  auto mapped = clear(in.window_offset, in.length);
+  if (mapped) mapped = map_piece(in.window_offset, copy->get(), 0, length, nullptr);
+  answer_mapped(mapped, std::move(reply));
+}
+
+Result<void> DaxMappings::map_file(const tier::HotFilePtr& file, std::uint64_t place, std::uint64_t offset,
+                                   std::uint64_t length) {
+  const bool to_the_end = length > file->content().size - offset;  // of the last page the file has only a part
+  if (!to_the_end || !whole_pages_only_) {
+    auto mapped = map_piece(place, file->fd(), offset, length, file);
+    if (mapped || !to_the_end || mapped.error().code == Errc::unavailable) return mapped;
+    whole_pages_only_ = true;
   }
-  mappings_.insert_or_assign(in.window_offset, Mapping{length, file});
-  reply.done();
+  const std::uint64_t whole = length - kPage;
+  const auto last = copy_of(file->content(), offset + whole, kPage);
+  if (!last) return fail(last.error());
+  if (whole > 0) {
+    if (auto mapped = map_piece(place, file->fd(), offset, whole, file); !mapped) return mapped;
+  }
+  return map_piece(place + whole, last->get(), 0, kPage, nullptr);
+}
+
+Result<void> DaxMappings::map_piece(std::uint64_t place, int fd, std::uint64_t offset, std::uint64_t length,
+                                    const tier::HotFilePtr& file) {
+  if (auto mapped = window_->map(place, fd, offset, length); !mapped) return mapped;
+  mappings_.insert_or_assign(place, Mapping{length, file});
+  return {};
+}
+
+Result<UniqueFd> DaxMappings::copy_of(const tier::ContentRef& content, std::uint64_t offset, std::uint64_t length) {
+  UniqueFd copy{::memfd_create("stellarium-window", MFD_CLOEXEC)};
+  if (!copy || ::ftruncate(copy.get(), static_cast<off_t>(length)) != 0) return fail_errno("memory for a window");
+  const std::uint64_t end = std::min(content.size, offset + length);
+  std::vector<std::byte> part(std::min(kCopied, end - offset));
+  for (std::uint64_t at = offset; at < end;) {
+    const auto wanted = MutableByteSpan{part}.first(std::min<std::uint64_t>(part.size(), end - at));
+    const auto got = tier_.read(content, at, wanted);
+    if (!got) return fail(got.error());
+    if (*got != wanted.size()) return fail(Errc::corrupt, "content " + content.id.hex() + " ends too early");
+    if (::pwrite(copy.get(), part.data(), wanted.size(), static_cast<off_t>(at - offset)) !=
+        static_cast<ssize_t>(wanted.size()))
+      return fail_errno("memory for a window");
+    at += wanted.size();
+  }
+  return copy;
 }
 
 void DaxMappings::remove(std::span<const abi::RemoveMappingOne> which, Reply reply) {

@@ -1,10 +1,12 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <span>
 
 #include "base/mutex.h"
+#include "base/unique_fd.h"
 #include "fs/fuse/dax_window.h"
 #include "fs/fuse/reply.h"
 #include "fs/fuse/request.h"
@@ -13,11 +15,12 @@
 
 namespace stellarium::fs::fuse {
 
-/// What is mapped into one guest's window: hot files only, whose bytes never change, and which stay as long as they are
-/// mapped.
+/// What is mapped into one guest's window: hot files, whose bytes never change, and which stay as long as they are
+/// mapped; copies of what has no hot file, because the host has no room for it.
 ///
 /// The guest manages its window: it says which part of which file goes where. What it maps over something is mapped
 /// instead of that.
+/// Memory:  a copy takes as much as it has bytes, so all copies at most as much as the window.
 /// Threads: all functions may be called concurrently.
 class DaxMappings {
  public:
@@ -29,8 +32,8 @@ class DaxMappings {
 
   /// A conversation begins: nothing is mapped.
   void started() EXCLUDES(mutex_);
-  /// Answers a SETUPMAPPING of a file with this content. Beyond the file's last page nothing is mapped. EINVAL, EROFS
-  /// (to be written), EIO.
+  /// Answers a SETUPMAPPING of a file with this content. Beyond the file's last page nothing is mapped, and what that
+  /// page has behind the file's end is zeros. EINVAL, EROFS (to be written), EIO.
   void set_up(const Request& request, const tier::ContentRef& content, const abi::SetupMappingIn& in, Reply reply);
   /// Answers a REMOVEMAPPING. What is not mapped is no error.
   void remove(std::span<const abi::RemoveMappingOne> which, Reply reply) EXCLUDES(mutex_);
@@ -40,16 +43,25 @@ class DaxMappings {
  private:
   struct Mapping {
     std::uint64_t length;
-    tier::HotFilePtr file;
+    tier::HotFilePtr file;  // null: a copy, which whoever maps it keeps
   };
   void map(const tier::HotFilePtr& file, const abi::SetupMappingIn& in, Reply reply) EXCLUDES(mutex_);
+  void map_copy(const tier::ContentRef& content, const abi::SetupMappingIn& in, Reply reply) EXCLUDES(mutex_);
+  Result<void> map_file(const tier::HotFilePtr& file, std::uint64_t place, std::uint64_t offset, std::uint64_t length)
+      REQUIRES(mutex_);
+  Result<void> map_piece(std::uint64_t place, int fd, std::uint64_t offset, std::uint64_t length,
+                         const tier::HotFilePtr& file) REQUIRES(mutex_);
+  /// A file in memory with these bytes of the content, and zeros up to the end of a page.
+  Result<UniqueFd> copy_of(const tier::ContentRef& content, std::uint64_t offset, std::uint64_t length);
   Result<void> clear(std::uint64_t place, std::uint64_t length) REQUIRES(mutex_);
   void forget_if_dropped() REQUIRES(mutex_);
 
   tier::Tier& tier_;
   const std::shared_ptr<DaxWindow> window_;
-  mutable Mutex mutex_;                        // held while the monitor is waited for: one change at a time
-  std::uint64_t life_ GUARDED_BY(mutex_) = 0;  // of the window, in which the mappings were made
+  std::atomic<bool> copies_told_ = false;
+  mutable Mutex mutex_;                               // held while the monitor is waited for: one change at a time
+  std::uint64_t life_ GUARDED_BY(mutex_) = 0;         // of the window, in which the mappings were made
+  bool whole_pages_only_ GUARDED_BY(mutex_) = false;  // the monitor maps no page of which a file has only a part
   std::map<std::uint64_t, Mapping> mappings_ GUARDED_BY(mutex_);  // by place; they do not overlap
 };
 

@@ -78,7 +78,7 @@ void WritableView::getattr(const Request& request, Reply reply) {
   if (!found) return refuse(reply, found.error());
   abi::AttrOut out{};
   set_validity(out, *found);
-  out.attr = to_attr(found->inode, found->ino);
+  out.attr = attr_of(*found);
   reply.value(out);
 }
 
@@ -137,7 +137,7 @@ void WritableView::setattr(const Request& request, const abi::SetattrIn& in, Rep
   if (auto known = clone_.bodies->refresh(*ino, changed->inode); !known) return refuse(reply, known.error());
   abi::AttrOut out{};
   set_validity(out, *changed);
-  out.attr = to_attr(changed->inode, *ino);
+  out.attr = attr_of(*changed);
   reply.value(out);
 }
 

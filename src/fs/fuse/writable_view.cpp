@@ -47,6 +47,7 @@ std::uint64_t WritableView::features() const {
   std::uint64_t wanted =
       kNoOpendirSupport | kExportSupport | kAtomicOTrunc | kBigWrites | kDontMask | kHandleKillprivV2 | kSetxattrExt;
   if (want_passthrough_) wanted |= kPassthrough;
+  if (parts_.dax) wanted |= kMapAlignment | kHasInodeDax;
   return wanted;
 }
 
@@ -56,6 +57,7 @@ std::uint32_t WritableView::max_write() const {
 
 void WritableView::started(std::uint64_t features, bool resumed) {
   features_ = features;
+  start_window(features);
   open_files_->started(features, resumed);
   clone_.mapped->set_incomplete(resumed);
   if (auto ready = answered_->started(resumed); !ready) log::error("{}", to_string(ready.error()));
@@ -118,7 +120,7 @@ abi::EntryOut WritableView::entry_out(const Entry& entry) const {
   out.nodeid = node_of(entry.ino).value();
   out.entry_valid = kForever;
   set_validity(out, entry);
-  out.attr = to_attr(entry.inode, entry.ino);
+  out.attr = attr_of(entry);
   return out;
 }
 
@@ -286,6 +288,7 @@ void WritableView::forget(NodeId node) {
   const Result<Ino> ino = locate(node);
   if (!ino || *ino == kRootIno) return;
   open_files_->forgotten(node);
+  window_nodes_->forget(node);
   if (node != node_of(*ino)) return;
   {
     // The kernel sends RELEASE first, but another worker may be slower with it. Noted before it is looked at, as

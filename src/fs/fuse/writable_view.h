@@ -12,6 +12,7 @@
 #include "fs/fuse/open_files.h"
 #include "fs/fuse/read_only_view.h"
 #include "fs/fuse/sparse_map.h"
+#include "fs/fuse/window_nodes.h"
 #include "fs/maybe_mapped.h"
 #include "fs/writable_tree.h"
 
@@ -25,7 +26,7 @@ namespace stellarium::fs::fuse {
 ///          are opened for writing, are staged files that the kernel reads and writes without us; large ones are
 ///          staged by the first write, and go through the page cache until everybody has closed them. A file that is
 ///          written while it is open through its hot file becomes another inode for the kernel; who has it open goes
-///          on reading the old bytes.
+///          on reading the old bytes. So does one that a guest reads by way of its DAX window.
 /// Answers: a change and its answer are one batch of the database (AnsweredRequests), so that a killed server neither
 ///          loses nor repeats it. Requests that may be executed twice (WRITE, SETATTR) need no record.
 /// Threads: all operations may be called concurrently.
@@ -86,6 +87,10 @@ class WritableView final : public Filesystem {
   void syncfs(const Request& request, Reply reply) override;
   void release(const Request& request, const abi::ReleaseIn& in, Reply reply) override;
 
+  // writable_window.cpp
+  void setup_mapping(const Request& request, const abi::SetupMappingIn& in, Reply reply) override;
+  void remove_mappings(const Request& request, std::span<const abi::RemoveMappingOne> which, Reply reply) override;
+
  private:
   using Entry = WritableTree::Entry;
   using Note = WritableTree::Note;
@@ -100,6 +105,12 @@ class WritableView final : public Filesystem {
   void set_validity(Out& out, const Entry& entry) const;
   bool may_be_written(const Entry& entry) const;  ///< behind our back, through a staged file
   abi::EntryOut entry_out(const Entry& entry) const;
+  abi::Attr attr_of(const Entry& entry) const;
+  void start_window(std::uint64_t features);
+  /// Whether the guest reads this node by way of its window, now and for as long as it knows it.
+  bool in_window(NodeId node) const;
+  /// Before the bytes of such a node change: it goes on showing what it shows.
+  [[nodiscard]] Result<void> retire_from_window(NodeId node, Ino ino);
   /// Answers a request that was executed already. False: it is to be executed.
   bool answered_before(const Request& request, Reply& reply) const;
   /// What a change of names adds to the records of the clone.
@@ -117,7 +128,8 @@ class WritableView final : public Filesystem {
   /// The kernel has forgotten the inode and nobody has it open: without links, its bytes and record go. Until then it
   /// can be opened, by way of /proc/self/fd.
   void forget_record(Ino ino);
-  /// A file that is open through its hot file gets another node id: ESTALE, and the kernel asks for it. Also ETXTBSY.
+  /// A file that is open through its hot file, or in a guest's window, gets another node id: ESTALE, and the kernel
+  /// asks for it. Also ETXTBSY.
   Result<void> may_write(NodeId node, Ino ino);
   /// suid, sgid and file capabilities, of a file that was written.
   [[nodiscard]] Result<void> drop_privileges(const Request& request, Ino ino);
@@ -141,6 +153,9 @@ class WritableView final : public Filesystem {
   const bool want_passthrough_;
   std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
   SparseMaps sparse_;
+  std::atomic<bool> maps_ = false;  ///< the guest has a window and uses it
+  /// Parked requests of a tier outlive nothing that they need: they keep it.
+  const std::shared_ptr<WindowNodes> window_nodes_ = std::make_shared<WindowNodes>();
   mutable Mutex mutex_;
   std::unordered_set<Ino> forgotten_ GUARDED_BY(mutex_);  // FORGET came before the last RELEASE
 };

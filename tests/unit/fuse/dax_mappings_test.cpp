@@ -1,9 +1,13 @@
 #include "fs/fuse/dax_mappings.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <deque>
+#include <filesystem>
+#include <map>
 #include <string>
 
 #include "support/fake_tier.h"
@@ -22,17 +26,28 @@ class StrictWindow final : public DaxWindow {
   std::uint64_t life() const override { return life_; }
   Result<void> map(std::uint64_t place, int fd, std::uint64_t offset, std::uint64_t length) override {
     if (refuses) return fail(Errc::io, "refused");
-    EXPECT_GE(fd, 0);
+    struct stat status {};
+    EXPECT_EQ(::fstat(fd, &status), 0);
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    if (whole_pages_only && offset + length > size) {
+      ++partial_pages;
+      return fail(Errc::io, "refused");
+    }
+    EXPECT_LT(offset + length, size + kPage);
     EXPECT_TRUE(place % kPage == 0 && offset % kPage == 0 && length % kPage == 0 && length > 0);
     EXPECT_LE(place + length, kWindow);
-    for (const auto& [other, size] : mapped) EXPECT_FALSE(place < other + size && other < place + length) << place;
+    for (const auto& [other, extent] : mapped) EXPECT_FALSE(place < other + extent && other < place + length) << place;
     mapped[place] = length;
+    std::string& there = shown[place];
+    there.assign(length, '?');
+    there.resize(static_cast<std::size_t>(::pread(fd, there.data(), length, static_cast<off_t>(offset))));
     return {};
   }
   Result<void> unmap(std::uint64_t place, std::uint64_t length) override {
     if (refuses) return fail(Errc::io, "refused");
     EXPECT_TRUE(mapped.contains(place) && mapped[place] == length) << place;
     mapped.erase(place);
+    shown.erase(place);
     return {};
   }
   void post(std::function<void()> work) override { posted.push_back(std::move(work)); }
@@ -44,6 +59,9 @@ class StrictWindow final : public DaxWindow {
     ++life_;
   }
   std::map<std::uint64_t, std::uint64_t> mapped;
+  std::map<std::uint64_t, std::string> shown;  ///< the bytes, by place, to the end of the file
+  bool whole_pages_only = false;
+  int partial_pages = 0;
   std::deque<std::function<void()>> posted;
   bool refuses = false;
 
@@ -134,10 +152,43 @@ TEST_F(DaxMappingsTest, AFileThatIsNotThereYetIsWaitedForWithoutAWorker) {
   window_->run_posted();
   EXPECT_EQ(sink_->only().error, 0);
   EXPECT_EQ(window_->mapped, (Mapped{{0, 5 * kPage}}));
+}
 
-  tier_.fills_wait = false;
+TEST_F(DaxMappingsTest, WhatHasNoHotFileIsMappedAsACopy) {
   tier_.fills_fail = true;
-  EXPECT_EQ(set_up(tier_.add(std::string(kPage, 'y')), 0, kRange), EIO);
+  const std::string bytes = std::string(kRange, 'a') + std::string(kPage, 'b') + "end";
+  const auto file = tier_.add(bytes);
+  send(file, 0, 0);
+  send(file, kRange, kRange);
+  EXPECT_TRUE(sink_->take().empty());
+  window_->run_posted();
+  EXPECT_EQ(sink_->take().size(), 2u);
+  EXPECT_EQ(window_->mapped, (Mapped{{0, kRange}, {kRange, 2 * kPage}}));
+  EXPECT_TRUE(window_->shown[0] == bytes.substr(0, kRange));
+  EXPECT_TRUE(window_->shown[kRange] == bytes.substr(kRange) + std::string(kPage - 3, '\0'));
+  EXPECT_EQ(remove({{0, 2 * kRange}}), 0);
+  EXPECT_EQ(window_->mapped, Mapped{});
+
+  std::filesystem::remove(dir_.path() / "contents" / file.id.hex());
+  send(file, 0, 0);
+  window_->run_posted();
+  EXPECT_EQ(sink_->only().error, EIO);
+  EXPECT_EQ(window_->mapped, Mapped{});
+}
+
+TEST_F(DaxMappingsTest, AMonitorThatMapsWholePagesOnlyGetsTheLastOneAsACopy) {
+  window_->whole_pages_only = true;
+  const auto file = hot(2 * kPage + 3), small = hot(100), whole = hot(kPage);
+  EXPECT_EQ(set_up(file, 0, 0), 0);
+  EXPECT_EQ(set_up(small, 0, kRange), 0);
+  EXPECT_EQ(set_up(whole, 0, 2 * kRange), 0);
+  EXPECT_EQ(set_up(file, 0, 3 * kRange, kPage), 0);
+  EXPECT_EQ(window_->partial_pages, 1);  // it is not asked again
+  EXPECT_EQ(window_->mapped,
+            (Mapped{{0, 2 * kPage}, {2 * kPage, kPage}, {kRange, kPage}, {2 * kRange, kPage}, {3 * kRange, kPage}}));
+  EXPECT_TRUE(window_->shown[2 * kPage] == std::string(3, window_->shown[0][0]) + std::string(kPage - 3, '\0'));
+  EXPECT_EQ(remove({{0, kRange}}), 0);
+  EXPECT_FALSE(window_->mapped.contains(0) || window_->mapped.contains(2 * kPage));
 }
 
 TEST_F(DaxMappingsTest, AFileStaysAsLongAsItIsMapped) {
