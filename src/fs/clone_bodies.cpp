@@ -23,7 +23,6 @@ namespace stellarium::fs {
 namespace {
 
 constexpr std::uint32_t kTick = 10'000'000;  // ns: the longest that Linux is built with
-constexpr auto kCleanPause = std::chrono::seconds{1};
 
 Error with_errno(Errc code, const char* what, int sys_errno) {
   return Error{code, what, sys_errno};
@@ -65,7 +64,7 @@ CloneBodies::CloneBodies(WritableTree& tree, Staging& staging, tier::Tier& tier,
                          CloneQuota::Parts{.database = database, .staging = staging, .tree = tree})},
       sparse_{{.tree = tree, .staging = staging, .tier = tier, .database = database, .quota = *quota_}},
       failures_told_{staging.failures()},
-      cleaner_{[this] { clean_up(); }} {
+      cleaning_{staging.chores().add([this] { return clean_up(); })} {
   assert(database_.has_named_files() && "a sync of the log would not wait for staged files");
 }
 
@@ -74,8 +73,8 @@ CloneBodies::~CloneBodies() {
     const MutexLock lock{mutex_};
     ending_ = true;
   }
-  changed_.notify_all();
-  cleaner_.join();
+  cleaning_.reset();
+  if (auto synced = sync(); !synced) log::warn("removing staged files: {}", to_string(synced.error()));
 }
 
 Result<void> CloneBodies::refresh(Ino ino, Inode& inode) const {
@@ -373,7 +372,7 @@ void CloneBodies::drop(Ino ino, const Inode& inode) {
     const MutexLock lock{mutex_};
     dropped_.push_back(inode.staged);
   }
-  changed_.notify_all();
+  cleaning_->ask();
 }
 
 Result<void> CloneBodies::sync() {
@@ -424,25 +423,15 @@ void CloneBodies::note_written_sparsely(Ino ino, Staging::File& file, std::size_
     const MutexLock lock{mutex_};
     incomplete_.push_back({ino, file.id()});
   }
-  changed_.notify_all();
+  cleaning_->ask();
 }
 
 /// Space of removed files comes back soon even if nobody syncs; files that are written much are completed.
-void CloneBodies::clean_up() {
-  bool more = true;
-  while (more) {
-    more = wait_for_work();
-    if (auto synced = sync(); !synced) log::warn("removing staged files: {}", to_string(synced.error()));
-    if (more) complete_next();
-  }
-}
-
-bool CloneBodies::wait_for_work() {
-  MutexLock lock{mutex_};
-  while (!ending_ && dropped_.empty() && incomplete_.empty()) lock.wait(changed_);
-  const auto until = std::chrono::steady_clock::now() + kCleanPause;
-  while (!ending_ && std::chrono::steady_clock::now() < until) lock.wait_for(changed_, kCleanPause);
-  return !ending_;
+bool CloneBodies::clean_up() {
+  if (auto synced = sync(); !synced) log::warn("removing staged files: {}", to_string(synced.error()));
+  complete_next();
+  const MutexLock lock{mutex_};
+  return !dropped_.empty() || !incomplete_.empty();
 }
 
 bool CloneBodies::is_ending() {

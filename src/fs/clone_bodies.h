@@ -3,13 +3,11 @@
 
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "base/mutex.h"
@@ -128,8 +126,7 @@ class CloneBodies {
   Result<StagedBase> copy_staged(Staging::File& file, const Inode& inode, std::uint64_t size);
   void remove_dropped(const std::vector<StagedId>& dropped);
   void note_written_sparsely(Ino ino, Staging::File& file, std::size_t bytes) EXCLUDES(mutex_);
-  void clean_up() EXCLUDES(mutex_);
-  bool wait_for_work() EXCLUDES(mutex_);  ///< false: it was the last time
+  bool clean_up() EXCLUDES(mutex_);  ///< whether there is more
   bool is_ending() EXCLUDES(mutex_);
   void complete_next() EXCLUDES(mutex_);
 
@@ -145,7 +142,6 @@ class CloneBodies {
   std::array<std::mutex, 64> copying_;
 
   Mutex mutex_;
-  std::condition_variable changed_;
   std::vector<StagedId> dropped_ GUARDED_BY(mutex_);  // to be removed after the next sync
   struct Incomplete {
     Ino ino = 0;
@@ -155,7 +151,7 @@ class CloneBodies {
   std::deque<Incomplete> incomplete_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;
   std::atomic<std::uint64_t> failures_told_;  // of Staging::failures, by sync_all
-  std::thread cleaner_;                       // last
+  std::unique_ptr<Chores::Chore> cleaning_;   // last
 };
 
 /// The same for readers that have no clone: a record of any layer.

@@ -19,6 +19,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "fs/chores.h"
 #include "fs/staged_cache.h"
 #include "fs/staged_leases.h"
 #include "fs/sync_order.h"
@@ -82,6 +83,9 @@ class Staging {
   /// What keeps files that were settled from being removed under those who still go by the records of before.
   StagedLeases& leases() { return leases_; }
 
+  /// The place for work on staged files that can wait a second.
+  Chores& chores() { return chores_; }
+
   /// Every file that is there, in no order. Foreign names are logged and left alone.
   Result<std::vector<StagedId>> list();
   struct Usage {
@@ -141,6 +145,7 @@ class Staging {
   std::uint64_t last_mark_ GUARDED_BY(mutex_) = 0;
   bool syncing_noted_ GUARDED_BY(mutex_) = false;  // who set it syncs; the others wait
   std::condition_variable noted_synced_;
+  Chores chores_{std::chrono::seconds{1}};  // last
 };
 
 }  // namespace stellarium::fs

@@ -33,7 +33,14 @@ class GuestServer::Socket final : public std::enable_shared_from_this<Socket> {
     listening_ = *watched;
     return {};
   }
-  bool ended() const { return ended_; }
+  void set_on_ended(std::function<void()> hook) EXCLUDES(mutex_) {
+    {
+      const MutexLock lock{mutex_};
+      on_ended_ = hook;
+      if (!ended_) return;
+    }
+    hook();
+  }
 
   void close() {
     std::shared_ptr<Device> device;
@@ -86,18 +93,25 @@ class GuestServer::Socket final : public std::enable_shared_from_this<Socket> {
   void disconnect(const std::shared_ptr<Device>& device) EXCLUDES(mutex_) {
     device->end();
     std::shared_ptr<Device> gone;  // with its session, when no lock is held
-    const MutexLock lock{mutex_};
-    if (device_ != device) return;
-    gone = std::move(device_);
-    connected_ = 0;
-    ended_ = true;
+    std::function<void()> tell;
+    {
+      const MutexLock lock{mutex_};
+      if (device_ != device) return;
+      gone = std::move(device_);
+      connected_ = 0;
+      ended_ = true;
+      tell = on_ended_;
+    }
+    gone.reset();
+    if (tell) tell();
   }
 
   const std::shared_ptr<EventWorkers> workers_;
   const Device::Options options_;
   const OpenSession open_session_;
-  std::atomic<bool> ended_ = false;
   Mutex mutex_;
+  bool ended_ GUARDED_BY(mutex_) = false;
+  std::function<void()> on_ended_ GUARDED_BY(mutex_);
   bool closed_ GUARDED_BY(mutex_) = false;
   EventWorkers::Id listening_ GUARDED_BY(mutex_) = 0, connected_ GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Device> device_ GUARDED_BY(mutex_);
@@ -119,7 +133,7 @@ Result<std::unique_ptr<GuestServer::Export>> GuestServer::serve(UniqueFd listeni
    public:
     explicit Serving(std::shared_ptr<Socket> socket) : socket_{std::move(socket)} {}
     ~Serving() override { socket_->close(); }
-    bool ended() const override { return socket_->ended(); }
+    void set_on_ended(std::function<void()> hook) override { socket_->set_on_ended(std::move(hook)); }
 
    private:
     const std::shared_ptr<Socket> socket_;

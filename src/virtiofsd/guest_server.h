@@ -1,5 +1,4 @@
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -32,8 +31,9 @@ class GuestServer {
   class Export {
    public:
     virtual ~Export() = default;  ///< ends the device that is connected
-    /// Whether a front-end was connected and has gone.
-    virtual bool ended() const = 0;
+    /// Called on a worker when a front-end that was connected has gone, or at once if that was before; must not wait,
+    /// and may be called a last time while this object ends.
+    virtual void set_on_ended(std::function<void()> hook) = 0;
   };
   Result<std::unique_ptr<Export>> serve(UniqueFd listening, const Device::Options& options, OpenSession open_session);
 

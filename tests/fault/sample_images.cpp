@@ -40,11 +40,15 @@ class CapturedIo final : public server::CommandIo {
   bool cancelled() override { return false; }
   bool wait(std::chrono::milliseconds) override { return true; }
   Result<UniqueFd> take_stream() override { return fail(Errc::invalid_argument, "no stream"); }
+  Result<UniqueFd> take_memory() override { return fail(Errc::invalid_argument, "no memory file"); }
   bool wait_for_stream(int, bool) override { return false; }
   bool stream_was_complete() override { return true; }
   void contents(const protocol::ContentList&) override {}
   void answer_questions(ContentLookup) override {}
   Result<UniqueFd> receive_device(bool) override { return fail(Errc::invalid_argument, "no device"); }
+  std::function<void(int)> outlive(std::shared_ptr<void>) override {
+    return [](int) {};
+  }
 
   std::string text;
 };

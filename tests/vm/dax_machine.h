@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "fs/fuse/abi.h"
@@ -26,37 +27,34 @@ class DaxMachine {
  public:
   static constexpr std::uint64_t kRange = 2u << 20;  ///< what a kernel maps at a time
 
-  DaxMachine(const char* socket, std::size_t window, bool whole_pages_only = false)
-      : machine_{connected(socket)}, window_{window, whole_pages_only} {}
+  /// `window`: bytes; 0: it has none.
+  DaxMachine(const char* socket, std::size_t window, bool whole_pages_only = false) : machine_{connected(socket)} {
+    if (window != 0) window_.emplace(window, whole_pages_only);
+  }
 
   void boot() {
-    const std::uint64_t protocol_features = virtiofsd::protocol::protocol_feature::kOffered |
-                                            virtiofsd::protocol::protocol_feature::kOfWindow |
-                                            1ull << virtiofsd::protocol::protocol_feature::kSharedMemoryBit;
+    using virtiofsd::protocol::Request;
+    namespace feature = virtiofsd::protocol::protocol_feature;
+    namespace abi = fs::fuse::abi;
+    const std::uint64_t of_window = window_ ? feature::kOfWindow | 1ull << feature::kSharedMemoryBit : 0;
+    const std::uint64_t protocol_features = feature::kOffered | of_window;
     machine_.send(16, std::as_bytes(std::span{&protocol_features, 1}));
-    tell(virtiofsd::protocol::Request::set_features, virtiofsd::protocol::feature::kOffered);
-    const auto config = machine_.ask(virtiofsd::protocol::Request::get_shmem_config);
-    virtiofsd::protocol::SharedMemoryConfig said{};
-    if (!config || config->size() != sizeof said) give_up("no window");
-    std::memcpy(&said, config->data(), sizeof said);
-    if (said.regions != 1 || said.sizes[0] != window_.size()) give_up("another window");
-    tell(virtiofsd::protocol::Request::set_backend_req_fd, std::uint64_t{0}, {window_.channel()});
-    tell(virtiofsd::protocol::Request::add_mem_reg, virtiofsd::protocol::OneMemoryRegion{0, ram_.region()},
-         {ram_.file()});
-    tell(virtiofsd::protocol::Request::set_vring_num, virtiofsd::protocol::VringState{1, ring_.size});
-    tell(virtiofsd::protocol::Request::set_vring_addr,
+    tell(Request::set_features, virtiofsd::protocol::feature::kOffered);
+    if (window_) set_up_window();
+    tell(Request::add_mem_reg, virtiofsd::protocol::OneMemoryRegion{0, ram_.region()}, {ram_.file()});
+    tell(Request::set_vring_num, virtiofsd::protocol::VringState{1, ring_.size});
+    tell(Request::set_vring_addr,
          virtiofsd::protocol::VringAddresses{1, 0, ram_.user_address(ring_.descriptors), ram_.user_address(ring_.used),
                                              ram_.user_address(ring_.available), 0});
-    tell(virtiofsd::protocol::Request::set_vring_call, std::uint64_t{1}, {call_.get()});
-    tell(virtiofsd::protocol::Request::set_vring_kick, std::uint64_t{1}, {kick_.get()});
-    tell(virtiofsd::protocol::Request::set_vring_enable, virtiofsd::protocol::VringState{1, 1});
-    fs::fuse::abi::InitIn in{};
-    in.major = fs::fuse::abi::kMajor;
-    in.minor = fs::fuse::abi::kMinor;
+    tell(Request::set_vring_call, std::uint64_t{1}, {call_.get()});
+    tell(Request::set_vring_kick, std::uint64_t{1}, {kick_.get()});
+    tell(Request::set_vring_enable, virtiofsd::protocol::VringState{1, 1});
+    abi::InitIn in{};
+    in.major = abi::kMajor;
+    in.minor = abi::kMinor;
     in.flags = in.flags2 = ~0u;
-    const auto out =
-        as<fs::fuse::abi::InitOut>(ask(fs::fuse::abi::Opcode::init, 0, bytes_of(in), sizeof(fs::fuse::abi::InitOut)));
-    if ((out.flags & fs::fuse::abi::feature::kMapAlignment) == 0 || out.map_alignment != 12)
+    const auto out = as<abi::InitOut>(ask(abi::Opcode::init, 0, bytes_of(in), sizeof(abi::InitOut)));
+    if (window_ && ((out.flags & abi::feature::kMapAlignment) == 0 || out.map_alignment != 12))
       give_up("nothing can be mapped");
   }
 
@@ -106,7 +104,7 @@ class DaxMachine {
     const abi::RemoveMappingOne one{place, kRange};
     return try_to(abi::Opcode::removemapping, node, bytes_of(abi::RemoveMappingIn{1}) + bytes_of(one), 0).error;
   }
-  GuestWindow& window() { return window_; }
+  GuestWindow& window() { return *window_; }
 
   template <typename T>
   static T as(const std::string& bytes) {
@@ -124,6 +122,15 @@ class DaxMachine {
     if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) give_up("cannot connect");
     return socket;
   }
+  void set_up_window() {
+    using virtiofsd::protocol::Request;
+    const auto config = machine_.ask(Request::get_shmem_config);
+    virtiofsd::protocol::SharedMemoryConfig said{};
+    if (!config || config->size() != sizeof said) give_up("no window");
+    std::memcpy(&said, config->data(), sizeof said);
+    if (said.regions != 1 || said.sizes[0] != window_->size()) give_up("another window");
+    tell(Request::set_backend_req_fd, std::uint64_t{0}, {window_->channel()});
+  }
   template <typename T>
   void tell(virtiofsd::protocol::Request request, const T& payload, const std::vector<int>& descriptors = {}) {
     if (machine_.tell(request, payload, descriptors) != 0u)
@@ -131,7 +138,7 @@ class DaxMachine {
   }
 
   GuestFrontend machine_;
-  GuestWindow window_;
+  std::optional<GuestWindow> window_;
   GuestRam ram_;
   GuestRing ring_{ram_, 16};
   const std::size_t in_ = ram_.allocate(128 << 10), out_ = ram_.allocate(128 << 10);

@@ -1,5 +1,6 @@
 #include "tools/server/channel_io.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -123,9 +124,8 @@ bool ChannelIo::wait(std::chrono::milliseconds time) {
 }
 
 Result<UniqueFd> ChannelIo::take_stream() {
-  if (descriptors_.size() != 1) return fail(Errc::invalid_argument, "the command sent no stream");
+  if (descriptors_.empty() || !descriptors_.front()) return fail(Errc::invalid_argument, "the command sent no stream");
   UniqueFd stream = std::move(descriptors_.front());
-  descriptors_.clear();
   struct stat status {};
   if (::fstat(stream.get(), &status) != 0) return fail_errno("fstat");
   // Anything else could be a file on a mount of ours, and the server must never wait for itself.
@@ -133,6 +133,26 @@ Result<UniqueFd> ChannelIo::take_stream() {
     return fail(Errc::invalid_argument, "the command sent a descriptor that is neither a pipe nor a socket");
   }
   return stream;
+}
+
+Result<UniqueFd> ChannelIo::take_memory() {
+  // Only files in memory have seals: one on a mount of ours has none.
+  if (descriptors_.size() != 2 || ::fcntl(descriptors_.back().get(), F_GET_SEALS) < 0)
+    return fail(Errc::invalid_argument, "the command sent no memory file");
+  return std::move(descriptors_.back());
+}
+
+std::function<void(int)> ChannelIo::outlive(std::shared_ptr<void> what) {
+  outliving_ = std::move(what);
+  return [over = over_, wake = wake_](int code) {
+    int goes_on = kGoesOn;
+    if (over->compare_exchange_strong(goes_on, code)) wake();
+  };
+}
+
+std::optional<int> ChannelIo::over() const {
+  const int code = *over_;
+  return code == kGoesOn ? std::nullopt : std::optional{code};
 }
 
 bool ChannelIo::wait_for_stream(int fd, bool to_read) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,8 @@ class CommandIo {
   /// The pipe that came with the request. Errors: invalid_argument if there is none, or it is neither a pipe nor a
   /// socket.
   [[nodiscard]] virtual Result<UniqueFd> take_stream() = 0;
+  /// The memfd that came beside it. Errors: invalid_argument.
+  [[nodiscard]] virtual Result<UniqueFd> take_memory() = 0;
   /// Waits until the stream's fd can be read (or written); false if the command is cancelled first.
   virtual bool wait_for_stream(int fd, bool to_read) = 0;
   /// At the end of the pipe: whether the caller says that it wrote all of it. Waits for its word.
@@ -39,6 +42,11 @@ class CommandIo {
   /// Tells the caller to mount, `writable` or not, and returns the /dev/fuse descriptor of that. Errors: cancelled,
   /// invalid_argument (not /dev/fuse).
   [[nodiscard]] virtual Result<UniqueFd> receive_device(bool writable) = 0;
+
+  /// The command goes on when its function has returned 0, and has no thread then: `what` lives until somebody calls
+  /// the returned function with the exit code (from any thread, as often as he likes), or the caller stops or goes
+  /// away. A server that restarts ends it, too, and the caller may ask its successor.
+  virtual std::function<void(int code)> outlive(std::shared_ptr<void> what) = 0;
 
   /// "stellarium: …", one line, everything unprintable escaped; returns 1, the exit code that goes with it.
   int complain(const Error& error);

@@ -1,10 +1,12 @@
 #include "tools/server/server.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
@@ -39,6 +41,11 @@ void linger(const protocol::Channel& channel) {
   while (channel.readable(kLastMessagePatience).value_or(false) && channel.receive()) continue;
 }
 
+void wake(const UniqueFd& eventfd) {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(eventfd.get(), &one, sizeof one);
+}
+
 /// Only the store's owner and root may speak to us: whoever can, can read every image.
 Result<void> check_peer(const protocol::Channel& channel) {
   const auto peer = protocol::peer_of(channel.fd());
@@ -52,7 +59,8 @@ Result<void> check_peer(const protocol::Channel& channel) {
 
 Server::Server(Setup setup)
     : setup_{std::move(setup)},
-      wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)},
+      wake_{std::make_shared<const UniqueFd>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))},
+      outliving_{::epoll_create1(EPOLL_CLOEXEC)},
       began_{std::chrono::steady_clock::now()} {}
 
 Server::~Server() {
@@ -67,8 +75,7 @@ void Server::end(keeper::Ending ending) {
   } else {
     ending_ = static_cast<int>(ending);
   }
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
+  wake(*wake_);
 }
 
 double Server::uptime_seconds() const {
@@ -77,22 +84,25 @@ double Server::uptime_seconds() const {
 
 keeper::Ending Server::serve() {
   while (ending_ < 0) {
-    const bool full = sessions_.size() >= kMaxCommands;
-    std::array<pollfd, 3> events{
-        {{wake_.get(), POLLIN, 0}, {setup_.signals, POLLIN, 0}, {full ? -1 : setup_.listener.get(), POLLIN, 0}}};
+    std::array<pollfd, 4> events{{{wake_->get(), POLLIN, 0},
+                                  {setup_.signals, POLLIN, 0},
+                                  {outliving_.get(), POLLIN, 0},
+                                  {is_full() ? -1 : setup_.listener.get(), POLLIN, 0}}};
     if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) break;
     std::uint64_t count = 0;
     if (events[0].revents != 0) [[maybe_unused]]
-      const auto got = ::read(wake_.get(), &count, sizeof count);
+      const auto got = ::read(wake_->get(), &count, sizeof count);
     if (events[1].revents != 0) end(keeper::Ending::restart);
-    if (events[2].revents != 0) accept_one();
+    if (events[2].revents != 0) look_after_outliving();
+    if (events[3].revents != 0) accept_one();
     reap_sessions(false);
   }
   const auto ending = static_cast<keeper::Ending>(ending_.load());
   const auto deadline =
       std::chrono::steady_clock::now() + (ending == keeper::Ending::stop ? std::chrono::seconds{0} : kRestartPatience);
+  reap_sessions(false);
   while (!sessions_.empty() && std::chrono::steady_clock::now() < deadline) {
-    pollfd event{wake_.get(), POLLIN, 0};
+    pollfd event{wake_->get(), POLLIN, 0};
     ::poll(&event, 1, 100);
     reap_sessions(false);
   }
@@ -101,17 +111,32 @@ keeper::Ending Server::serve() {
   return ending;
 }
 
+bool Server::is_full() const {
+  return std::ranges::count_if(sessions_, [](const Session& each) { return each.state != State::outliving; }) >=
+         static_cast<std::ptrdiff_t>(kMaxCommands);
+}
+
 void Server::accept_one() {
   UniqueFd socket{::accept4(setup_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
   if (!socket) return;  // it went away again
   Session& session = sessions_.emplace_back();
   session.channel = protocol::Channel{std::move(socket)};
+  if (!start(session, &Server::talk)) sessions_.pop_back();
+}
+
+bool Server::start(Session& session, void (Server::*life)(Session&)) {
   try {
-    session.thread = std::thread{[this, &session] { talk(session); }};
+    session.thread = std::thread{[this, &session, life] { (this->*life)(session); }};
   } catch (const std::system_error& thrown) {  // no more threads: this command is hung up on, the others go on
     log::error("a command cannot be run: {}", thrown.what());
-    sessions_.pop_back();
+    return false;
   }
+  return true;
+}
+
+void Server::set_state(Session& session, State state) {
+  session.state = state;
+  wake(*wake_);
 }
 
 void Server::talk(Session& session) {
@@ -120,27 +145,61 @@ void Server::talk(Session& session) {
   } catch (const std::exception& thrown) {  // out of memory, mostly: ends the command, not the server
     log::error("a command ended with an exception: {}", thrown.what());
   }
+  if (session.io && session.io->outlives()) return set_state(session, State::outliving);
+  say_goodbye(session);
+}
+
+void Server::say_goodbye(Session& session) {
   linger(session.channel);
-  session.ended = true;
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
+  set_state(session, State::ended);
+}
+
+void Server::end_outliving(Session& session) {
+  session.io->let_go();
+  // Who lost his server by a restart asks the next one.
+  if (ending_ != static_cast<int>(keeper::Ending::restart)) session.io->exit(session.io->over().value_or(0));
+  say_goodbye(session);
+}
+
+void Server::end_soon(Session& session) {
+  ::epoll_ctl(outliving_.get(), EPOLL_CTL_DEL, session.channel.fd(), nullptr);
+  session.state = State::running;
+  if (!start(session, &Server::end_outliving)) end_outliving(session);
+}
+
+void Server::look_after_outliving() {
+  std::array<epoll_event, 64> events;
+  const int ready = ::epoll_wait(outliving_.get(), events.data(), static_cast<int>(events.size()), 0);
+  for (int i = 0; i < ready; ++i) {
+    Session& session = *static_cast<Session*>(events[static_cast<std::size_t>(i)].data.ptr);
+    if (session.io->cancelled_now()) end_soon(session);
+  }
 }
 
 void Server::reap_sessions(bool wait) {
   for (auto session = sessions_.begin(); session != sessions_.end();) {
-    if (!wait && !session->ended) {
+    if (session->state == State::outliving && session->thread.joinable()) watch(*session);
+    if (session->state == State::outliving && (wait || ending_ >= 0 || session->io->over())) end_soon(*session);
+    if (!wait && session->state != State::ended) {
       ++session;
       continue;
     }
-    session->thread.join();
+    if (session->thread.joinable()) session->thread.join();
     session = sessions_.erase(session);
   }
 }
 
+/// Its function has returned, and with it its thread.
+void Server::watch(Session& session) {
+  session.thread.join();
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = &session}};
+  ::epoll_ctl(outliving_.get(), EPOLL_CTL_ADD, session.channel.fd(), &event);
+}
+
 void Server::cancel_sessions() {
   for (Session& session : sessions_) {
-    if (session.ended) continue;
-    if (ChannelIo* io = session.io) io->cancel();
+    if (session.state != State::running) continue;
+    if (ChannelIo* io = session.cancellable) io->cancel();
     ::shutdown(session.channel.fd(), SHUT_RD);  // wakes whoever waits for the peer; what is still to be said goes out
   }
 }
@@ -170,11 +229,13 @@ void Server::converse(Session& session) {
   if (!frame) return;
   auto request = protocol::Request::decode(frame->payload);
   if (!request) return;
-  ChannelIo io{channel, std::move(frame->descriptors), request->wants_progress};
-  session.io = &io;
-  const int code = run_command(*request, hello->build == protocol::build_id(), io);
-  session.io = nullptr;
-  io.exit(code);
+  session.io = std::make_unique<ChannelIo>(channel, std::move(frame->descriptors), request->wants_progress,
+                                           [wake_up = wake_] { wake(*wake_up); });
+  session.cancellable = session.io.get();
+  const int code = run_command(*request, hello->build == protocol::build_id(), *session.io);
+  session.cancellable = nullptr;
+  if (code != 0) session.io->let_go();
+  if (!session.io->outlives()) session.io->exit(code);
 }
 
 int Server::run_command(const protocol::Request& request, bool same_build, ChannelIo& io) {

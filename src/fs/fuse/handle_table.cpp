@@ -22,6 +22,7 @@ constexpr std::uint64_t kMagic = 0x31304c4254455453;  // "STETBL01" in little-en
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kHeaderSize = 4096;
 constexpr std::size_t kRecordSize = 64;
+constexpr std::uint32_t kFirstSlots = 64;  // a page: there may be thousands of guests, each with a few open files
 constexpr std::uint32_t kGrowSlots = 1024;
 constexpr std::uint32_t kMaxSlots = 1u << 20;
 constexpr std::size_t kReserved = kHeaderSize + std::size_t{kMaxSlots} * kRecordSize;  // of address space, not memory
@@ -100,7 +101,7 @@ Result<UniqueFd> HandleTable::make() {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
   UniqueFd fd{::memfd_create("stellarium-handles", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
   if (!fd) return fail_errno("making a handle table");
-  if (::fallocate(fd.get(), 0, 0, static_cast<off_t>(file_size(kGrowSlots))) != 0) {
+  if (::fallocate(fd.get(), 0, 0, static_cast<off_t>(file_size(kFirstSlots))) != 0) {
     return fail_errno("reserving a handle table");
   }
   // Nobody who holds a duplicate can make our mapping fault.
@@ -119,7 +120,7 @@ Result<HandleTable> HandleTable::open(UniqueFd fd, std::uint64_t mount) {
   if (::fstat(fd.get(), &status) != 0) return fail_errno("fstat of a handle table");
   const auto size = static_cast<std::size_t>(status.st_size);
   const int seals = ::fcntl(fd.get(), F_GET_SEALS);
-  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || size < file_size(kGrowSlots) || size > kReserved) {
+  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || size < file_size(kFirstSlots) || size > kReserved) {
     return fail(Errc::corrupt, "the descriptor given as a handle table is none");
   }
   void* base = ::mmap(nullptr, kReserved, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);

@@ -323,10 +323,15 @@ TEST_F(DeviceTest, OneMachineAfterTheOther) {
   test::GuestFrontend first = std::move(*machine_);
   connect();
   EXPECT_EQ(machine_->ask(Request::get_features), std::nullopt);  // a second one is refused
-  EXPECT_FALSE(export_->ended());
+  std::atomic<int> told = 0;
+  export_->set_on_ended([&] { ++told; });
+  EXPECT_EQ(told, 0);
   machine_.emplace(std::move(first));
   connect_anew();
-  EXPECT_TRUE(export_->ended());
+  EXPECT_EQ(told, 1);
+  export_->set_on_ended([&] { ++told; });  // at once: it was before
+  EXPECT_EQ(told, 2);
+  export_->set_on_ended([] {});
   EXPECT_TRUE(machine_->ask(Request::get_features));
   EXPECT_EQ(sessions_, 2);
 }

@@ -3,9 +3,17 @@
 #include "tools/text/units.h"
 
 namespace stellarium::server {
+namespace {
+
+/// What a device needs as long as its socket is there, whether a machine is connected or not.
+struct Serving {
+  WantedView wanted;
+  std::unique_ptr<virtiofsd::GuestServer::Export> machine;
+};
+
+}  // namespace
 
 int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
-  constexpr std::chrono::milliseconds kLook{100};
   const auto window = text::parse_bytes(options.dax_window);
   if (!window)
     return context.io.complain({Errc::invalid_argument, options.dax_window + ": not a size of a DAX window", 0});
@@ -14,15 +22,15 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
   wanted->view.passthrough = false;
   auto listening = context.io.take_stream();
   if (!listening) return context.io.complain(listening.error());
-  const auto served = context.guests.serve(std::move(*listening),
-                                           {.tag = options.tag,
-                                            .request_queues = options.request_queues,
-                                            .dax_window = *window,
-                                            .shared_memory_bit = options.shmem_feature_bit},
-                                           wanted->view, options.socket_path);
+  auto served = context.guests.serve(std::move(*listening),
+                                     {.tag = options.tag,
+                                      .request_queues = options.request_queues,
+                                      .dax_window = *window,
+                                      .shared_memory_bit = options.shmem_feature_bit},
+                                     wanted->view, options.socket_path);
   if (!served) return context.io.complain(served.error());
-  while (!(*served)->ended())
-    if (!context.io.wait(kLook)) return 0;
+  const auto serving = std::make_shared<Serving>(Serving{std::move(*wanted), std::move(*served)});
+  serving->machine->set_on_ended([over = context.io.outlive(serving)] { over(0); });
   return 0;
 }
 
