@@ -117,6 +117,27 @@ Result<std::size_t> CloneBodies::read(Ino ino, Inode& inode, std::uint64_t offse
   }
 }
 
+Result<std::optional<std::size_t>> CloneBodies::read_straight(Ino ino, Inode& inode, std::uint64_t offset,
+                                                              MutableByteParts out) {
+  while (inode.body == Body::staged && !inode.base) {
+    const auto file = staging_.find(inode.staged);
+    if (file) {
+      const auto read = read_parts((*file)->fd(), out, offset);
+      return read ? Result<std::optional<std::size_t>>{*read} : fail(read.error(), "a staged file");
+    }
+    if (!moved_on(ino, inode, file.error())) return fail(file.error());
+    if (auto known = look_again(ino, inode); !known) return fail(known.error());
+  }
+  return std::nullopt;
+}
+
+Result<std::size_t> CloneBodies::write_sparse(Ino ino, Staging::File& file, ByteParts data, std::uint64_t offset) {
+  if (data.size() == 1) return sparse_.write(ino, file, data.front(), offset);
+  std::vector<std::byte> whole(size_of(data));
+  gather(data, whole);
+  return sparse_.write(ino, file, whole, offset);
+}
+
 Result<void> CloneBodies::look_again(Ino ino, Inode& inode) const {
   auto now = tree_.inode(ino);
   if (!now) return fail(now.error());
@@ -297,12 +318,12 @@ Result<CloneBodies::Written> CloneBodies::copy_up(Ino ino, Inode inode, std::uin
   return Written{std::move(*file), static_cast<bool>(*base)};
 }
 
-Result<std::size_t> CloneBodies::write(Ino ino, ByteSpan data, std::uint64_t offset) {
+Result<std::size_t> CloneBodies::write(Ino ino, ByteParts data, std::uint64_t offset) {
   for (;;) {
     const auto body = written_body(ino);
     if (!body) return fail(body.error());
     const auto done =
-        body->sparse ? sparse_.write(ino, *body->file, data, offset) : quota_->write(*body->file, data, offset);
+        body->sparse ? write_sparse(ino, *body->file, data, offset) : quota_->write(*body->file, data, offset);
     if (!done && body->sparse && was_replaced(ino, body->file->id(), done.error())) continue;
     if (!done) return done;
     if (body->sparse) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/byte_parts.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "cas/database.h"
@@ -56,6 +57,9 @@ class CloneBodies {
   /// Bytes of a regular file's body, wherever they are, cut at its end. `inode` was refreshed, and is read again if the
   /// file was settled since.
   [[nodiscard]] Result<std::size_t> read(Ino ino, Inode& inode, std::uint64_t offset, MutableByteSpan out);
+  /// The same from a host file that has all of the bytes, straight to where they are wanted; nothing if there is none.
+  [[nodiscard]] Result<std::optional<std::size_t>> read_straight(Ino ino, Inode& inode, std::uint64_t offset,
+                                                                 MutableByteParts out);
   /// A content that the read of [offset, offset + size) can be answered from as it is; nothing if it cannot.
   [[nodiscard]] Result<std::optional<tier::ContentRef>> content_at(const Inode& inode, std::uint64_t offset,
                                                                    std::uint64_t size);
@@ -72,7 +76,10 @@ class CloneBodies {
   /// sparsely. Errors: ESTALE, EINVAL (no regular file), and those of reading and copying.
   [[nodiscard]] Result<std::shared_ptr<Staging::File>> writable(Ino ino, std::uint64_t keep = UINT64_MAX);
   /// As much as fits, as write(2).
-  [[nodiscard]] Result<std::size_t> write(Ino ino, ByteSpan data, std::uint64_t offset);
+  [[nodiscard]] Result<std::size_t> write(Ino ino, ByteParts data, std::uint64_t offset);
+  [[nodiscard]] Result<std::size_t> write(Ino ino, ByteSpan data, std::uint64_t offset) {
+    return write(ino, ByteParts{&data, 1}, offset);
+  }
   /// fallocate(2) of the modes that neither collapse nor insert.
   [[nodiscard]] Result<void> allocate(Ino ino, int mode, std::uint64_t offset, std::uint64_t length);
   /// Sets the size. Nothing is copied that is cut off.
@@ -124,6 +131,7 @@ class CloneBodies {
   bool may_be_sparse(std::uint64_t size) const { return size > kWholeCopy && !quota_->limited(); }
   Result<StagedBase> fill(Staging::File& file, Ino ino, Inode& inode, std::uint64_t size);
   Result<StagedBase> copy_staged(Staging::File& file, const Inode& inode, std::uint64_t size);
+  Result<std::size_t> write_sparse(Ino ino, Staging::File& file, ByteParts data, std::uint64_t offset);
   void remove_dropped(const std::vector<StagedId>& dropped);
   void note_written_sparsely(Ino ino, Staging::File& file, std::size_t bytes) EXCLUDES(mutex_);
   bool clean_up() EXCLUDES(mutex_);  ///< whether there is more

@@ -219,23 +219,25 @@ Result<void> CloneQuota::admit_on_host(int fd, std::uint64_t offset, std::uint64
   return fits && *fits == size ? Result<void>{} : room;
 }
 
-Result<std::size_t> CloneQuota::write(const StagedFile& file, ByteSpan data, std::uint64_t offset) {
-  if (auto room = admit_on_host(file.fd(), offset, data.size()); !room) return fail(room.error());
-  if (!limited()) return write_most(file.fd(), data, offset);
+Result<std::size_t> CloneQuota::write(const StagedFile& file, ByteParts data, std::uint64_t offset) {
+  const std::uint64_t size = size_of(data);
+  if (auto room = admit_on_host(file.fd(), offset, size); !room) return fail(room.error());
+  if (!limited()) return write_parts(file.fd(), data, offset);
   if (project_ != 0) {
     const AsNobody as_nobody;
-    return write_most(file.fd(), data, offset);
+    return write_parts(file.fd(), data, offset);
   }
   const MutexLock lock{mutex_};
   const auto room = left();
   if (!room) return fail(room.error());
-  if (whole_blocks(data.size()) + kHostBlock > *room) {
-    const auto fits = fitting(file.fd(), offset, data.size(), *room);
-    if (!fits) return fail(fits.error());
-    if (*fits == 0 && !data.empty()) return over();
-    data = data.first(static_cast<std::size_t>(*fits));
+  std::uint64_t fits = size;
+  if (whole_blocks(size) + kHostBlock > *room) {
+    const auto fitting_now = fitting(file.fd(), offset, size, *room);
+    if (!fitting_now) return fail(fitting_now.error());
+    fits = *fitting_now;
+    if (fits == 0 && size != 0) return over();
   }
-  auto written = write_most(file.fd(), data, offset);
+  auto written = write_parts(file.fd(), first_of(data, fits), offset);
   measure(file);
   return written;
 }

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/byte_parts.h"
 #include "base/mutex.h"
 #include "fs/headroom.h"
 #include "fs/own_records.h"
@@ -84,7 +85,11 @@ class CloneQuota {
   [[nodiscard]] Result<void> made(const StagedFile& file);
   void gone(StagedId id) EXCLUDES(mutex_);
   /// write(2), in one piece or as much as fits.
-  [[nodiscard]] Result<std::size_t> write(const StagedFile& file, ByteSpan data, std::uint64_t offset) EXCLUDES(mutex_);
+  [[nodiscard]] Result<std::size_t> write(const StagedFile& file, ByteParts data, std::uint64_t offset)
+      EXCLUDES(mutex_);
+  [[nodiscard]] Result<std::size_t> write(const StagedFile& file, ByteSpan data, std::uint64_t offset) {
+    return write(file, ByteParts{&data, 1}, offset);
+  }
   /// fallocate(2) of the modes that neither collapse nor insert.
   [[nodiscard]] Result<void> allocate(const StagedFile& file, int mode, std::uint64_t offset, std::uint64_t length)
       EXCLUDES(mutex_);

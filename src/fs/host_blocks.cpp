@@ -103,17 +103,4 @@ Result<std::uint64_t> host_bytes(int fd) {
   return static_cast<std::uint64_t>(status.st_blocks) * 512;
 }
 
-Result<std::size_t> write_most(int fd, ByteSpan data, std::uint64_t offset) {
-  std::size_t done = 0;
-  while (done < data.size()) {
-    const ByteSpan left = data.subspan(done);
-    const ssize_t n = ::pwrite(fd, left.data(), left.size(), static_cast<off_t>(offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && done == 0) return fail_errno("writing a staged file");
-    if (n <= 0) break;
-    done += static_cast<std::size_t>(n);
-  }
-  return done;
-}
-
 }  // namespace stellarium::fs

@@ -23,7 +23,4 @@ Result<std::uint64_t> fitting(int fd, std::uint64_t offset, std::uint64_t size, 
 Result<void> punch_unwritten(int fd);
 /// Bytes of the file's blocks, as stat(2) counts them.
 Result<std::uint64_t> host_bytes(int fd);
-/// As much as can be written, as write(2): what does not fit any more is an error of the next call only.
-Result<std::size_t> write_most(int fd, ByteSpan data, std::uint64_t offset);
-
 }  // namespace stellarium::fs

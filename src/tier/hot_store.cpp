@@ -119,26 +119,29 @@ HotFilePtr HotStore::find(const ContentRef& content) {
 }
 
 std::optional<std::size_t> HotStore::read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) {
+  if (offset < content.size)
+    out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
+  if (offset >= content.size) out = {};
+  if (!read_all(content, offset, {&out, 1})) return std::nullopt;
+  return out.size();
+}
+
+bool HotStore::read_all(const ContentRef& content, std::uint64_t offset, MutableByteParts out) {
   const HotFilePtr file = find(content);
-  if (!file) return std::nullopt;
+  if (!file) return false;
   {
     const MutexLock lock{mutex_};
     keep_open(file);
   }
-  if (offset >= content.size) return 0;
-  out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
-  std::size_t done = 0;
-  while (done < out.size()) {
-    const ssize_t n = ::pread(file->fd(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {  // the disk cannot deliver it, or it is shorter than when it was checked
-      log::error("hot file {}: cannot be read at {}, dropped", content.id.hex(), offset + done);
-      drop(content.id);
-      return std::nullopt;
-    }
-    done += static_cast<std::size_t>(n);
-  }
-  return done;
+  const auto read = read_parts(file->fd(), out, offset);
+  if (read && *read == size_of(out)) return true;
+  // A guest may have taken the memory away: that is not the file's fault.
+  std::byte probe;
+  if (::pread(file->fd(), &probe, 1, static_cast<off_t>(offset + read.value_or(0))) == 1) return false;
+  // The disk cannot deliver it, or it is shorter than when it was checked.
+  log::error("hot file {}: cannot be read at {}, dropped", content.id.hex(), offset);
+  drop(content.id);
+  return false;
 }
 
 void HotStore::keep_open(const HotFilePtr& file) {

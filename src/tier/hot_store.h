@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/byte_parts.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -34,6 +35,8 @@ class HotStore {
   HotFilePtr find(const ContentRef& content);  ///< trusted files only; counts as a use
   /// Reads from the hot file, cut at its end; nothing if there is none. A file that cannot be read is dropped.
   std::optional<std::size_t> read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out);
+  /// Whether all of a range that lies in the content was read.
+  bool read_all(const ContentRef& content, std::uint64_t offset, MutableByteParts out);
 
   /// A file that is being filled, and its share of the budget. Destroying it without publish() leaves nothing behind.
   class NewFile {

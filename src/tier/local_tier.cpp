@@ -79,7 +79,7 @@ void LocalTier::refill_pins() {
   }
 }
 
-std::optional<std::size_t> LocalTier::read_hot(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) {
+std::optional<std::size_t> LocalTier::read_file(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) {
   if (const auto size = hot_->read(content, offset, out)) return size;
   return filler_.read_filled(content, offset, out);
 }
@@ -95,7 +95,7 @@ void LocalTier::decode_ahead(const ContentRef& content, std::uint64_t begin, std
 Result<std::size_t> LocalTier::read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) {
   if (offset >= content.size) return 0;
   out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
-  if (const auto size = read_hot(content, offset, out)) return *size;
+  if (const auto size = read_file(content, offset, out)) return *size;
   if (auto done = reader_.read(content, offset, out); !done) return fail(done.error());
   decode_ahead(content, offset, offset + out.size());
   return out.size();
@@ -105,7 +105,7 @@ std::optional<std::size_t> LocalTier::read_if_present(const ContentRef& content,
                                                       MutableByteSpan out) {
   if (offset >= content.size) return 0;
   out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
-  if (const auto size = read_hot(content, offset, out)) return size;
+  if (const auto size = read_file(content, offset, out)) return size;
   if (!reader_.read_if_present(content, offset, out)) return std::nullopt;
   decode_ahead(content, offset, offset + out.size());  // a reader whose window was decoded in time stays ahead
   return out.size();

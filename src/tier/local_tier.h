@@ -21,6 +21,9 @@ class LocalTier final : public Tier {
   Result<std::size_t> read(const ContentRef& content, std::uint64_t offset, MutableByteSpan out) override;
   std::optional<std::size_t> read_if_present(const ContentRef& content, std::uint64_t offset,
                                              MutableByteSpan out) override;
+  bool read_hot(const ContentRef& content, std::uint64_t offset, MutableByteParts out) override {
+    return hot_->read_all(content, offset, out);
+  }
   void read_async(const ContentRef& content, std::uint64_t offset, MutableByteSpan out,
                   std::function<void(Result<std::size_t>)> done) override;
   HotFilePtr find_hot(const ContentRef& content) override { return hot_->find(content); }
@@ -35,7 +38,7 @@ class LocalTier final : public Tier {
 
  private:
   /// From a hot file, finished or being filled.
-  std::optional<std::size_t> read_hot(const ContentRef& content, std::uint64_t offset, MutableByteSpan out);
+  std::optional<std::size_t> read_file(const ContentRef& content, std::uint64_t offset, MutableByteSpan out);
   void decode_ahead(const ContentRef& content, std::uint64_t begin, std::uint64_t end);
   void refill_pins();
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_parts.h"
 #include "base/io.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -60,6 +61,9 @@ class Tier {
   /// The same, only if it can be answered from memory or a hot file without decoding; nothing otherwise.
   virtual std::optional<std::size_t> read_if_present(const ContentRef& content, std::uint64_t offset,
                                                      MutableByteSpan out) = 0;
+  /// From the hot file only, straight to where the bytes are wanted, which must lie within the content. Returns whether
+  /// they are there.
+  virtual bool read_hot(const ContentRef& content, std::uint64_t offset, MutableByteParts out) = 0;
   /// Runs `read` on a fill thread, so that a cold miss never holds a worker of the transport.
   virtual void read_async(const ContentRef& content, std::uint64_t offset, MutableByteSpan out,
                           std::function<void(Result<std::size_t>)> done) = 0;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "virtiofsd/guest_request.h"
 
 namespace stellarium::virtiofsd {
 namespace {
@@ -51,17 +52,6 @@ bool is_eventfd(int fd) {
   char target[32];
   const ssize_t size = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
   return size > 0 && std::string_view{target, static_cast<std::size_t>(size)} == "anon_inode:[eventfd]";
-}
-
-/// Copies pieces one after the other; nothing if they do not fit.
-ByteSpan gather(const DescriptorChain& chain, MutableByteSpan into) {
-  if (chain.readable_bytes > into.size()) return {};
-  std::size_t size = 0;
-  for (const MutableByteSpan piece : chain.readable) {
-    if (!piece.empty()) std::memcpy(into.data() + size, piece.data(), piece.size());
-    size += piece.size();
-  }
-  return into.first(size);
 }
 
 }  // namespace
@@ -388,15 +378,16 @@ bool Device::serve(GuestQueue& queue, EventWorkers::Buffers buffers) {
     auto taken = queue.take();
     if (!taken) return true;
     const char* fault = taken->chain.fault;
-    const ByteSpan request = gather(taken->chain, buffers.message);
-    if (fault == nullptr && request.size() != taken->chain.readable_bytes) fault = "a request that is too long";
+    const GuestRequest brought = take_in(taken->chain, buffers.message);
+    if (fault == nullptr && brought.message.empty() && taken->chain.readable_bytes != 0)
+      fault = "a request that is too long";
     // Given back with nothing written if it cannot be served.
     const auto reply = std::make_shared<GuestReply>(shared_from_this(), queue, std::move(*taken));
     if (fault != nullptr) {
       complain(fault);
       continue;
     }
-    session_->handle(request, reply, buffers.scratch);
+    session_->handle(brought.message, reply, buffers.scratch, brought.data);
   }
   return false;
 }

@@ -62,4 +62,35 @@ int GuestReply::send(std::uint64_t unique, int error, ByteSpan payload) {
   return 0;
 }
 
+std::vector<MutableByteSpan> GuestReply::room(std::size_t size) {
+  std::vector<MutableByteSpan> pieces;
+  constexpr std::size_t kHeader = sizeof(fs::fuse::abi::OutHeader);
+  if (taken_.chain.writable_bytes < kHeader || taken_.chain.writable_bytes - kHeader < size) return pieces;
+  std::size_t skipped = kHeader;
+  for (MutableByteSpan piece : taken_.chain.writable) {
+    const std::size_t before = std::min(skipped, piece.size());
+    skipped -= before;
+    piece = piece.subspan(before);
+    piece = piece.first(std::min(piece.size(), size));
+    size -= piece.size();
+    if (piece.empty()) continue;
+    // Pages that follow each other here are one piece for the system call.
+    if (!pieces.empty() && pieces.back().data() + pieces.back().size() == piece.data()) {
+      pieces.back() = {pieces.back().data(), pieces.back().size() + piece.size()};
+    } else {
+      pieces.push_back(piece);
+    }
+  }
+  return pieces;
+}
+
+int GuestReply::send_filled(std::uint64_t unique, std::size_t size) {
+  namespace abi = fs::fuse::abi;
+  if (std::exchange(answered_, true)) return ENOENT;
+  const abi::OutHeader header{static_cast<std::uint32_t>(sizeof header + size), 0, unique};
+  Scatter{taken_.chain.writable}.put(std::as_bytes(std::span{&header, 1}));
+  queue_.give_back(taken_, header.len);
+  return 0;
+}
+
 }  // namespace stellarium::virtiofsd

@@ -1,5 +1,7 @@
 #pragma once
+#include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "fs/fuse/parked_replies.h"
 #include "fs/fuse/reply.h"
@@ -22,6 +24,8 @@ class GuestReply final : public fs::fuse::ReplySink {
 
   /// An answer that does not fit is EIO; ENOENT if there is no room for any or it was answered before.
   int send(std::uint64_t unique, int error, ByteSpan payload) override;
+  std::vector<MutableByteSpan> room(std::size_t size) override;
+  int send_filled(std::uint64_t unique, std::size_t size) override;
   fs::fuse::ParkedReplies& parked() override { return owner_->parked; }
 
  private:

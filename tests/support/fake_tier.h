@@ -86,6 +86,10 @@ class FakeTier final : public tier::Tier {
     const auto got = read(content, offset, out);
     return got ? std::optional{*got} : std::nullopt;
   }
+  bool read_hot(const tier::ContentRef& content, std::uint64_t offset, MutableByteParts out) override {
+    const auto hot = find_hot(content);
+    return hot && read_parts(hot->fd(), out, offset).value_or(0) == size_of(out);
+  }
   void read_async(const tier::ContentRef& content, std::uint64_t offset, MutableByteSpan out,
                   std::function<void(Result<std::size_t>)> done) override {
     auto answer = [this, content, offset, out, done = std::move(done)] { done(read(content, offset, out)); };

@@ -37,7 +37,7 @@ void Filesystem::create(const Request&, const abi::CreateIn&, std::string_view, 
 void Filesystem::tmpfile(const Request&, const abi::CreateIn&, Reply reply) {
   reply.error(EROFS);
 }
-void Filesystem::write(const Request&, const abi::WriteIn&, ByteSpan, Reply reply) {
+void Filesystem::write(const Request&, const abi::WriteIn&, ByteParts, Reply reply) {
   reply.error(EROFS);
 }
 void Filesystem::fallocate(const Request&, const abi::FallocateIn&, Reply reply) {

@@ -3,6 +3,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/byte_parts.h"
 #include "fs/fuse/abi.h"
 #include "fs/fuse/reply.h"
 #include "fs/fuse/request.h"
@@ -66,8 +67,8 @@ class Filesystem {
   /// Both answer abi::CreateOut.
   virtual void create(const Request& request, const abi::CreateIn& in, std::string_view name, Reply reply);
   virtual void tmpfile(const Request& request, const abi::CreateIn& in, Reply reply);
-  /// `in.size` is that of `data`, and at most max_write().
-  virtual void write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply);
+  /// `in.size` is that of `data`, and at most max_write(). A guest may change the bytes meanwhile.
+  virtual void write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply);
   virtual void fallocate(const Request& request, const abi::FallocateIn& in, Reply reply);
   /// `wide` is answered by abi::CopyFileRangeOut, else by abi::WriteOut, for which `in.length` is small enough.
   virtual void copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply);

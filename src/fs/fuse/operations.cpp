@@ -114,9 +114,10 @@ void link(Filesystem& filesystem, const Request& request, Reply reply) {
 void write(Filesystem& filesystem, const Request& request, Reply reply) {
   Arguments arguments{request.arguments()};
   const auto in = arguments.fixed<abi::WriteIn>();
-  const ByteSpan data = arguments.rest(in.size);
+  const ByteSpan inside = arguments.rest(request.data().empty() ? in.size : 0);
   if (refused(arguments, reply)) return;
-  if (in.size > filesystem.max_write()) {
+  const ByteParts data = request.data().empty() ? ByteParts{&inside, 1} : request.data();
+  if (in.size > filesystem.max_write() || size_of(data) != in.size) {
     reply.error(EINVAL);
     return;
   }

@@ -5,6 +5,15 @@
 
 namespace stellarium::fs::fuse {
 
+std::vector<MutableByteSpan> ReplySink::room(std::size_t /*size*/) {
+  return {};
+}
+
+int ReplySink::send_filled(std::uint64_t unique, std::size_t /*size*/) {
+  assert(false && "there was no room to fill");
+  return send(unique, EIO, {});
+}
+
 void ReplySink::store(NodeId /*node*/, ByteSpan /*content*/) {}
 
 Reply::~Reply() {
@@ -24,6 +33,12 @@ int Reply::error(int sys_errno) {
 
 int Reply::bytes(ByteSpan payload) {
   return send(0, payload);
+}
+
+int Reply::filled(std::size_t size) {
+  assert(sink_ && !answered_);
+  answered_ = true;
+  return sink_->send_filled(unique_, size);
 }
 
 }  // namespace stellarium::fs::fuse

@@ -3,6 +3,7 @@
 #include <memory>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 #include "fs/fuse/abi.h"
@@ -21,6 +22,10 @@ class ReplySink {
   /// page fault of a dying server into EIO for the program that waits.
   /// Returns 0, or the errno of the transport; ENOENT means that nobody waits for this answer any more.
   virtual int send(std::uint64_t unique, int error, ByteSpan payload) = 0;
+  /// Where the first `size` bytes of the payload will lie, whole or not at all: nothing if the transport does not know.
+  /// They may be filled in before they are sent, by `send_filled`.
+  virtual std::vector<MutableByteSpan> room(std::size_t size);
+  virtual int send_filled(std::uint64_t unique, std::size_t size);
   /// Puts the bytes of a whole file into the kernel's page cache (FUSE_NOTIFY_STORE). Only for a file that nobody can
   /// be reading (OpenedNodes). A transport may do nothing, and a failure costs a READ later: there is no result.
   virtual void store(NodeId node, ByteSpan content);
@@ -47,12 +52,16 @@ class Reply {
     return scratch_.first(size < scratch_.size() ? size : scratch_.size());
   }
   std::size_t max_payload() const { return scratch_.size(); }
+  /// Where the payload of a request that asks for `size` bytes will lie in the end, to be filled in without a copy
+  /// between; nothing: `scratch` must do. Also of a parked reply.
+  std::vector<MutableByteSpan> room(std::size_t size) const { return sink_->room(size); }
   const std::shared_ptr<ReplySink>& sink() const { return sink_; }
 
   /// Each of these answers; the return value is that of ReplySink::send.
   int error(int sys_errno);
   int done() { return bytes({}); }
   int bytes(ByteSpan payload);
+  int filled(std::size_t size);  ///< the first so many bytes of `room`
   template <typename T>
   int value(const T& payload) {
     static_assert(std::is_trivially_copyable_v<T>);

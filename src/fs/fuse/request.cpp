@@ -12,16 +12,18 @@ bool Request::read_header(ByteSpan message, abi::InHeader& header) {
   return true;
 }
 
-Result<Request> Request::parse(ByteSpan message, std::uint64_t features, Peer peer) {
+Result<Request> Request::parse(ByteSpan message, std::uint64_t features, Peer peer, ByteParts data) {
   Request request;
+  request.data_ = data;
   request.features_ = features;
   request.peer_ = peer;
   if (!read_header(message, request.header_)) {
     return fail(Errc::invalid_argument, "FUSE request of " + std::to_string(message.size()) + " bytes has no header");
   }
-  if (request.header_.len != message.size()) {
-    return fail(Errc::invalid_argument, "FUSE request says " + std::to_string(request.header_.len) + " bytes and has " +
-                                            std::to_string(message.size()));
+  const std::uint64_t size = message.size() + size_of(data);
+  if (request.header_.len != size) {
+    return fail(Errc::invalid_argument,
+                "FUSE request says " + std::to_string(request.header_.len) + " bytes and has " + std::to_string(size));
   }
   const ByteSpan body = message.subspan(sizeof(abi::InHeader));
   const std::size_t extensions = std::size_t{request.header_.extension_units} * 8;

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "base/byte_parts.h"
 #include "base/bytes.h"
 #include "base/result.h"
 #include "fs/fuse/abi.h"
@@ -20,8 +21,10 @@ enum class Peer : std::uint8_t { host, guest };
 class Request {
  public:
   /// Errors: invalid_argument (what does not fit). `message` is one read of /dev/fuse or one copied descriptor chain;
-  /// `features` is what INIT agreed on.
-  static Result<Request> parse(ByteSpan message, std::uint64_t features = 0, Peer peer = Peer::host);
+  /// `features` is what INIT agreed on. `data`: what a WRITE brings, if it does not lie in the message; who sent it may
+  /// change it until it is answered.
+  static Result<Request> parse(ByteSpan message, std::uint64_t features = 0, Peer peer = Peer::host,
+                               ByteParts data = {});
   /// The header, if there is that much: enough to answer a request that parse() refused.
   static bool read_header(ByteSpan message, abi::InHeader& header);
 
@@ -32,6 +35,7 @@ class Request {
   std::uint64_t id() const { return header_.unique & ~abi::kResentBit; }
   bool resent() const { return (header_.unique & abi::kResentBit) != 0; }
   ByteSpan arguments() const { return arguments_; }
+  ByteParts data() const { return data_; }
   Peer peer() const { return peer_; }
   /// Whether INIT agreed on it (abi::feature): some arguments look different then.
   bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
@@ -39,6 +43,7 @@ class Request {
  private:
   abi::InHeader header_{};
   ByteSpan arguments_;
+  ByteParts data_;
   std::uint64_t features_ = 0;
   Peer peer_ = Peer::host;
 };

@@ -36,8 +36,9 @@ class Session {
   void resume(std::uint64_t features);
   bool ready() const { return ready_.load(std::memory_order_acquire); }
 
-  /// Answers one request through `sink`, now or later. `scratch` is resident memory for the payload, used until return.
-  void handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, MutableByteSpan scratch);
+  /// Answers one request through `sink`, now or later. `scratch` is resident memory for the payload, used until return,
+  /// as `data` is (Request::parse).
+  void handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, MutableByteSpan scratch, ByteParts data = {});
 
   std::uint64_t requests() const;
   std::vector<std::pair<std::string, std::uint64_t>> requests_by_opcode() const;  ///< names that occurred, by opcode

@@ -256,7 +256,7 @@ void StoreView::setattr(const Request& request, const abi::SetattrIn& in, Reply 
   reply.error(EROFS);
 }
 
-void StoreView::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
+void StoreView::write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply) {
   if (is_volume(request)) return volumes_->write(request, in, data, std::move(reply));
   reply.error(EROFS);
 }

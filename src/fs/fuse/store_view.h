@@ -42,7 +42,7 @@ class StoreView final : public Filesystem {
 
   // What is not EROFS for volumes.
   void setattr(const Request& request, const abi::SetattrIn& in, Reply reply) override;
-  void write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) override;
+  void write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply) override;
   void fallocate(const Request& request, const abi::FallocateIn& in, Reply reply) override;
   void copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) override;
   void fsync(const Request& request, const abi::FsyncIn& in, Reply reply) override;

@@ -125,11 +125,13 @@ void VolumeFiles::read(const Request& request, const abi::ReadIn& in, Reply repl
   reply.bytes(out.first(*read));
 }
 
-void VolumeFiles::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
+void VolumeFiles::write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply) {
   const auto volume = find(request.node());
   if (!volume) return refuse(reply, volume.error());
-  if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
-  const auto written = (*volume)->write(in.offset, data);
+  if (in.offset > std::uint64_t{INT64_MAX} - in.size) return reply.error(EFBIG), void();
+  std::vector<std::byte> gathered(data.size() == 1 ? 0 : in.size);
+  if (data.size() != 1) gather(data, gathered);
+  const auto written = (*volume)->write(in.offset, data.size() == 1 ? data.front() : ByteSpan{gathered});
   if (!written) return refuse(reply, written.error());
   // The kernel sends no FSYNC after a write to a file that was opened so.
   if ((in.flags & O_DSYNC) != 0) {

@@ -37,7 +37,7 @@ class VolumeFiles {
   void setattr(const Request& request, const abi::SetattrIn& in, Reply reply);
   void open(const Request& request, const abi::OpenIn& in, Reply reply);
   void read(const Request& request, const abi::ReadIn& in, Reply reply);
-  void write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply);
+  void write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply);
   void lseek(const Request& request, const abi::LseekIn& in, Reply reply);
   void fallocate(const Request& request, const abi::FallocateIn& in, Reply reply);
   void copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply);

@@ -182,13 +182,18 @@ void WritableView::read(const Request& request, const abi::ReadIn& in, Reply rep
     parts_.reader.read(request, **content, in.offset, in.size, std::move(reply));
     return;
   }
+  if (const auto room = reply.room(in.size); !room.empty()) {
+    const auto read = clone_.bodies->read_straight(*ino, inode, in.offset, room);
+    if (!read) return refuse(reply, read.error());
+    if (*read) return reply.filled(**read), void();
+  }
   const MutableByteSpan out = reply.scratch(in.size);
   const Result<std::size_t> read = clone_.bodies->read(*ino, inode, in.offset, out);
   if (!read) return refuse(reply, read.error());
   reply.bytes(out.first(*read));
 }
 
-Result<std::size_t> WritableView::write_now(NodeId node, const abi::WriteIn& in, ByteSpan data) {
+Result<std::size_t> WritableView::write_now(NodeId node, const abi::WriteIn& in, ByteParts data) {
   const Result<Ino> ino = locate(node);
   if (!ino) return fail(ino.error());
   const WriteGate::Pass pass{clone_.bodies->gate()};
@@ -200,8 +205,8 @@ void WritableView::answer_write(Reply reply, const Result<std::size_t>& written)
   reply.value(abi::WriteOut{static_cast<std::uint32_t>(*written), 0});
 }
 
-void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) {
-  if (in.offset > INT64_MAX - data.size()) return reply.error(EFBIG), void();
+void WritableView::write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply) {
+  if (in.offset > std::uint64_t{INT64_MAX} - in.size) return reply.error(EFBIG), void();
   const NodeId node = request.node();
   if ((in.write_flags & abi::write_flag::kKillSuidgid) != 0) {  // as on ext4 before anything is written
     const Result<Ino> ino = locate(node);
@@ -210,14 +215,17 @@ void WritableView::write(const Request& request, const abi::WriteIn& in, ByteSpa
   }
   const auto written = write_now(node, in, data);
   const bool full = !written && errno_of(written.error()) == ENOSPC;
-  if (!full || parts_.waiting == nullptr || !parts_.waiting->may_wait(data.size()))
+  if (!full || parts_.waiting == nullptr || !parts_.waiting->may_wait(in.size))
     return answer_write(std::move(reply), written);
   const auto parked = ParkedReplies::park(request, std::move(reply), ParkedReply::By::killing_signal,
                                           [](Reply early) { early.error(EINTR); });
-  const auto try_again = [this, parked, node, in, kept = std::vector<std::byte>(data.begin(), data.end())] {
-    if (auto due = parked->take()) answer_write(std::move(*due), write_now(node, in, kept));
+  std::vector<std::byte> kept(in.size);
+  gather(data, kept);
+  const auto try_again = [this, parked, node, in, kept = std::move(kept)] {
+    const ByteSpan whole{kept};
+    if (auto due = parked->take()) answer_write(std::move(*due), write_now(node, in, {&whole, 1}));
   };
-  parts_.waiting->add(data.size(), try_again);
+  parts_.waiting->add(in.size, try_again);
 }
 
 void WritableView::lseek(const Request& request, const abi::LseekIn& in, Reply reply) {

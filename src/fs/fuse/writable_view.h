@@ -78,7 +78,7 @@ class WritableView final : public Filesystem {
   void tmpfile(const Request& request, const abi::CreateIn& in, Reply reply) override;
   void open(const Request& request, const abi::OpenIn& in, Reply reply) override;
   void read(const Request& request, const abi::ReadIn& in, Reply reply) override;
-  void write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) override;
+  void write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply) override;
   void lseek(const Request& request, const abi::LseekIn& in, Reply reply) override;
   void fallocate(const Request& request, const abi::FallocateIn& in, Reply reply) override;
   void copy_file_range(const Request& request, const abi::CopyFileRangeIn& in, bool wide, Reply reply) override;
@@ -142,7 +142,7 @@ class WritableView final : public Filesystem {
   /// The staged file that an open of an existing file is passed through to; null: it is not.
   Result<std::shared_ptr<StagedFile>> file_to_open(NodeId node, Ino ino, const Inode& inode, bool for_writing);
   /// The write itself: how much was written.
-  Result<std::size_t> write_now(NodeId node, const abi::WriteIn& in, ByteSpan data);
+  Result<std::size_t> write_now(NodeId node, const abi::WriteIn& in, ByteParts data);
   void answer_write(Reply reply, const Result<std::size_t>& written);
   void open_existing(const Request& request, Ino ino, std::uint32_t flags, bool drop_privileges, Reply reply);
 

@@ -17,6 +17,12 @@ using test::bytes_of;
 using test::make_name;
 using test::make_request;
 
+std::string text_of(ByteParts parts) {
+  std::string text(size_of(parts), '?');
+  gather(parts, std::as_writable_bytes(std::span{text}));
+  return text;
+}
+
 /// Leaves everything that writes to the defaults.
 class ReadingFilesystem : public Filesystem {
  public:
@@ -73,8 +79,8 @@ class WritingFilesystem final : public ReadingFilesystem {
   void tmpfile(const Request& request, const abi::CreateIn& in, Reply reply) override {
     note(request, reply, "tmpfile {} {} {}", in.flags, in.mode, in.umask);
   }
-  void write(const Request& request, const abi::WriteIn& in, ByteSpan data, Reply reply) override {
-    note(request, reply, "write {} {} {} {}", in.fh, in.offset, in.write_flags, as_text(data).substr(0, 9));
+  void write(const Request& request, const abi::WriteIn& in, ByteParts data, Reply reply) override {
+    note(request, reply, "write {} {} {} {}", in.fh, in.offset, in.write_flags, text_of(data).substr(0, 9));
   }
   void fallocate(const Request& request, const abi::FallocateIn& in, Reply reply) override {
     note(request, reply, "fallocate {} {} {} {}", in.fh, in.offset, in.length, in.mode);
