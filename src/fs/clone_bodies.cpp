@@ -231,12 +231,15 @@ void CloneBodies::discard(StagedId id) {
 }
 
 Result<bool> CloneBodies::owns(Ino ino, StagedId id) const {
+  if (tree_.reader().layers().size() <= 2) return true;  // below there is only the image
+  const auto below = frozen(ino);
+  if (!below) return fail(below.error());
+  return !*below || (*below)->staged != id;
+}
+
+Result<std::optional<Inode>> CloneBodies::frozen(Ino ino) const {
   const std::vector<LayerId>& layers = tree_.reader().layers();
-  if (layers.size() <= 2) return true;  // below there is only the image
-  const LayerReader below{database_, {layers.begin() + 1, layers.end()}};
-  const auto frozen = below.inode(ino);
-  if (!frozen) return fail(frozen.error());
-  return !*frozen || (*frozen)->staged != id;
+  return LayerReader{database_, {layers.begin() + 1, layers.end()}}.inode(ino);
 }
 
 /// Puts the first `size` bytes of a body into an empty file, or has its content show there; returns what shows.

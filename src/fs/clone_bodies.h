@@ -104,6 +104,8 @@ class CloneBodies {
   WriteGate& gate() { return gate_; }
   /// Whether the staged file belongs to the writable layer: a record that was copied up names that of a frozen one.
   Result<bool> owns(Ino ino, StagedId id) const;
+  /// What the layers below the writable one say of an inode.
+  Result<std::optional<Inode>> frozen(Ino ino) const;
   /// The inode has no link and nobody has it open: its bytes may go, unless a frozen layer needs them.
   void drop(Ino ino, const Inode& inode);
 

@@ -43,9 +43,10 @@ std::vector<std::byte> bytes_of(const T& value) {
 }
 
 /// Of messages that say nothing back but whether they were obeyed.
-Result<std::optional<std::vector<std::byte>>> obeyed(const Result<void>& done) {
+template <typename Answer>
+Result<Answer> obeyed(const Result<void>& done) {
   if (!done) return fail(done.error());
-  return std::nullopt;
+  return Answer{};
 }
 
 bool is_eventfd(int fd) {
@@ -97,7 +98,7 @@ bool Device::answer(FrontendMessage& message) {
   if (!answer) complain(to_string(answer.error()));
   Result<void> sent{};
   if (answer && *answer) {
-    sent = frontend_.reply(message, **answer);
+    sent = frontend_.reply(message, (*answer)->bytes, (*answer)->descriptor.get());
   } else if (message.needs_reply() && (protocol_features_ & protocol::protocol_feature::kReplyAck) != 0) {
     sent = frontend_.reply(message, bytes_of(std::uint64_t{answer ? 0u : 1u}));
   } else if (!answer) {
@@ -139,7 +140,7 @@ Result<Device::Answer> Device::obey(FrontendMessage& message) {
       return std::nullopt;
     }
     case Request::set_backend_req_fd:
-      return obeyed(set_window_channel(message));
+      return obeyed<Answer>(set_window_channel(message));
     case Request::get_shmem_config: {
       protocol::SharedMemoryConfig config{};
       if (window_) {
@@ -159,13 +160,17 @@ Result<Device::Answer> Device::obey(FrontendMessage& message) {
     case Request::get_max_mem_slots:
       return bytes_of(std::uint64_t{GuestMemory::kMaxRegions});
     case Request::set_mem_table:
-      return obeyed(set_memory_table(message));
+      return obeyed<Answer>(set_memory_table(message));
     case Request::add_mem_reg:
-      return obeyed(add_memory(message));
+      return obeyed<Answer>(add_memory(message));
     case Request::rem_mem_reg:
-      return obeyed(remove_memory(message));
+      return obeyed<Answer>(remove_memory(message));
     case Request::get_config:
       return get_config(message);
+    case Request::get_inflight_fd:
+      return get_inflight(message);
+    case Request::set_inflight_fd:
+      return obeyed<Answer>(set_inflight(message));
     case Request::set_config:
       return fail(Errc::not_supported, "the device's configuration cannot be written");
     default:
@@ -177,6 +182,29 @@ std::uint64_t Device::offered_protocol_features() const {
   namespace feature = protocol::protocol_feature;
   if (!window_) return feature::kOffered;
   return feature::kOffered | feature::kOfWindow | 1ull << options_.shared_memory_bit;
+}
+
+Result<Device::Answer> Device::get_inflight(const FrontendMessage& message) const {
+  const auto wanted = read<protocol::Inflight>(message);
+  if (!wanted) return fail(wanted.error());
+  auto made = InflightRegion::make(wanted->queues, wanted->queue_size);
+  if (!made) return fail(made.error());
+  return Payload{bytes_of(protocol::Inflight{made->second, 0, wanted->queues, wanted->queue_size}),
+                 std::move(made->first)};
+}
+
+/// From the next start of the queues on.
+Result<void> Device::set_inflight(FrontendMessage& message) {
+  const auto wanted = read<protocol::Inflight>(message);
+  if (!wanted) return fail(wanted.error());
+  if (message.descriptors.size() != 1) return fail(Errc::invalid_argument, name_of(message) + " without its file");
+  const auto region = InflightRegion::map(std::move(message.descriptors.front()), wanted->size, wanted->offset,
+                                          wanted->queues, wanted->queue_size);
+  if (!region) return fail(region.error());
+  if ((*region)->queues() < queues_.size()) return fail(Errc::invalid_argument, "tracking of too few queues");
+  for (std::size_t i = 0; i < queues_.size(); ++i)
+    queues_[i]->ring.set_inflight((*region)->queue(static_cast<std::uint16_t>(i)));
+  return {};
 }
 
 Result<void> Device::set_window_channel(FrontendMessage& message) {
@@ -267,7 +295,7 @@ Result<Device::Answer> Device::obey_about_queues(FrontendMessage& message) {
     case Request::set_vring_kick:
     case Request::set_vring_call:
     case Request::set_vring_err:
-      return obeyed(set_descriptor(message));
+      return obeyed<Answer>(set_descriptor(message));
     case Request::set_vring_addr: {
       const auto wanted = read<protocol::VringAddresses>(message);
       if (!wanted) return fail(wanted.error());

@@ -58,7 +58,13 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
     std::optional<EventWorkers::Id> watched;
   };
   /// The answer of a message that has one of its own.
-  using Answer = std::optional<std::vector<std::byte>>;
+  struct Payload {
+    Payload(std::vector<std::byte> payload, UniqueFd beside = {})  // NOLINT: most have none
+        : bytes{std::move(payload)}, descriptor{std::move(beside)} {}
+    std::vector<std::byte> bytes;
+    UniqueFd descriptor;
+  };
+  using Answer = std::optional<Payload>;
 
   Device(UniqueFd frontend, std::shared_ptr<fs::fuse::Session> session, const Options& options,
          std::shared_ptr<EventWorkers> workers, std::shared_ptr<WindowChannel> window);
@@ -68,6 +74,8 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
   Result<Answer> obey_about_queues(FrontendMessage& message) REQUIRES(mutex_);
   Result<Answer> get_config(const FrontendMessage& message) const;
   std::uint64_t offered_protocol_features() const;
+  Result<Answer> get_inflight(const FrontendMessage& message) const;
+  Result<void> set_inflight(FrontendMessage& message) REQUIRES(mutex_);
   Result<void> set_window_channel(FrontendMessage& message) REQUIRES(mutex_);
   Result<void> set_memory_table(FrontendMessage& message) REQUIRES(mutex_);
   Result<void> add_memory(FrontendMessage& message) REQUIRES(mutex_);

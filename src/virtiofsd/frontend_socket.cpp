@@ -69,18 +69,33 @@ FrontendSocket::Received FrontendSocket::receive(FrontendMessage& message) {
   return Received::message;
 }
 
-Result<void> FrontendSocket::reply(const FrontendMessage& to, ByteSpan payload) {
+Result<void> FrontendSocket::reply(const FrontendMessage& to, ByteSpan payload, int descriptor) {
   protocol::Header header{to.header.request, protocol::header::kVersion | protocol::header::kReply,
                           static_cast<std::uint32_t>(payload.size())};
   std::array<std::byte, sizeof header + kMaxPayload> whole;
   std::memcpy(whole.data(), &header, sizeof header);
   std::copy(payload.begin(), payload.end(), whole.begin() + sizeof header);
   ByteSpan rest{whole.data(), sizeof header + payload.size()};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof descriptor)> control{};
   while (!rest.empty()) {
-    const ssize_t sent = ::send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+    iovec part{const_cast<std::byte*>(rest.data()), rest.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (descriptor >= 0) {
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      cmsghdr* head = CMSG_FIRSTHDR(&message);
+      head->cmsg_level = SOL_SOCKET;
+      head->cmsg_type = SCM_RIGHTS;
+      head->cmsg_len = CMSG_LEN(sizeof descriptor);
+      std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+    }
+    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) return fail_errno("answering a virtual machine monitor");
     rest = rest.subspan(static_cast<std::size_t>(sent));
+    descriptor = -1;  // it went with the first byte
   }
   return {};
 }

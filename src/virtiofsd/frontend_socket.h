@@ -39,8 +39,8 @@ class FrontendSocket {
   Received receive(FrontendMessage& message);
   const std::string& why() const { return why_; }
 
-  /// Answers a message with a payload. Errors: io.
-  [[nodiscard]] Result<void> reply(const FrontendMessage& to, ByteSpan payload);
+  /// Answers a message with a payload, and with a descriptor if it is not -1. Errors: io.
+  [[nodiscard]] Result<void> reply(const FrontendMessage& to, ByteSpan payload, int descriptor = -1);
 
  private:
   Received end(std::string why);

@@ -45,7 +45,18 @@ Result<void> GuestQueue::start() {
   if (!queue) return fail(queue.error());
   queue_ = *queue;
   broken_ = false;
+  if (!inflight_) return {};
+  const auto over = inflight_->take_over(queue_->used_index(), layout_.size);
+  taken_over_.assign(over.heads.begin(), over.heads.end());
+  // The front-end knows what came back; what was taken besides is known here only.
+  if (over.known) queue_->set_next(static_cast<std::uint16_t>(queue_->used_index() + over.heads.size()));
+  if (!over.heads.empty()) log::info("{} requests of a guest are taken over", over.heads.size());
   return {};
+}
+
+void GuestQueue::set_inflight(std::optional<InflightQueue> inflight) {
+  const MutexLock lock{mutex_};
+  inflight_ = std::move(inflight);
 }
 
 void GuestQueue::enable(bool enabled) {
@@ -62,6 +73,7 @@ std::uint16_t GuestQueue::stop() {
   while (taken_ > 0 && std::chrono::steady_clock::now() < until) lock.wait_for(given_back_, kPatience);
   if (taken_ > 0) log::warn("a guest's queue is stopped with {} requests unanswered", taken_);
   queue_.reset();
+  taken_over_.clear();
   ++run_;
   taken_ = 0;
   enabled_ = was_enabled;
@@ -71,12 +83,19 @@ std::uint16_t GuestQueue::stop() {
 std::optional<GuestQueue::Taken> GuestQueue::take() {
   const MutexLock lock{mutex_};
   while (queue_ && enabled_ && !broken_) {
+    if (!taken_over_.empty()) {
+      const std::uint16_t head = taken_over_.front();
+      taken_over_.pop_front();
+      ++taken_;
+      return Taken{queue_->chain_at(*memory_, head), memory_, run_};
+    }
     auto chain = queue_->pop(*memory_);
     if (!chain) {
       log::error("a guest's queue stops: {}", to_string(chain.error()));
       broken_ = true;
     } else if (*chain) {
       ++taken_;
+      if (inflight_) inflight_->taken((*chain)->head);
       return Taken{std::move(**chain), memory_, run_};
     } else if (!queue_->wait_for_kick()) {
       break;
@@ -91,7 +110,9 @@ void GuestQueue::give_back(const Taken& taken, std::uint32_t written) {
   --taken_;
   given_back_.notify_all();
   if (!queue_ || broken_) return;
+  if (inflight_) inflight_->giving_back(taken.chain.head);
   queue_->push(taken.chain.head, written);
+  if (inflight_) inflight_->given_back(taken.chain.head, queue_->used_index());
   const std::uint64_t one = 1;
   if (queue_->wants_call() && call_) (void)!::write(call_.get(), &one, sizeof one);
 }

@@ -1,12 +1,14 @@
 #pragma once
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 
 #include "base/mutex.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "virtiofsd/inflight.h"
 #include "virtiofsd/virtqueue.h"
 
 namespace stellarium::virtiofsd {
@@ -24,6 +26,9 @@ class GuestQueue {
   void set_call(UniqueFd eventfd) EXCLUDES(mutex_);
   /// Another table of the guest's memory. A queue that does not lie in it stops. Errors: invalid_argument.
   [[nodiscard]] Result<void> set_memory(std::shared_ptr<const GuestMemory> memory) EXCLUDES(mutex_);
+
+  /// Where it notes what it has in hand, from its next start on; it begins with what is noted there. Nothing: nowhere.
+  void set_inflight(std::optional<InflightQueue> inflight) EXCLUDES(mutex_);
 
   /// Errors: invalid_argument (a layout that cannot be).
   [[nodiscard]] Result<void> start() EXCLUDES(mutex_);
@@ -47,6 +52,8 @@ class GuestQueue {
   std::shared_ptr<const GuestMemory> memory_ GUARDED_BY(mutex_);
   Virtqueue::Layout layout_ GUARDED_BY(mutex_);
   std::optional<Virtqueue> queue_ GUARDED_BY(mutex_);  // nothing: it is stopped
+  std::optional<InflightQueue> inflight_ GUARDED_BY(mutex_);
+  std::deque<std::uint16_t> taken_over_ GUARDED_BY(mutex_);  // heads that a device before had in hand
   UniqueFd call_ GUARDED_BY(mutex_);
   bool enabled_ GUARDED_BY(mutex_) = false;
   bool broken_ GUARDED_BY(mutex_) = false;

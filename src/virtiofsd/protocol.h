@@ -27,6 +27,8 @@ enum class Request : std::uint32_t {
   set_backend_req_fd = 21,
   get_config = 24,
   set_config = 25,
+  get_inflight_fd = 31,
+  set_inflight_fd = 32,
   reset_device = 34,
   get_max_mem_slots = 36,
   add_mem_reg = 37,
@@ -54,9 +56,10 @@ inline constexpr std::uint64_t kOffered = kIndirect | kEventIdx | kProtocolFeatu
 /// freezes a virtual machine.
 namespace protocol_feature {
 inline constexpr std::uint64_t kSeveralQueues = 1ull << 0, kReplyAck = 1ull << 3, kBackendRequests = 1ull << 5,
-                               kConfig = 1ull << 9, kBackendSendFd = 1ull << 10, kResetDevice = 1ull << 13,
-                               kMemorySlots = 1ull << 15;
-inline constexpr std::uint64_t kOffered = kSeveralQueues | kReplyAck | kConfig | kResetDevice | kMemorySlots;
+                               kConfig = 1ull << 9, kBackendSendFd = 1ull << 10, kInflight = 1ull << 12,
+                               kResetDevice = 1ull << 13, kMemorySlots = 1ull << 15;
+inline constexpr std::uint64_t kOffered =
+    kSeveralQueues | kReplyAck | kConfig | kInflight | kResetDevice | kMemorySlots;
 /// Those of a device with a DAX window, but for the one that says so: its number was another one in drafts.
 inline constexpr std::uint64_t kOfWindow = kBackendRequests | kBackendSendFd;
 inline constexpr unsigned kSharedMemoryBit = 22;
@@ -87,6 +90,12 @@ struct VringAddresses {
 namespace vring_fd {
 inline constexpr std::uint64_t kIndexMask = 0xff, kNoDescriptor = 1u << 8;
 }
+
+/// Of GET_INFLIGHT_FD and SET_INFLIGHT_FD.
+struct Inflight {
+  std::uint64_t size, offset;
+  std::uint16_t queues, queue_size;
+};
 
 struct ConfigHead {
   std::uint32_t offset, size, flags;

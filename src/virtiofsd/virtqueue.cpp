@@ -70,11 +70,17 @@ Result<std::optional<DescriptorChain>> Virtqueue::pop(const GuestMemory& memory)
   if (waiting > layout_.size)
     return fail(Errc::corrupt,
                 "a queue of " + std::to_string(layout_.size) + " with " + std::to_string(waiting) + " requests");
-  DescriptorChain chain;
-  chain.head = word(available_ + kRingHead + std::size_t{next_ % layout_.size} * 2).load(std::memory_order_relaxed);
-  if (chain.head >= layout_.size)
-    return fail(Errc::corrupt, "descriptor " + std::to_string(chain.head) + " of " + std::to_string(layout_.size));
+  const std::uint16_t head =
+      word(available_ + kRingHead + std::size_t{next_ % layout_.size} * 2).load(std::memory_order_relaxed);
+  if (head >= layout_.size)
+    return fail(Errc::corrupt, "descriptor " + std::to_string(head) + " of " + std::to_string(layout_.size));
   ++next_;
+  return chain_at(memory, head);
+}
+
+DescriptorChain Virtqueue::chain_at(const GuestMemory& memory, std::uint16_t head) const {
+  DescriptorChain chain;
+  chain.head = head;
   take(memory, chain);
   if (chain.fault != nullptr) {
     chain.readable.clear();

@@ -43,6 +43,8 @@ class Virtqueue {
 
   /// The next chain, if there is one. Errors: corrupt (an index that cannot be): the queue is to be stopped.
   Result<std::optional<DescriptorChain>> pop(const GuestMemory& memory);
+  /// The chain of a head that was taken before, by this device or by one that was killed.
+  DescriptorChain chain_at(const GuestMemory& memory, std::uint16_t head) const;
   /// Gives a chain back, of which the first `written` bytes of its writable buffers were filled.
   void push(std::uint16_t head, std::uint32_t written);
   /// Whether the driver wants to be told of what was pushed since the last question.
@@ -51,6 +53,8 @@ class Virtqueue {
   bool wait_for_kick();
 
   std::uint16_t next() const { return next_; }  ///< what a later `base` would be
+  void set_next(std::uint16_t next) { next_ = next; }
+  std::uint16_t used_index() const { return used_index_; }
 
  private:
   struct Descriptor;

@@ -40,7 +40,8 @@ class CapturedIo final : public server::CommandIo {
   bool cancelled() override { return false; }
   bool wait(std::chrono::milliseconds) override { return true; }
   Result<UniqueFd> take_stream() override { return fail(Errc::invalid_argument, "no stream"); }
-  Result<UniqueFd> take_memory() override { return fail(Errc::invalid_argument, "no memory file"); }
+  Result<UniqueFd> take_kept() override { return UniqueFd{}; }
+  void give_to_keep(const UniqueFd&) override {}
   bool wait_for_stream(int, bool) override { return false; }
   bool stream_was_complete() override { return true; }
   void contents(const protocol::ContentList&) override {}

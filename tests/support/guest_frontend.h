@@ -141,10 +141,24 @@ class GuestFrontend {
     }
     return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
   }
-  /// The payload of the next answer; nothing: the device has ended, or says nothing for 20 seconds.
-  std::optional<std::string> receive() {
+  /// The payload of the next answer; nothing: the device has ended, or says nothing for 20 seconds. `beside`: takes the
+  /// descriptor that comes with it.
+  std::optional<std::string> receive(UniqueFd* beside = nullptr) {
     virtiofsd::protocol::Header header;
-    if (::recv(socket_.get(), &header, sizeof header, MSG_WAITALL) != sizeof header) return std::nullopt;
+    iovec part{&header, sizeof header};
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    if (::recvmsg(socket_.get(), &message, MSG_WAITALL | MSG_CMSG_CLOEXEC) != sizeof header) return std::nullopt;
+    if (const cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr && head->cmsg_type == SCM_RIGHTS) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
+      UniqueFd taken{fd};
+      if (beside != nullptr) *beside = std::move(taken);
+    }
     std::string payload(header.size, '\0');
     if (header.size != 0 &&
         ::recv(socket_.get(), payload.data(), payload.size(), MSG_WAITALL) != static_cast<ssize_t>(payload.size()))
@@ -152,9 +166,9 @@ class GuestFrontend {
     return payload;
   }
   template <typename T>
-  std::optional<std::string> ask(virtiofsd::protocol::Request request, const T& payload) {
+  std::optional<std::string> ask(virtiofsd::protocol::Request request, const T& payload, UniqueFd* beside = nullptr) {
     send(static_cast<std::uint32_t>(request), std::as_bytes(std::span{&payload, 1}));
-    return receive();
+    return receive(beside);
   }
   std::optional<std::string> ask(virtiofsd::protocol::Request request) {
     send(static_cast<std::uint32_t>(request), {});

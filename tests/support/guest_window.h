@@ -27,24 +27,24 @@ class GuestWindow {
   explicit GuestWindow(std::size_t size, bool whole_pages_only = false)
       : size_{size}, whole_pages_only_{whole_pages_only} {
     void* reserved = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    int ends[2];
-    if (reserved == MAP_FAILED || ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-      throw std::runtime_error("no window");
+    if (reserved == MAP_FAILED) throw std::runtime_error("no window");
     bytes_ = static_cast<std::byte*>(reserved);
-    ours_ = UniqueFd{ends[0]};
-    theirs_ = UniqueFd{ends[1]};
-    thread_ = std::jthread{[this] { serve(); }};
+    open_channel();
   }
   GuestWindow(const GuestWindow&) = delete;
   GuestWindow& operator=(const GuestWindow&) = delete;
   ~GuestWindow() {
-    theirs_.reset();
-    ::shutdown(ours_.get(), SHUT_RDWR);
-    thread_.join();
+    close_channel();
     ::munmap(bytes_, size_);
   }
 
   int channel() const { return theirs_.get(); }  ///< for SET_BACKEND_REQ_FD
+  /// Another one, for a device that goes on with what is mapped.
+  int new_channel() {
+    close_channel();
+    open_channel();
+    return channel();
+  }
   std::size_t size() const { return size_; }
   /// Of what was mapped before it is asked for.
   const std::byte* at(std::size_t place) {
@@ -59,6 +59,18 @@ class GuestWindow {
   std::atomic<int> partial_pages = 0;  ///< that it was asked to map, and did not
 
  private:
+  void open_channel() {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw std::runtime_error("no channel");
+    ours_ = UniqueFd{ends[0]};
+    theirs_ = UniqueFd{ends[1]};
+    thread_ = std::jthread{[this] { serve(); }};
+  }
+  void close_channel() {
+    theirs_.reset();
+    ::shutdown(ours_.get(), SHUT_RDWR);
+    thread_.join();
+  }
   void serve() {
     while (true) {
       struct {

@@ -23,32 +23,22 @@ namespace stellarium::test {
 
 /// A virtual machine with a DAX window, without a machine: sets a virtio-fs device up over its socket, and asks it one
 /// request after the other. What it does not understand ends the program, with a line.
+///
+/// When the device goes away, it connects to the next one, which answers what was asked of the last: a guest notices
+/// nothing.
 class DaxMachine {
  public:
   static constexpr std::uint64_t kRange = 2u << 20;  ///< what a kernel maps at a time
 
   /// `window`: bytes; 0: it has none.
-  DaxMachine(const char* socket, std::size_t window, bool whole_pages_only = false) : machine_{connected(socket)} {
+  DaxMachine(const char* socket, std::size_t window, bool whole_pages_only = false) : path_{socket} {
     if (window != 0) window_.emplace(window, whole_pages_only);
   }
 
   void boot() {
-    using virtiofsd::protocol::Request;
-    namespace feature = virtiofsd::protocol::protocol_feature;
     namespace abi = fs::fuse::abi;
-    const std::uint64_t of_window = window_ ? feature::kOfWindow | 1ull << feature::kSharedMemoryBit : 0;
-    const std::uint64_t protocol_features = feature::kOffered | of_window;
-    machine_.send(16, std::as_bytes(std::span{&protocol_features, 1}));
-    tell(Request::set_features, virtiofsd::protocol::feature::kOffered);
-    if (window_) set_up_window();
-    tell(Request::add_mem_reg, virtiofsd::protocol::OneMemoryRegion{0, ram_.region()}, {ram_.file()});
-    tell(Request::set_vring_num, virtiofsd::protocol::VringState{1, ring_.size});
-    tell(Request::set_vring_addr,
-         virtiofsd::protocol::VringAddresses{1, 0, ram_.user_address(ring_.descriptors), ram_.user_address(ring_.used),
-                                             ram_.user_address(ring_.available), 0});
-    tell(Request::set_vring_call, std::uint64_t{1}, {call_.get()});
-    tell(Request::set_vring_kick, std::uint64_t{1}, {kick_.get()});
-    tell(Request::set_vring_enable, virtiofsd::protocol::VringState{1, 1});
+    machine_.emplace(connected());
+    set_up();
     abi::InitIn in{};
     in.major = abi::kMajor;
     in.minor = abi::kMinor;
@@ -57,6 +47,7 @@ class DaxMachine {
     if (window_ && ((out.flags & abi::feature::kMapAlignment) == 0 || out.map_alignment != 12))
       give_up("nothing can be mapped");
   }
+  int reconnected() const { return reconnected_; }
 
   struct Answered {
     int error = 0;  ///< positive errno
@@ -74,10 +65,12 @@ class DaxMachine {
     ring_.offer(0);
     const std::uint64_t one = 1;
     (void)!::write(kick_.get(), &one, sizeof one);
-    for (pollfd waiting{call_.get(), POLLIN, 0}; ring_.used_index() == before;) {
-      if (::poll(&waiting, 1, 60'000) != 1) give_up("no answer within a minute");
+    while (ring_.used_index() == before) {
+      pollfd waiting[] = {{call_.get(), POLLIN, 0}, {machine_->socket(), POLLRDHUP, 0}};
+      if (::poll(waiting, 2, 60'000) < 1) give_up("no answer within a minute");
       std::uint64_t calls = 0;
-      (void)!::read(call_.get(), &calls, sizeof calls);
+      if (waiting[0].revents != 0) (void)!::read(call_.get(), &calls, sizeof calls);
+      if (waiting[1].revents != 0) reconnect();
     }
     const std::string answer{reinterpret_cast<const char*>(ram_.at(out_)), ring_.used_at(before).length};
     const auto header = as<fs::fuse::abi::OutHeader>(answer);
@@ -114,17 +107,55 @@ class DaxMachine {
   }
 
  private:
-  static UniqueFd connected(const char* path) {
+  UniqueFd connected() const {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+    std::strncpy(address.sun_path, path_, sizeof address.sun_path - 1);
     UniqueFd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) give_up("cannot connect");
+    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+      give_up(std::string{"cannot connect to "} + path_ + ": " + std::strerror(errno));
     return socket;
+  }
+  /// The socket stays while there is no server; whoever is next accepts.
+  void reconnect() {
+    ++reconnected_;
+    machine_.emplace(connected());
+    if (window_) window_->new_channel();
+    set_up();
+  }
+  void set_up() {
+    using virtiofsd::protocol::Request;
+    namespace feature = virtiofsd::protocol::protocol_feature;
+    const std::uint64_t of_window = window_ ? feature::kOfWindow | 1ull << feature::kSharedMemoryBit : 0;
+    const std::uint64_t protocol_features = feature::kOffered | of_window;
+    machine_->send(16, std::as_bytes(std::span{&protocol_features, 1}));
+    tell(Request::set_features, virtiofsd::protocol::feature::kOffered);
+    if (window_) set_up_window();
+    tell(Request::add_mem_reg, virtiofsd::protocol::OneMemoryRegion{0, ram_.region()}, {ram_.file()});
+    set_up_tracking();
+    tell(Request::set_vring_num, virtiofsd::protocol::VringState{1, ring_.size});
+    tell(Request::set_vring_base, virtiofsd::protocol::VringState{1, ring_.used_index()});
+    tell(Request::set_vring_addr,
+         virtiofsd::protocol::VringAddresses{1, 0, ram_.user_address(ring_.descriptors), ram_.user_address(ring_.used),
+                                             ram_.user_address(ring_.available), 0});
+    tell(Request::set_vring_call, std::uint64_t{1}, {call_.get()});
+    tell(Request::set_vring_kick, std::uint64_t{1}, {kick_.get()});
+    tell(Request::set_vring_enable, virtiofsd::protocol::VringState{1, 1});
+  }
+  /// The memory in which devices note what they have in hand; this machine keeps it.
+  void set_up_tracking() {
+    using virtiofsd::protocol::Request;
+    if (!tracking_) {
+      const virtiofsd::protocol::Inflight wanted{0, 0, 2, ring_.size};
+      const auto answer = machine_->ask(Request::get_inflight_fd, wanted, &tracking_);
+      if (!answer || answer->size() < sizeof wanted || !tracking_) give_up("nothing keeps track");
+      tracked_ = as<virtiofsd::protocol::Inflight>(*answer);
+    }
+    tell(Request::set_inflight_fd, tracked_, {tracking_.get()});
   }
   void set_up_window() {
     using virtiofsd::protocol::Request;
-    const auto config = machine_.ask(Request::get_shmem_config);
+    const auto config = machine_->ask(Request::get_shmem_config);
     virtiofsd::protocol::SharedMemoryConfig said{};
     if (!config || config->size() != sizeof said) give_up("no window");
     std::memcpy(&said, config->data(), sizeof said);
@@ -133,11 +164,15 @@ class DaxMachine {
   }
   template <typename T>
   void tell(virtiofsd::protocol::Request request, const T& payload, const std::vector<int>& descriptors = {}) {
-    if (machine_.tell(request, payload, descriptors) != 0u)
+    if (machine_->tell(request, payload, descriptors) != 0u)
       give_up("refused: message " + std::to_string(static_cast<int>(request)));
   }
 
-  GuestFrontend machine_;
+  const char* path_;
+  std::optional<GuestFrontend> machine_;
+  UniqueFd tracking_;
+  virtiofsd::protocol::Inflight tracked_{};
+  int reconnected_ = 0;
   std::optional<GuestWindow> window_;
   GuestRam ram_;
   GuestRing ring_{ram_, 16};

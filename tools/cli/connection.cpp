@@ -122,6 +122,10 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
     if (!frame) {
       display.clear();
       if (interrupted != 0) return 128 + interrupted;
+      if (handlers.lost != nullptr) {
+        *handlers.lost = true;
+        return 1;
+      }
       return complain(Error{Errc::unavailable,
                             "the server ended in the middle of the command: see run/server.log in the store", 0});
     }
@@ -151,6 +155,9 @@ int follow(const Connection& connection, const GlobalOptions& options, const Han
       case MessageType::answer:
         if (auto answer = protocol::ContentAnswer::decode(frame->payload); answer && handlers.answer)
           handlers.answer(std::move(*answer));
+        break;
+      case MessageType::keep:
+        if (handlers.keep && frame->descriptors.size() == 1) handlers.keep(std::move(frame->descriptors.front()));
         break;
       case MessageType::proceed:
         if (auto done = handlers.proceed ? handlers.proceed(frame->payload == "w") : Result<void>{}; !done) {

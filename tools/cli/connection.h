@@ -46,6 +46,8 @@ struct Handlers {
   std::function<Result<void>(bool writable)> proceed;
   std::function<void(protocol::Progress&)> progress;  ///< fills in what only the command knows: the total
   std::function<bool()> hide_complaints;              ///< the command knows better what went wrong
+  std::function<void(UniqueFd)> keep;                 ///< to be brought along to the next server
+  bool* lost = nullptr;                               ///< set, and nothing said, if the server goes away
   std::string* capture_output = nullptr;              ///< instead of stdout
   bool uninterruptible = false;                       ///< the command undoes what another one began
 };

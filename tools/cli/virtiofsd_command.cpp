@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
@@ -54,6 +56,27 @@ Result<UniqueFd> listen_on(const std::string& path) {
   return listening;
 }
 
+/// Has the device served as long as there are servers: one that ended without a word, because it was killed or is being
+/// replaced, has a successor that goes on with what this process keeps. The monitor then connects again.
+int stay(const Invocation& invocation, const std::filesystem::path& store, Connection connection,
+         const std::vector<std::string>& words, const UniqueFd& listening) {
+  UniqueFd kept;
+  bool lost = false;
+  Handlers handlers;
+  handlers.keep = [&](UniqueFd memory) { kept = std::move(memory); };
+  handlers.lost = &lost;
+  while (true) {
+    std::vector<int> sent{listening.get()};
+    if (kept) sent.push_back(kept.get());
+    const auto asked = connection.request(words, false, sent);
+    const int code = asked ? follow(connection, invocation.global, handlers) : 1;
+    if (asked && !std::exchange(lost, false)) return code;
+    auto next = Connection::open(store, Start::if_store);
+    if (!next) return complain(next.error());
+    connection = std::move(*next);
+  }
+}
+
 }  // namespace
 
 int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& store) {
@@ -74,13 +97,7 @@ int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& sto
                                            std::to_string(options.shmem_feature_bit),
                                            "--",
                                            options.ref};
-  const int sent[] = {listening->get()};
-  int code = 1;
-  if (auto asked = connection->request(words_for(invocation, arguments), false, sent); !asked) {
-    code = complain(asked.error());
-  } else {
-    code = follow(*connection, invocation.global, {});
-  }
+  const int code = stay(invocation, store, std::move(*connection), words_for(invocation, arguments), *listening);
   ::unlink(options.socket_path.c_str());
   return code == 128 + SIGTERM ? 0 : code;  // how a machine's monitor ends it
 }

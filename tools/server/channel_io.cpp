@@ -135,11 +135,17 @@ Result<UniqueFd> ChannelIo::take_stream() {
   return stream;
 }
 
-Result<UniqueFd> ChannelIo::take_memory() {
+Result<UniqueFd> ChannelIo::take_kept() {
+  if (descriptors_.size() < 2) return UniqueFd{};
   // Only files in memory have seals: one on a mount of ours has none.
-  if (descriptors_.size() != 2 || ::fcntl(descriptors_.back().get(), F_GET_SEALS) < 0)
-    return fail(Errc::invalid_argument, "the command sent no memory file");
+  if (descriptors_.size() > 2 || ::fcntl(descriptors_.back().get(), F_GET_SEALS) < 0)
+    return fail(Errc::invalid_argument, "the command sent a descriptor that no server gave it");
   return std::move(descriptors_.back());
+}
+
+void ChannelIo::give_to_keep(const UniqueFd& memory) {
+  const int descriptor = memory.get();
+  if (!channel_.send(wire(MessageType::keep), {}, {&descriptor, 1})) cancelled_ = true;
 }
 
 std::function<void(int)> ChannelIo::outlive(std::shared_ptr<void> what) {

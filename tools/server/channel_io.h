@@ -28,7 +28,8 @@ class ChannelIo final : public CommandIo {
   bool cancelled() override EXCLUDES(mutex_);
   bool wait(std::chrono::milliseconds time) override;
   Result<UniqueFd> take_stream() override;
-  Result<UniqueFd> take_memory() override;
+  Result<UniqueFd> take_kept() override;
+  void give_to_keep(const UniqueFd& memory) override;
   bool wait_for_stream(int fd, bool to_read) override;
   bool stream_was_complete() override;
   void contents(const protocol::ContentList& list) override;

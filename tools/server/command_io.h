@@ -28,8 +28,10 @@ class CommandIo {
   /// The pipe that came with the request. Errors: invalid_argument if there is none, or it is neither a pipe nor a
   /// socket.
   [[nodiscard]] virtual Result<UniqueFd> take_stream() = 0;
-  /// The memfd that came beside it. Errors: invalid_argument.
-  [[nodiscard]] virtual Result<UniqueFd> take_memory() = 0;
+  /// What an earlier server gave the caller to keep: a memfd, or nothing. Errors: invalid_argument.
+  [[nodiscard]] virtual Result<UniqueFd> take_kept() = 0;
+  /// Gives the caller a memfd that he brings along when this server is lost and he asks the next one.
+  virtual void give_to_keep(const UniqueFd& memory) = 0;
   /// Waits until the stream's fd can be read (or written); false if the command is cancelled first.
   virtual bool wait_for_stream(int fd, bool to_read) = 0;
   /// At the end of the pipe: whether the caller says that it wrote all of it. Waits for its word.

@@ -5,7 +5,7 @@
 
 namespace stellarium::server {
 
-Result<std::unique_ptr<virtiofsd::GuestServer::Export>> Guests::serve(UniqueFd listening,
+Result<std::unique_ptr<virtiofsd::GuestServer::Export>> Guests::serve(UniqueFd listening, UniqueFd table,
                                                                       const virtiofsd::Device::Options& options,
                                                                       const fs::fuse::ViewSpec& view,
                                                                       const std::string& socket) {
@@ -16,8 +16,9 @@ Result<std::unique_ptr<virtiofsd::GuestServer::Export>> Guests::serve(UniqueFd l
     server_ = std::move(*started);
   }
   return server_->serve(std::move(listening), options,
-                        [this, view, socket](std::shared_ptr<fs::fuse::DaxWindow> window) {
-                          return mounts_.open_session(view, socket, std::move(window));
+                        [this, view, socket, table = std::make_shared<const UniqueFd>(std::move(table))](
+                            std::shared_ptr<fs::fuse::DaxWindow> window) {
+                          return mounts_.open_session(view, socket, *table, std::move(window));
                         });
 }
 

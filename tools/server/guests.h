@@ -16,8 +16,9 @@ class Guests {
   explicit Guests(Mounts& mounts) : mounts_{mounts} {}
 
   /// Serves `view` on a listening socket, to one front-end after the other, as long as the result lives. While one is
-  /// connected it is listed as mounted on `socket`. Errors: io, invalid_argument (the options).
-  Result<std::unique_ptr<virtiofsd::GuestServer::Export>> serve(UniqueFd listening,
+  /// connected it is listed as mounted on `socket`. `table`: what must outlive this server (Mounts::open_session).
+  /// Errors: io, invalid_argument (the options).
+  Result<std::unique_ptr<virtiofsd::GuestServer::Export>> serve(UniqueFd listening, UniqueFd table,
                                                                 const virtiofsd::Device::Options& options,
                                                                 const fs::fuse::ViewSpec& view,
                                                                 const std::string& socket) EXCLUDES(mutex_);

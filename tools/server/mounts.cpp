@@ -196,12 +196,17 @@ Result<void> Mounts::add(fs::fuse::ViewSpec view, const std::string& mountpoint,
 }
 
 Result<std::shared_ptr<fs::fuse::Session>> Mounts::open_session(fs::fuse::ViewSpec view, const std::string& socket,
+                                                                const UniqueFd& table,
                                                                 std::shared_ptr<fs::fuse::DaxWindow> window) {
-  auto id = new_mount_id();
+  const auto earlier = fs::fuse::FuseServer::mount_of(table);
+  if (!earlier) return fail(earlier.error());
+  const auto id = *earlier ? Result<std::uint64_t>{**earlier} : new_mount_id();
   if (!id) return fail(id.error());
+  auto copy = duplicate(table);
+  if (!copy) return fail(copy.error());
   const MountSpec spec{*id, socket, std::move(view)};
   if (auto free = remember(spec, false); !free) return fail(free.error());
-  auto session = store_.fuse().open_session(spec, std::move(window));
+  auto session = store_.fuse().open_session(spec, std::move(*copy), std::move(window));
   if (!session) unlist(spec.id);
   return session;
 }

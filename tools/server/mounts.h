@@ -28,10 +28,11 @@ class Mounts {
   /// Serves a session that was just mounted on `mountpoint`. Returns when the mount is ready.
   [[nodiscard]] Result<void> add(fs::fuse::ViewSpec view, const std::string& mountpoint, UniqueFd device)
       EXCLUDES(mutex_);
-  /// What a virtual machine is shown. It counts as mounted, on its `socket`, until the session ends; a later server
-  /// does not take it over. `view` passes nothing through.
+  /// What a virtual machine is shown. It counts as mounted, on its `socket`, until the session ends. What must outlive
+  /// this server is in `table`: whoever has it can have the next one go on. `view` passes nothing through.
   [[nodiscard]] Result<std::shared_ptr<fs::fuse::Session>> open_session(fs::fuse::ViewSpec view,
                                                                         const std::string& socket,
+                                                                        const UniqueFd& table,
                                                                         std::shared_ptr<fs::fuse::DaxWindow> window)
       EXCLUDES(mutex_);
   enum class Which : std::uint8_t { all, folders };  ///< folders: without those of virtual machines

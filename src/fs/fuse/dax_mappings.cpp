@@ -51,12 +51,24 @@ std::size_t DaxMappings::count() const {
 
 void DaxMappings::forget_if_dropped() {
   if (life_ == window_->life()) return;
+  // A server that goes on where another one was has a monitor that kept what that one had mapped.
+  if (life_ != kNoLife || !resumed_) strike_all();
   life_ = window_->life();
+}
+
+void DaxMappings::strike_all() {
+  for (const auto& [place, mapping] : mappings_) log_->remove_mapping(mapping.noted);
   mappings_.clear();
 }
 
-void DaxMappings::started() {
+void DaxMappings::started(bool resumed) {
   const MutexLock lock{mutex_};
+  if (resumed) {
+    resumed_ = true;
+    for (const auto& [slot, mapping] : log_->mappings())
+      mappings_.insert_or_assign(mapping.place, Mapping{mapping.length, nullptr, slot, false});
+    return;
+  }
   forget_if_dropped();
   if (auto cleared = clear(0, window_->size()); !cleared) log::warn("a guest's window: {}", to_string(cleared.error()));
 }
@@ -68,7 +80,9 @@ Result<void> DaxMappings::clear(std::uint64_t place, std::uint64_t length) {
     if (before->first + before->second.length > place) at = before;
   }
   while (at != mappings_.end() && at->first < place + length) {
-    if (auto unmapped = window_->unmap(at->first, at->second.length); !unmapped) return unmapped;
+    const auto unmapped = window_->unmap(at->first, at->second.length);
+    if (!unmapped && (at->second.certain || unmapped.error().code != Errc::io)) return unmapped;
+    log_->remove_mapping(at->second.noted);
     at = mappings_.erase(at);
   }
   return {};
@@ -133,8 +147,13 @@ Result<void> DaxMappings::map_file(const tier::HotFilePtr& file, std::uint64_t p
 
 Result<void> DaxMappings::map_piece(std::uint64_t place, int fd, std::uint64_t offset, std::uint64_t length,
                                     const tier::HotFilePtr& file) {
-  if (auto mapped = window_->map(place, fd, offset, length); !mapped) return mapped;
-  mappings_.insert_or_assign(place, Mapping{length, file});
+  const auto noted = log_->add_mapping({place, length});
+  if (!noted) return fail(noted.error());
+  if (auto mapped = window_->map(place, fd, offset, length); !mapped) {
+    log_->remove_mapping(*noted);
+    return mapped;
+  }
+  mappings_.insert_or_assign(place, Mapping{length, file, *noted, true});
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "fs/fuse/dax_window.h"
+#include "fs/fuse/open_files.h"
 #include "fs/fuse/reply.h"
 #include "fs/fuse/request.h"
 #include "fs/types.h"
@@ -20,18 +21,23 @@ namespace stellarium::fs::fuse {
 ///
 /// The guest manages its window: it says which part of which file goes where. What it maps over something is mapped
 /// instead of that.
+/// Restart: what is mapped is noted before it is, and struck off when it is not any more; what a server that was killed
+///          has noted is unmapped by the next one when its place is needed.
 /// Memory:  a copy takes as much as it has bytes, so all copies at most as much as the window.
 /// Threads: all functions may be called concurrently.
 class DaxMappings {
  public:
-  DaxMappings(tier::Tier& tier, std::shared_ptr<DaxWindow> window) : tier_{tier}, window_{std::move(window)} {}
+  /// `log`: where it notes what is mapped, for the next server.
+  DaxMappings(tier::Tier& tier, std::shared_ptr<DaxWindow> window, std::shared_ptr<OpenFiles> log)
+      : tier_{tier}, window_{std::move(window)}, log_{std::move(log)} {}
 
   /// Whether a file is worth a part of the window, of which the guest gives 2 MiB to the smallest: programs, which many
   /// guests run, and large files.
   static bool worth(const Inode& inode);
 
-  /// A conversation begins: nothing is mapped.
-  void started() EXCLUDES(mutex_);
+  /// A conversation begins: nothing is mapped. Or one goes on (`resumed`), and there is what the server before mapped,
+  /// or was about to.
+  void started(bool resumed) EXCLUDES(mutex_);
   /// Answers a SETUPMAPPING of a file with this content. Beyond the file's last page nothing is mapped, and what that
   /// page has behind the file's end is zeros. EINVAL, EROFS (to be written), EIO.
   void set_up(const Request& request, const tier::ContentRef& content, const abi::SetupMappingIn& in, Reply reply);
@@ -43,7 +49,9 @@ class DaxMappings {
  private:
   struct Mapping {
     std::uint64_t length;
-    tier::HotFilePtr file;  // null: a copy, which whoever maps it keeps
+    tier::HotFilePtr file;  // null: a copy, or another server's, which whoever maps it keeps
+    std::uint32_t noted;    // where in the log
+    bool certain;           // or only noted, by a server that was killed before it had it, or had let it go
   };
   void map(const tier::HotFilePtr& file, const abi::SetupMappingIn& in, Reply reply) EXCLUDES(mutex_);
   void map_copy(const tier::ContentRef& content, const abi::SetupMappingIn& in, Reply reply) EXCLUDES(mutex_);
@@ -55,12 +63,16 @@ class DaxMappings {
   Result<UniqueFd> copy_of(const tier::ContentRef& content, std::uint64_t offset, std::uint64_t length);
   Result<void> clear(std::uint64_t place, std::uint64_t length) REQUIRES(mutex_);
   void forget_if_dropped() REQUIRES(mutex_);
+  void strike_all() REQUIRES(mutex_);
 
   tier::Tier& tier_;
   const std::shared_ptr<DaxWindow> window_;
+  const std::shared_ptr<OpenFiles> log_;
   std::atomic<bool> copies_told_ = false;
-  mutable Mutex mutex_;                               // held while the monitor is waited for: one change at a time
-  std::uint64_t life_ GUARDED_BY(mutex_) = 0;         // of the window, in which the mappings were made
+  mutable Mutex mutex_;  // held while the monitor is waited for: one change at a time
+  static constexpr std::uint64_t kNoLife = 0;
+  std::uint64_t life_ GUARDED_BY(mutex_) = kNoLife;  // of the window, in which the mappings were made
+  bool resumed_ GUARDED_BY(mutex_) = false;
   bool whole_pages_only_ GUARDED_BY(mutex_) = false;  // the monitor maps no page of which a file has only a part
   std::map<std::uint64_t, Mapping> mappings_ GUARDED_BY(mutex_);  // by place; they do not overlap
 };

@@ -86,7 +86,8 @@ class Server final : public FuseServer {
   }
 
   Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) override;
-  Result<std::shared_ptr<Session>> open_session(const MountSpec& mount, std::shared_ptr<DaxWindow> window) override;
+  Result<std::shared_ptr<Session>> open_session(const MountSpec& mount, UniqueFd table,
+                                                std::shared_ptr<DaxWindow> window) override;
   void set_on_detached(std::function<void(std::uint64_t)> hook) override {
     const MutexLock lock{hook_mutex_};
     on_detached_ = std::move(hook);
@@ -161,17 +162,17 @@ Result<void> Server::list(const Mount& mount) {
   return fail(Errc::exists, "mount " + std::to_string(id) + " is already served");
 }
 
-Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount, std::shared_ptr<DaxWindow> window) {
+Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount, UniqueFd table,
+                                                      std::shared_ptr<DaxWindow> window) {
   const std::string doing = "serving " + mount.mountpoint;
   if (mount.view.passthrough) return fail(Errc::invalid_argument, doing + ": nothing is passed through to a guest");
-  Result<UniqueFd> table = make_table();
-  if (!table) return fail(table.error(), doing);
-  Result<HandleTable> handles = HandleTable::open(std::move(*table), mount.id);
+  Result<HandleTable> handles = HandleTable::open(std::move(table), mount.id);
   if (!handles) return fail(handles.error(), doing);
   const auto port = std::make_shared<NoPassthrough>();
   const auto open_files = std::make_shared<OpenFiles>(std::move(*handles), *port, backing_.tier, false);
   Result<std::unique_ptr<Filesystem>> view =
-      make_view(mount, open_files, window ? std::make_shared<DaxMappings>(backing_.tier, std::move(window)) : nullptr);
+      make_view(mount, open_files,
+                window ? std::make_shared<DaxMappings>(backing_.tier, std::move(window), open_files) : nullptr);
   if (!view) return fail(view.error(), doing);
   count_connection(+1);
   const std::shared_ptr<Session> session{new Session{std::move(*view), Peer::guest},
@@ -180,6 +181,8 @@ Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount, st
                                            detach(id);
                                            count_connection(-1);
                                          }};
+  // A machine that is new begins with an INIT of its own.
+  if (const auto features = open_files->inherited_features()) session->resume(*features);
   if (auto listed = list({mount, nullptr, session, port, open_files}); !listed) return fail(listed.error(), doing);
   return session;
 }
@@ -379,6 +382,12 @@ Result<std::unique_ptr<FuseServer>> FuseServer::create(const Backing& backing, c
 
 Result<UniqueFd> FuseServer::make_table() {
   return HandleTable::make();
+}
+
+Result<std::optional<std::uint64_t>> FuseServer::mount_of(const UniqueFd& table) {
+  const auto mount = HandleTable::mount_of(table.get());
+  if (!mount) return fail(mount.error());
+  return *mount == 0 ? std::nullopt : std::optional{*mount};
 }
 
 }  // namespace stellarium::fs::fuse

@@ -75,11 +75,14 @@ class FuseServer {
   [[nodiscard]] virtual Result<void> attach(const MountSpec& mount, UniqueFd device, UniqueFd table, bool resumed) = 0;
   /// What another transport serves, to a guest: nothing is passed through, but may be mapped into its `window` if it
   /// has one. It counts as mounted until the session is gone, which must be before this server. `mount.mountpoint` says
-  /// for listings where it can be found.
-  [[nodiscard]] virtual Result<std::shared_ptr<Session>> open_session(const MountSpec& mount,
+  /// for listings where it can be found. `table`: as of a mount; one that an earlier server has used says that the
+  /// conversation goes on.
+  [[nodiscard]] virtual Result<std::shared_ptr<Session>> open_session(const MountSpec& mount, UniqueFd table,
                                                                       std::shared_ptr<DaxWindow> window) = 0;
   /// Makes the memfd for a new mount.
   static Result<UniqueFd> make_table();
+  /// The id of the mount that has used a table; nothing if none has. Errors: corrupt.
+  static Result<std::optional<std::uint64_t>> mount_of(const UniqueFd& table);
   /// Called (on a worker) after a mount was unmounted by somebody. When this returns, an earlier hook does not run any
   /// more; a hook must not set another.
   virtual void set_on_detached(std::function<void(std::uint64_t mount_id)> hook) = 0;

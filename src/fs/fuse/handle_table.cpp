@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -28,7 +29,7 @@ constexpr std::uint32_t kMaxSlots = 1u << 20;
 constexpr std::size_t kReserved = kHeaderSize + std::size_t{kMaxSlots} * kRecordSize;  // of address space, not memory
 constexpr std::uint64_t kNegotiated = 1ull << 63;  // in Header::features, once INIT was answered
 
-enum class State : std::uint8_t { free = 0, pending = 1, open = 2, backing = 3 };
+enum class State : std::uint8_t { free = 0, pending = 1, open = 2, backing = 3, mapping = 4 };
 
 // The first word of a record: the state in the low byte, the generation in the high half.
 constexpr std::uint64_t word_of(State state, std::uint32_t generation) {
@@ -73,8 +74,9 @@ struct HandleTable::Record {
   std::atomic<std::uint64_t> word;
   std::uint32_t checksum, backing_id;
   std::uint64_t mount;
-  std::uint64_t number;   // handles: the request; backing ids: the content's size, kStaged
-  std::byte subject[32];  // handles: node 8, mode 1; backing ids: the content's id; a staged file's number 8
+  std::uint64_t number;   // handles: the request; backing ids: the content's size, kStaged; mappings: the place
+  std::byte subject[32];  // handles: node 8, mode 1; backing ids: the content's id; a staged file's number 8;
+                          // mappings: length 8
 
   std::uint32_t sum() const {
     std::uint64_t hash = 0xcbf29ce484222325;
@@ -142,6 +144,15 @@ Result<HandleTable> HandleTable::open(UniqueFd fd, std::uint64_t mount) {
   return table;
 }
 
+Result<std::uint64_t> HandleTable::mount_of(int fd) {
+  static_assert(offsetof(Header, mount) == 16);
+  std::array<std::byte, 24> head{};
+  if (::pread(fd, head.data(), head.size(), 0) != static_cast<ssize_t>(head.size()) ||
+      load_le<std::uint64_t>(head.data()) != kMagic)
+    return fail(Errc::corrupt, "the descriptor given as a handle table is none");
+  return load_le<std::uint64_t>(head.data() + 16);
+}
+
 HandleTable::HandleTable(HandleTable&& other) noexcept
     : fd_{std::move(other.fd_)},
       base_{std::exchange(other.base_, nullptr)},
@@ -189,6 +200,7 @@ void HandleTable::load() {
         ++handle_count_;
         break;
       case State::backing:
+      case State::mapping:
         break;
     }
   }
@@ -294,7 +306,29 @@ Result<std::uint32_t> HandleTable::add_backing(const Backing& backing) {
   return slot;
 }
 
-void HandleTable::remove_backing(std::uint32_t slot) {
+Result<std::uint32_t> HandleTable::add_mapping(const Mapping& mapping) {
+  const Result<std::uint32_t> slot = take_slot();
+  if (!slot) return slot;
+  std::array<std::byte, sizeof mapping.length> length{};
+  store_le(length.data(), mapping.length);
+  write(*slot, 0, mapping.place, length);
+  Record& entry = record(*slot);
+  entry.word.store(word_of(State::mapping, generation_of(entry.word.load(std::memory_order_relaxed))),
+                   std::memory_order_release);
+  return slot;
+}
+
+std::vector<std::pair<std::uint32_t, HandleTable::Mapping>> HandleTable::mappings() const {
+  std::vector<std::pair<std::uint32_t, Mapping>> found;
+  for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
+    const Record& entry = record(slot);
+    if (state_of(entry.word.load(std::memory_order_acquire)) == State::mapping)
+      found.emplace_back(slot, Mapping{entry.number, load_le<std::uint64_t>(entry.subject)});
+  }
+  return found;
+}
+
+void HandleTable::free_slot(std::uint32_t slot) {
   Record& entry = record(slot);
   const std::uint64_t word = entry.word.load(std::memory_order_relaxed);
   entry.word.store(word_of(State::free, generation_of(word) + 1), std::memory_order_release);

@@ -53,7 +53,15 @@ class HandleTable {
     bool operator==(const Backing&) const = default;
   };
 
+  /// A part of a guest's window into which something is, or may be, mapped (DaxMappings).
+  struct Mapping {
+    std::uint64_t place = 0, length = 0;
+    bool operator==(const Mapping&) const = default;
+  };
+
   static Result<UniqueFd> make();  ///< an empty table
+  /// The mount that a table belongs to; 0: none yet. Errors: corrupt (not a table of ours).
+  static Result<std::uint64_t> mount_of(int fd);
   /// Errors: corrupt or version (not a table of ours, or of another mount), io.
   static Result<HandleTable> open(UniqueFd fd, std::uint64_t mount);
   HandleTable(HandleTable&& other) noexcept;
@@ -81,9 +89,14 @@ class HandleTable {
 
   /// Records a backing id before it is used for the first time; returns the slot by which it is forgotten once closed.
   [[nodiscard]] Result<std::uint32_t> add_backing(const Backing& backing);
-  void remove_backing(std::uint32_t slot);
+  void remove_backing(std::uint32_t slot) { free_slot(slot); }
   /// Highest backing id ever recorded.
   std::uint32_t highest_backing_id() const;
+
+  /// Records a mapping before it is made; returns the slot by which it is forgotten once nothing is there any more.
+  [[nodiscard]] Result<std::uint32_t> add_mapping(const Mapping& mapping);
+  void remove_mapping(std::uint32_t slot) { free_slot(slot); }
+  std::vector<std::pair<std::uint32_t, Mapping>> mappings() const;  ///< with their slots
 
   std::vector<Handle> handles() const;
   std::vector<std::pair<std::uint32_t, Backing>> backings() const;  ///< with their slots
@@ -102,6 +115,7 @@ class HandleTable {
   void load();
   void write(std::uint32_t slot, std::uint32_t backing_id, std::uint64_t number, ByteSpan subject);
   bool intact(const Record& record) const;
+  void free_slot(std::uint32_t slot);
 
   UniqueFd fd_;
   std::byte* base_;  ///< the whole reserved range; only [0, capacity_) lies inside the file

@@ -287,6 +287,21 @@ bool OpenFiles::let_go(const cas::ContentId& content) {
   return backing_ids_.let_go(content);
 }
 
+Result<std::uint32_t> OpenFiles::add_mapping(const HandleTable::Mapping& mapping) {
+  const MutexLock lock{mutex_};
+  return table_.add_mapping(mapping);
+}
+
+void OpenFiles::remove_mapping(std::uint32_t slot) {
+  const MutexLock lock{mutex_};
+  table_.remove_mapping(slot);
+}
+
+std::vector<std::pair<std::uint32_t, HandleTable::Mapping>> OpenFiles::mappings() const {
+  const MutexLock lock{mutex_};
+  return table_.mappings();
+}
+
 void OpenFiles::note_failure(const Error& error) {
   if (failure_noted_) return;
   failure_noted_ = true;

@@ -101,6 +101,11 @@ class OpenFiles {
   /// The tier wants to evict: gives up the content's backing id unless a handle uses it.
   bool let_go(const cas::ContentId& content);
 
+  // What is mapped into a guest's window, for the next server.
+  [[nodiscard]] Result<std::uint32_t> add_mapping(const HandleTable::Mapping& mapping) EXCLUDES(mutex_);
+  void remove_mapping(std::uint32_t slot) EXCLUDES(mutex_);
+  std::vector<std::pair<std::uint32_t, HandleTable::Mapping>> mappings() const EXCLUDES(mutex_);
+
   struct Counts {
     std::uint64_t handles = 0, backing_ids = 0;
   };

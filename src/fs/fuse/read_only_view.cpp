@@ -44,7 +44,7 @@ std::uint64_t ReadOnlyView::features() const {
 void ReadOnlyView::started(std::uint64_t features, bool resumed) {
   features_ = features;
   gives_pages_ = !resumed;
-  if (parts_.dax) parts_.dax->started();
+  if (parts_.dax) parts_.dax->started(resumed);
   maps_ = parts_.dax && (features & abi::feature::kMapAlignment) != 0;
   open_files_->started(features, resumed);
 }

@@ -4,14 +4,21 @@
 
 namespace stellarium::fs::fuse {
 
-void WindowNodes::clear() {
+void WindowNodes::start(bool resumed) {
   const MutexLock lock{mutex_};
+  resumed_ = resumed;
   pieces_.clear();
   retired_.clear();
 }
 
+bool WindowNodes::resumed() const {
+  const MutexLock lock{mutex_};
+  return resumed_;
+}
+
 bool WindowNodes::decide(Ino ino, bool now) {
   const MutexLock lock{mutex_};
+  if (resumed_) return false;
   Piece& piece = pieces_[ino / kPiece];
   const std::size_t at = ino % kPiece;
   if (!piece.told[at]) {
@@ -23,6 +30,7 @@ bool WindowNodes::decide(Ino ino, bool now) {
 
 bool WindowNodes::contains(Ino ino) const {
   const MutexLock lock{mutex_};
+  if (resumed_) return true;
   const auto piece = pieces_.find(ino / kPiece);
   return piece != pieces_.end() && piece->second.by_window[ino % kPiece];
 }

@@ -23,12 +23,14 @@ namespace stellarium::fs::fuse {
 /// Threads: all functions may be called concurrently.
 class WindowNodes {
  public:
-  /// A conversation begins.
-  void clear() EXCLUDES(mutex_);
+  /// A conversation begins. Or one goes on (`resumed`), and what another server said is not known: then no more files
+  /// become part of the window, and any may be.
+  void start(bool resumed) EXCLUDES(mutex_);
+  bool resumed() const EXCLUDES(mutex_);
   /// Whether the guest is to read this inode by way of its window. The first answer stands: `now` is what it is if
   /// nothing was said before.
   bool decide(Ino ino, bool now) EXCLUDES(mutex_);
-  bool contains(Ino ino) const EXCLUDES(mutex_);  ///< Whether it was decided so.
+  bool contains(Ino ino) const EXCLUDES(mutex_);  ///< Whether it was, or may have been, decided so.
 
   /// The bytes of a node are about to become others. The first call for a node counts.
   void retire(NodeId node, const tier::ContentRef& content) EXCLUDES(mutex_);
@@ -47,6 +49,7 @@ class WindowNodes {
     tier::HotFilePtr file;
   };
   mutable Mutex mutex_;
+  bool resumed_ GUARDED_BY(mutex_) = false;
   std::unordered_map<Ino, Piece> pieces_ GUARDED_BY(mutex_);  // by inode number / kPiece
   std::unordered_map<std::uint64_t, Retired> retired_ GUARDED_BY(mutex_);
 };

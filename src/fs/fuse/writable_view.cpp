@@ -57,7 +57,7 @@ std::uint32_t WritableView::max_write() const {
 
 void WritableView::started(std::uint64_t features, bool resumed) {
   features_ = features;
-  start_window(features);
+  start_window(features, resumed);
   open_files_->started(features, resumed);
   clone_.mapped->set_incomplete(resumed);
   if (auto ready = answered_->started(resumed); !ready) log::error("{}", to_string(ready.error()));

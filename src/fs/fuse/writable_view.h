@@ -106,9 +106,10 @@ class WritableView final : public Filesystem {
   bool may_be_written(const Entry& entry) const;  ///< behind our back, through a staged file
   abi::EntryOut entry_out(const Entry& entry) const;
   abi::Attr attr_of(const Entry& entry) const;
-  void start_window(std::uint64_t features);
+  void start_window(std::uint64_t features, bool resumed);
   /// Whether the guest reads this node by way of its window, now and for as long as it knows it.
   bool in_window(NodeId node) const;
+  std::optional<tier::ContentRef> content_below(Ino ino) const;
   /// Before the bytes of such a node change: it goes on showing what it shows.
   [[nodiscard]] Result<void> retire_from_window(NodeId node, Ino ino);
   /// Answers a request that was executed already. False: it is to be executed.

@@ -11,10 +11,10 @@
 
 namespace stellarium::fs::fuse {
 
-void WritableView::start_window(std::uint64_t features) {
-  window_nodes_->clear();
+void WritableView::start_window(std::uint64_t features, bool resumed) {
+  window_nodes_->start(resumed);
   maps_ = parts_.dax && (features & abi::feature::kMapAlignment) != 0;
-  if (parts_.dax) parts_.dax->started();
+  if (parts_.dax) parts_.dax->started(resumed);
 }
 
 abi::Attr WritableView::attr_of(const Entry& entry) const {
@@ -54,6 +54,7 @@ void WritableView::setup_mapping(const Request& request, const abi::SetupMapping
   if (!ino) return refuse(reply, ino.error());
   if (!in_window(node)) return reply.error(EINVAL), void();
   auto content = window_nodes_->retired(node);
+  if (!content && window_nodes_->resumed() && node != node_of(*ino)) content = content_below(*ino);
   if (!content) {
     const auto inode = clone_.records->inode(*ino);
     if (!inode) return refuse(reply, inode.error());
@@ -64,6 +65,13 @@ void WritableView::setup_mapping(const Request& request, const abi::SetupMapping
   }
   if (!content) return reply.error(EINVAL), void();
   parts_.dax->set_up(request, *content, in, std::move(reply));
+}
+
+/// What a node showed that was retired when another server served it: what the image says.
+std::optional<tier::ContentRef> WritableView::content_below(Ino ino) const {
+  const auto inode = clone_.bodies->frozen(ino);
+  if (!inode || !*inode || (*inode)->body != Body::content) return std::nullopt;
+  return tier::ContentRef{(*inode)->content, (*inode)->size};
 }
 
 void WritableView::remove_mappings(const Request&, std::span<const abi::RemoveMappingOne> which, Reply reply) {

@@ -12,6 +12,7 @@
 
 #include "support/fake_tier.h"
 #include "support/fuse_messages.h"
+#include "support/fuse_view.h"
 #include "support/temp_dir.h"
 
 namespace stellarium::fs::fuse {
@@ -45,6 +46,7 @@ class StrictWindow final : public DaxWindow {
   }
   Result<void> unmap(std::uint64_t place, std::uint64_t length) override {
     if (refuses) return fail(Errc::io, "refused");
+    if (forgives && !mapped.contains(place)) return fail(Errc::io, "nothing is there");
     EXPECT_TRUE(mapped.contains(place) && mapped[place] == length) << place;
     mapped.erase(place);
     shown.erase(place);
@@ -63,7 +65,7 @@ class StrictWindow final : public DaxWindow {
   bool whole_pages_only = false;
   int partial_pages = 0;
   std::deque<std::function<void()>> posted;
-  bool refuses = false;
+  bool refuses = false, forgives = false;
 
  private:
   std::uint64_t life_ = 1;
@@ -84,11 +86,11 @@ class DaxMappingsTest : public testing::Test {
   void send(const tier::ContentRef& content, std::uint64_t offset, std::uint64_t place, std::uint64_t length = kRange,
             std::uint64_t flags = 2) {
     const std::string message = test::make_request(abi::Opcode::setupmapping, 7, unique_ += 2);
-    mappings_.set_up(*Request::parse(as_bytes(message), 0, Peer::guest), content,
-                     {~std::uint64_t{0}, offset, length, flags, place}, Reply{sink_, unique_, {}});
+    mappings_->set_up(*Request::parse(as_bytes(message), 0, Peer::guest), content,
+                      {~std::uint64_t{0}, offset, length, flags, place}, Reply{sink_, unique_, {}});
   }
   int remove(const std::vector<abi::RemoveMappingOne>& which) {
-    mappings_.remove(which, Reply{sink_, unique_ += 2, {}});
+    mappings_->remove(which, Reply{sink_, unique_ += 2, {}});
     return sink_->only().error;
   }
 
@@ -96,7 +98,17 @@ class DaxMappingsTest : public testing::Test {
   test::FakeTier tier_{dir_.path()};
   std::shared_ptr<StrictWindow> window_ = std::make_shared<StrictWindow>();
   std::shared_ptr<test::RecordingSink> sink_ = std::make_shared<test::RecordingSink>();
-  DaxMappings mappings_{tier_, window_};
+  std::shared_ptr<OpenFiles> log() {
+    return std::make_shared<OpenFiles>(*HandleTable::open(UniqueFd{::dup(table_.get())}, 1), port_, tier_, false);
+  }
+  /// The server is killed, and the next one goes on.
+  void restart() {
+    mappings_ = std::make_unique<DaxMappings>(tier_, window_, log());
+    mappings_->started(true);
+  }
+  test::NoBackingPort port_;
+  const UniqueFd table_ = std::move(*HandleTable::make());
+  std::unique_ptr<DaxMappings> mappings_ = std::make_unique<DaxMappings>(tier_, window_, log());
   std::uint64_t unique_ = 2;
 };
 
@@ -119,7 +131,7 @@ TEST_F(DaxMappingsTest, WhatIsMappedOverSomethingReplacesIt) {
   EXPECT_EQ(set_up(file, kRange, 0), 0);
   EXPECT_EQ(set_up(file, 0, kRange / 2), 0);  // as no guest does: over the ends of both
   EXPECT_EQ(window_->mapped, (Mapped{{kRange / 2, kRange}}));
-  EXPECT_EQ(mappings_.count(), 1u);
+  EXPECT_EQ(mappings_->count(), 1u);
 }
 
 TEST_F(DaxMappingsTest, WhatCannotBeIsRefused) {
@@ -212,9 +224,35 @@ TEST_F(DaxMappingsTest, AMonitorThatDropsOrRefusesIsBelieved) {
   EXPECT_EQ(remove({{0, kRange}}), EIO);
   window_->refuses = false;
   EXPECT_EQ(window_->mapped, (Mapped{{0, kRange}}));
-  mappings_.started();  // the guest mounts anew
+  mappings_->started(false);  // the guest mounts anew
   EXPECT_EQ(window_->mapped, Mapped{});
-  EXPECT_EQ(mappings_.count(), 0u);
+  EXPECT_EQ(mappings_->count(), 0u);
+}
+
+TEST_F(DaxMappingsTest, TheNextServerKnowsWhatIsMapped) {
+  const auto file = hot(3 * kRange);
+  EXPECT_EQ(set_up(file, 0, 0), 0);
+  EXPECT_EQ(set_up(file, kRange, kRange), 0);
+  EXPECT_EQ(remove({{kRange, kRange}}), 0);
+  restart();
+  EXPECT_EQ(mappings_->count(), 1u);
+  EXPECT_EQ(set_up(file, kRange, 0), 0);  // over what the first one mapped
+  EXPECT_EQ(window_->mapped, (Mapped{{0, kRange}}));
+  restart();
+  mappings_->started(false);  // and a guest that mounts anew
+  EXPECT_EQ(window_->mapped, Mapped{});
+  restart();
+  EXPECT_EQ(mappings_->count(), 0u);
+}
+
+TEST_F(DaxMappingsTest, WhatWasOnlyAboutToBeMappedIsNoError) {
+  ASSERT_TRUE(log()->add_mapping({kRange, kRange}));  // and killed before the monitor heard of it
+  restart();
+  EXPECT_EQ(mappings_->count(), 1u);
+  window_->forgives = true;
+  const auto file = hot(3 * kRange);
+  EXPECT_EQ(set_up(file, 0, kRange), 0);
+  EXPECT_EQ(window_->mapped, (Mapped{{kRange, kRange}}));
 }
 
 TEST(DaxMappings, ProgramsAndLargeFilesAreWorthARange) {

@@ -22,9 +22,12 @@ TEST(WindowNodes, TheFirstAnswerStandsForTheConversation) {
   EXPECT_FALSE(nodes.contains(6));
   EXPECT_FALSE(nodes.contains(7));
   EXPECT_TRUE(nodes.decide(NodeId::kMaxIno, true));
-  nodes.clear();
+  nodes.start(false);
   EXPECT_FALSE(nodes.contains(5));
   EXPECT_TRUE(nodes.decide(6, true));
+  nodes.start(true);
+  EXPECT_TRUE(nodes.contains(5));  // who knows
+  EXPECT_FALSE(nodes.decide(7, true));
 }
 
 TEST(WindowNodes, ARetiredNodeShowsWhatItShowedUntilItIsForgotten) {

@@ -22,7 +22,13 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
   wanted->view.passthrough = false;
   auto listening = context.io.take_stream();
   if (!listening) return context.io.complain(listening.error());
-  auto served = context.guests.serve(std::move(*listening),
+  auto table = context.io.take_kept();
+  if (table && !*table) {
+    table = fs::fuse::FuseServer::make_table();
+    if (table) context.io.give_to_keep(*table);
+  }
+  if (!table) return context.io.complain(table.error());
+  auto served = context.guests.serve(std::move(*listening), std::move(*table),
                                      {.tag = options.tag,
                                       .request_queues = options.request_queues,
                                       .dax_window = *window,

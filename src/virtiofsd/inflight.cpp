@@ -1,0 +1,127 @@
+#include "virtiofsd/inflight.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+
+namespace stellarium::virtiofsd {
+
+// As the protocol lays them out.
+struct InflightQueue::Head {
+  std::uint64_t features;
+  std::uint16_t version, descriptors, last_given_back, used;
+};
+struct InflightQueue::Descriptor {
+  std::uint8_t inflight, padding[5];
+  std::uint16_t next;
+  std::uint64_t counter;
+};
+
+namespace {
+
+constexpr std::uint16_t kVersion = 1;
+constexpr std::size_t kHead = 16, kDescriptor = 16, kAlignment = 64;
+constexpr std::uint16_t kMaxQueues = 64, kMaxQueueSize = 32'768;
+
+std::size_t size_of_queue(std::uint16_t queue_size) {
+  return (kHead + std::size_t{queue_size} * kDescriptor + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// What is written before it must be there when the process is killed after it.
+void in_order() {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+}  // namespace
+
+InflightQueue::Head& InflightQueue::head() const {
+  static_assert(sizeof(Head) == kHead && sizeof(Descriptor) == kDescriptor);
+  return *reinterpret_cast<Head*>(bytes_);
+}
+InflightQueue::Descriptor& InflightQueue::descriptor(std::uint16_t index) const {
+  return *reinterpret_cast<Descriptor*>(bytes_ + kHead + std::size_t{index} * kDescriptor);
+}
+
+InflightQueue::TakenOver InflightQueue::take_over(std::uint16_t used, std::uint32_t size) {
+  Head& head = this->head();
+  TakenOver over;
+  if (head.version == kVersion) {
+    over.known = true;
+    // It was killed between moving the index and noting that.
+    if (head.used != used && head.last_given_back < size_) descriptor(head.last_given_back).inflight = 0;
+    for (std::uint32_t index = 0; index < std::min(size, size_); ++index)
+      if (descriptor(static_cast<std::uint16_t>(index)).inflight == 1)
+        over.heads.push_back(static_cast<std::uint16_t>(index));
+    const auto counter = [this](std::uint16_t index) { return descriptor(index).counter; };
+    std::ranges::stable_sort(over.heads, {}, counter);
+    if (!over.heads.empty()) counter_ = counter(over.heads.back()) + 1;
+  }
+  head.features = 0;
+  head.descriptors = static_cast<std::uint16_t>(std::min(size, size_));
+  head.used = used;
+  in_order();
+  head.version = kVersion;
+  return over;
+}
+
+void InflightQueue::taken(std::uint16_t head) {
+  if (head >= size_) return;
+  Descriptor& entry = descriptor(head);
+  entry.counter = counter_++;
+  in_order();
+  entry.inflight = 1;
+}
+
+void InflightQueue::giving_back(std::uint16_t head) {
+  this->head().last_given_back = head;
+  in_order();
+}
+
+void InflightQueue::given_back(std::uint16_t head, std::uint16_t used) {
+  in_order();
+  if (head < size_) descriptor(head).inflight = 0;
+  in_order();
+  this->head().used = used;
+}
+
+Result<std::pair<UniqueFd, std::uint64_t>> InflightRegion::make(std::uint16_t queues, std::uint16_t queue_size) {
+  if (queues == 0 || queues > kMaxQueues || queue_size == 0 || queue_size > kMaxQueueSize)
+    return fail(Errc::invalid_argument,
+                "tracking of " + std::to_string(queues) + " queues of " + std::to_string(queue_size) + " descriptors");
+  const std::uint64_t size = queues * size_of_queue(queue_size);
+  UniqueFd file{::memfd_create("stellarium-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+  if (!file || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0 ||
+      ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK) != 0)
+    return fail_errno("memory for requests in flight");
+  return std::pair{std::move(file), size};
+}
+
+Result<std::shared_ptr<const InflightRegion>> InflightRegion::map(UniqueFd file, std::uint64_t size,
+                                                                  std::uint64_t offset, std::uint16_t queues,
+                                                                  std::uint16_t queue_size) {
+  struct stat status {};
+  const int seals = ::fcntl(file.get(), F_GET_SEALS);
+  const bool possible = queues > 0 && queues <= kMaxQueues && queue_size > 0 && queue_size <= kMaxQueueSize;
+  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || ::fstat(file.get(), &status) != 0 || offset != 0 || !possible ||
+      size != queues * size_of_queue(queue_size) || size > static_cast<std::uint64_t>(status.st_size))
+    return fail(Errc::invalid_argument, "memory for requests in flight that is not ours");
+  void* mapped = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (mapped == MAP_FAILED) return fail_errno("mapping requests in flight");
+  return std::shared_ptr<const InflightRegion>{
+      new InflightRegion{static_cast<std::byte*>(mapped), size, queues, queue_size}};
+}
+
+InflightRegion::~InflightRegion() {
+  ::munmap(bytes_, size_);
+}
+
+InflightQueue InflightRegion::queue(std::uint16_t index) const {
+  return {shared_from_this(), bytes_ + index * size_of_queue(queue_size_), queue_size_};
+}
+
+}  // namespace stellarium::virtiofsd
