@@ -109,8 +109,8 @@ class Store:
 class Bench:
     """One run of the comparison. Workloads get it, measure, and `add` figures."""
 
-    def __init__(self, program: Path, scratch: Path, tars: list[Path], rounds: int):
-        self.program, self.scratch, self.rounds = program, scratch, rounds
+    def __init__(self, program: Path, scratch: Path, tars: list[Path], rounds: int, kernel: Path | None = None):
+        self.program, self.scratch, self.rounds, self.kernel = program, scratch, rounds, kernel
         self.figures: list[Figure] = []
         self.workload = ""
         self.inputs = [Input(tar, scratch / "trees") for tar in tars]
