@@ -17,23 +17,37 @@
 #include "tools/server/background_settling.h"
 #include "tools/server/commands.h"
 #include "tools/server/repair.h"
+#include "tools/server/sandbox/places.h"
+#include "tools/server/sandbox/sandbox.h"
 #include "tools/server/server.h"
+#include "tools/server/store_format.h"
 
 namespace {
 
 using namespace stellarium;
 
-/// As many descriptors as allowed: hot files and sessions take one each.
-void raise_limits() {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  constexpr rlim_t kWanted = 1u << 20;
-  if (files.rlim_max < kWanted) {
-    const rlimit more{files.rlim_cur, kWanted};
-    if (::setrlimit(RLIMIT_NOFILE, &more) == 0) files.rlim_max = kWanted;  // needs privilege
+/// As much as allowed, up to `wanted`.
+void raise_limit(__rlimit_resource resource, rlim_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0) return;
+  if (limit.rlim_max < wanted) {
+    const rlimit more{limit.rlim_cur, wanted};
+    if (::setrlimit(resource, &more) == 0) limit.rlim_max = wanted;  // needs privilege
   }
-  files.rlim_cur = files.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &files);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(resource, &limit);
+}
+
+/// Descriptors: hot files and sessions take one each. Locked memory: what answers are sent from.
+void raise_limits() {
+  raise_limit(RLIMIT_NOFILE, 1u << 20);
+  raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+}
+
+/// Landlock's rules name folders that exist.
+void make_backing_folders(const std::filesystem::path& dir) {
+  if (!server::open_format(system_io(), dir)) return;  // it is no store: who opens it says why
+  for (const char* const name : server::sandbox::kBackingFolders) (void)system_io().make_dir(AT_FDCWD, dir / name, 0700);
 }
 
 /// Frames are allocated and freed at the top of the heap. By default that goes back to the kernel each time, to be
@@ -54,7 +68,7 @@ UniqueFd watch_signals() {
 }
 
 /// Serves the store until the server is told to end.
-Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
+Result<keeper::Ending> serve(server::Store& store, const server::sandbox::Sandbox& sandbox, keeper::KeeperLink& link,
                              keeper::KeeperLink::Inheritance inheritance, int signals) {
   keeper::Ending ending{};
   {
@@ -65,7 +79,7 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
     janitor.begin();
     const server::BackgroundSettling settling{store, server::BackgroundSettling::quiet_from_environment()};
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
-      server::CommandContext context{store, mounts, guests, janitor, control, invocation.global, io};
+      server::CommandContext context{store, mounts, guests, janitor, control, sandbox, invocation.global, io};
       const int code = server::run_any(invocation.command, context);
       janitor.command_ended();
       return code;
@@ -116,11 +130,15 @@ int run(const std::filesystem::path& dir) {
     log::error("{}", to_string(inheritance.error()));
     return 1;
   }
+  make_backing_folders(dir);
+  server::sandbox::Sandbox sandbox{protocol::SandboxLayers::from_environment()};
+  sandbox.enter(dir);
   Result<keeper::Ending> ending = keeper::Ending::stop;
   {
     auto store = server::Store::open(dir, system_io());
+    sandbox.close();
     if (store) {
-      ending = serve(**store, link, std::move(*inheritance), signals.get());
+      ending = serve(**store, sandbox, link, std::move(*inheritance), signals.get());
     } else if (server::is_repairable(store.error())) {
       ending = serve_broken(dir, store.error(), link, std::move(*inheritance), signals.get());
     } else {

@@ -41,8 +41,8 @@ std::optional<MountEntry> parse_mountinfo(std::string_view line) {
   return std::nullopt;
 }
 
-std::optional<MountEntry> mount_on(const std::string& path) {
-  std::ifstream mounts{"/proc/self/mountinfo"};
+std::optional<MountEntry> mount_on(const std::string& path, const std::string& table) {
+  std::ifstream mounts{table};
   std::optional<MountEntry> topmost;
   for (std::string line; std::getline(mounts, line);) {
     auto entry = parse_mountinfo(line);

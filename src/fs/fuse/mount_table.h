@@ -17,6 +17,6 @@ struct MountEntry {
 std::optional<MountEntry> parse_mountinfo(std::string_view line);
 
 /// The topmost mount on exactly this absolute path. Looks at /proc only, so that a mount that hangs cannot hang us.
-std::optional<MountEntry> mount_on(const std::string& path);
+std::optional<MountEntry> mount_on(const std::string& path, const std::string& table = "/proc/self/mountinfo");
 
 }  // namespace stellarium::fs::fuse
