@@ -147,7 +147,8 @@ Result<void> HotFolder::publish(int fd, const cas::ContentId& id) const {
 }
 
 Result<UniqueFd> HotFolder::open_file(const cas::ContentId& id, bool verified) const {
-  if (verified && mount_) return io_->open(mount_.get(), std::string{kFiles} + "/" + id.hex(), O_RDONLY | O_NOFOLLOW, 0);
+  if (verified && mount_)
+    return io_->open(mount_.get(), std::string{kFiles} + "/" + id.hex(), O_RDONLY | O_NOFOLLOW, 0);
   return io_->open(verified ? files_.get() : unverified_.get(), id.hex(), O_RDONLY | O_NOFOLLOW, 0);
 }
 

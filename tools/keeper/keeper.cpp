@@ -136,7 +136,7 @@ Result<pid_t> Keeper::start_in_namespace(int link) {
     if (auto entered = PidNamespace::enter(setup_.programs / "stellarium-keeper")) namespace_ = std::move(*entered);
   }
   auto pid = start_process(setup_.programs / "stellarium-server", {"--store", setup_.store.string()}, link, log_.get(),
-                           oom_score_adj_, namespace_ ? namespace_->lifeline() : -1);
+                           oom_score_adj_, namespace_ ? namespace_->server_end() : -1);
   if (!namespace_) return pid;
   if (auto left = namespace_->leave(); !left) log(to_string(left.error()));
   if (!pid) namespace_->end();

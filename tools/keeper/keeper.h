@@ -53,7 +53,7 @@ class Keeper {
   protocol::Channel link_;
   std::string oom_score_adj_;
 
-  pid_t server_ = 0;  ///< 0: none runs
+  pid_t server_ = 0;                       ///< 0: none runs
   std::optional<PidNamespace> namespace_;  ///< of the server, as far as it may have one
   bool server_was_ready_ = false;
   Clock::time_point server_started_{};

@@ -4,6 +4,7 @@
 #include "tools/server/guests.h"
 #include "tools/server/janitor.h"
 #include "tools/server/mounts.h"
+#include "tools/server/outside.h"
 #include "tools/server/sandbox/sandbox.h"
 #include "tools/server/server_control.h"
 #include "tools/server/store.h"
@@ -17,6 +18,7 @@ struct CommandContext {
   Guests& guests;
   Janitor& janitor;
   ServerControl& control;
+  const Outside& outside;
   const sandbox::Sandbox& sandbox;
   const cli::GlobalOptions& global;
   CommandIo& io;

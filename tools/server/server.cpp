@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "tools/protocol/address.h"
 #include "tools/protocol/build_info.h"
-#include "tools/server/own_process.h"
 
 namespace stellarium::server {
 namespace {
@@ -164,7 +163,7 @@ void Server::converse(Session& session) {
   }
   const protocol::Welcome welcome{.build = protocol::build_id(),
                                   .store_uuid = setup_.store_uuid,
-                                  .server_pid = static_cast<std::uint32_t>(own_process().pid)};
+                                  .server_pid = static_cast<std::uint32_t>(setup_.process)};
   if (!channel.send(wire(MessageType::welcome), welcome.encode())) return;
 
   auto frame = receive_soon(channel, MessageType::request);

@@ -12,10 +12,11 @@ bool Request::read_header(ByteSpan message, abi::InHeader& header) {
   return true;
 }
 
-Result<Request> Request::parse(ByteSpan message, std::uint64_t features, Peer peer) {
+Result<Request> Request::parse(ByteSpan message, std::uint64_t features, Peer peer, const HostProcesses* processes) {
   Request request;
   request.features_ = features;
   request.peer_ = peer;
+  request.processes_ = processes == nullptr ? &processes_in_proc() : processes;
   if (!read_header(message, request.header_)) {
     return fail(Errc::invalid_argument, "FUSE request of " + std::to_string(message.size()) + " bytes has no header");
   }

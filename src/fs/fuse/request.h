@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "fs/fuse/abi.h"
+#include "fs/fuse/host_processes.h"
 #include "fs/fuse/node_id.h"
 
 namespace stellarium::fs::fuse {
@@ -21,7 +22,9 @@ class Request {
  public:
   /// Errors: invalid_argument (what does not fit). `message` is one read of /dev/fuse or one copied descriptor chain;
   /// `features` is what INIT agreed on.
-  static Result<Request> parse(ByteSpan message, std::uint64_t features = 0, Peer peer = Peer::host);
+  /// `processes`: where to look up the host's threads; null: in /proc.
+  static Result<Request> parse(ByteSpan message, std::uint64_t features = 0, Peer peer = Peer::host,
+                               const HostProcesses* processes = nullptr);
   /// The header, if there is that much: enough to answer a request that parse() refused.
   static bool read_header(ByteSpan message, abi::InHeader& header);
 
@@ -33,6 +36,9 @@ class Request {
   bool resent() const { return (header_.unique & abi::kResentBit) != 0; }
   ByteSpan arguments() const { return arguments_; }
   Peer peer() const { return peer_; }
+  /// The thread that waits for the answer, as the host calls it; 0: it is not the host's, or unknown to it.
+  std::uint32_t host_thread() const { return peer_ == Peer::host ? header_.pid : 0; }
+  const HostProcesses& processes() const { return *processes_; }
   /// Whether INIT agreed on it (abi::feature): some arguments look different then.
   bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
 
@@ -41,6 +47,7 @@ class Request {
   ByteSpan arguments_;
   std::uint64_t features_ = 0;
   Peer peer_ = Peer::host;
+  const HostProcesses* processes_ = nullptr;  // never null after parse()
 };
 
 /// Takes a request's arguments apart. After the first thing that does not fit, everything fails: ask error() at the

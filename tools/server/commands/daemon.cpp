@@ -4,7 +4,6 @@
 #include "tools/protocol/build_info.h"
 #include "tools/server/commands.h"
 #include "tools/server/json.h"
-#include "tools/server/own_process.h"
 #include "tools/text/units.h"
 
 namespace stellarium::server {
@@ -15,23 +14,23 @@ constexpr std::size_t kNamedInComplaint = 3;
 
 int status(CommandContext& context) {
   const std::size_t mounts = context.mounts.list().size();
-  const OwnProcess process = own_process();
+  const auto [process, keeper] = context.outside.numbers();
   if (context.global.json) {
-    context.io.out(dump(Json{{"schema", 1},
-                             {"running", true},
-                             {"store", text::escape(context.store.dir().string())},
-                             {"uuid", context.store.uuid()},
-                             {"build", protocol::build_id()},
-                             {"pid", process.pid},
-                             {"keeper_pid", process.parent},
-                             {"mounts", mounts},
-                             {"uptime_seconds", context.control.uptime_seconds()},
-                             {"sandbox", Json{{"in_force", context.sandbox.in_force()},
-                                              {"missing", context.sandbox.missing()}}}}));
+    context.io.out(dump(
+        Json{{"schema", 1},
+             {"running", true},
+             {"store", text::escape(context.store.dir().string())},
+             {"uuid", context.store.uuid()},
+             {"build", protocol::build_id()},
+             {"pid", process},
+             {"keeper_pid", keeper},
+             {"mounts", mounts},
+             {"uptime_seconds", context.control.uptime_seconds()},
+             {"sandbox", Json{{"in_force", context.sandbox.in_force()}, {"missing", context.sandbox.missing()}}}}));
   } else if (!context.global.quiet) {
     context.io.out(fmt::format("running: {}, server {}, keeper {}, build {}, {} mounts, up {}\n",
-                               text::escape(context.store.dir().string()), process.pid, process.parent,
-                               protocol::build_id(), mounts, text::format_duration(context.control.uptime_seconds())));
+                               text::escape(context.store.dir().string()), process, keeper, protocol::build_id(),
+                               mounts, text::format_duration(context.control.uptime_seconds())));
     context.io.out(fmt::format("sandbox: {}\n", context.sandbox.in_force().empty()
                                                     ? "none"
                                                     : fmt::format("{}", fmt::join(context.sandbox.in_force(), ", "))));

@@ -37,22 +37,14 @@ Result<std::string> give_up_capabilities() {
   capng_clear(CAPNG_SELECT_ALL);
   for (std::size_t i = 0; i < kNeeded.size(); ++i) {
     if (!kept[i] || (kNeeded[i].capability == CAP_IPC_LOCK && locks_without_capability())) continue;
-    if (capng_update(CAPNG_ADD, static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED), kNeeded[i].capability) != 0)
+    if (capng_update(CAPNG_ADD, static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED), kNeeded[i].capability) !=
+        0)
       return fail(Errc::io, "choosing capabilities");
     left += (left.empty() ? "" : ", ") + std::string{kNeeded[i].name};
   }
   if (capng_apply(may_bound ? CAPNG_SELECT_ALL : CAPNG_SELECT_CAPS) != 0) return fail_errno("giving up capabilities");
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail_errno("PR_SET_NO_NEW_PRIVS");
   return left;
-}
-
-Result<void> give_up_administration() {
-  capng_clear(CAPNG_SELECT_CAPS);
-  if (capng_get_caps_process() != 0) return fail(Errc::io, "reading this thread's capabilities");
-  constexpr auto kBoth = static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED);
-  if (capng_update(CAPNG_DROP, kBoth, CAP_SYS_ADMIN) != 0 || capng_apply(CAPNG_SELECT_CAPS) != 0)
-    return fail_errno("giving up capabilities of a thread");
-  return {};
 }
 
 }  // namespace stellarium::server::sandbox

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -18,6 +19,7 @@ namespace {
 
 // By number, as all calls here: the C library of Debian 12 has them in a header that contradicts <linux/mount.h>.
 constexpr int kDetach = 2;  // MNT_DETACH
+constexpr char kProc[] = "/proc";
 
 struct Tree {
   std::filesystem::path path;
@@ -40,12 +42,14 @@ Result<Tree> copy_tree(const std::filesystem::path& path, unsigned attributes) {
   return tree;
 }
 
-Result<std::vector<Tree>> copy_trees(const std::filesystem::path& store) {
+Result<std::vector<Tree>> copy_trees(const std::filesystem::path& store, bool own_processes) {
   std::vector<Tree> trees;
   for (const Place& place : kPlaces) {
+    if (own_processes && std::string_view{place.path} == kProc) continue;
     const bool device = place.use == Place::Use::write_device;
-    auto tree = copy_tree(place.path, device ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
-                                             : MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    auto tree =
+        copy_tree(place.path, device ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
+                                     : MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (!tree && tree.error().code == Errc::not_found) continue;  // whoever uses it can do without
     if (!tree) return fail(tree.error());
     trees.push_back(std::move(*tree));
@@ -69,11 +73,19 @@ Result<void> place(const Tree& tree) {
   return {};
 }
 
-Result<void> build_root(const std::filesystem::path& store) {
+Result<void> mount_own_processes() {
+  const auto* const where = &kProc[1];
+  if (::mkdir(where, 0555) != 0 ||
+      ::syscall(SYS_mount, "proc", where, "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+    return fail_errno("mounting /proc");
+  return {};
+}
+
+Result<void> build_root(const std::filesystem::path& store, bool own_processes) {
   // What the host unmounts must go here, too, and what is done here must not reach the host.
   if (::syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
     return fail_errno("separating the mounts");
-  const auto trees = copy_trees(store);
+  const auto trees = copy_trees(store, own_processes);
   if (!trees) return fail(trees.error());
   // The new root needs a place for a moment, and the store's is the one that is known to exist.
   if (::syscall(SYS_mount, "stellarium", store.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
@@ -82,6 +94,9 @@ Result<void> build_root(const std::filesystem::path& store) {
   if (::chdir(store.c_str()) != 0) return fail_errno("entering the empty root");
   for (const Tree& tree : *trees) {
     if (auto placed = place(tree); !placed) return placed;
+  }
+  if (own_processes) {
+    if (auto mounted = mount_own_processes(); !mounted) return mounted;
   }
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return fail_errno("changing the root");
   // The old root lies on top of the new one now.
@@ -100,11 +115,11 @@ Result<void> enter_empty_network() {
   return {};
 }
 
-Result<void> enter_own_mounts(const std::filesystem::path& store) {
+Result<void> enter_own_mounts(const std::filesystem::path& store, bool own_processes) {
   const UniqueFd before{::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC)};
   if (!before) return fail_errno("/proc/self/ns/mnt");
   if (::unshare(CLONE_NEWNS) != 0) return fail_errno("making a mount namespace");
-  auto built = build_root(store);
+  auto built = build_root(store, own_processes);
   if (built) return {};
   // A copy of the host's mounts that follows nothing would keep alive what the host unmounts: back to the host's.
   if (::setns(before.get(), CLONE_NEWNS) != 0 || ::chdir("/") != 0)

@@ -11,9 +11,9 @@ struct Place {
   Use use;
 };
 inline constexpr std::array<Place, 3> kPlaces{{
-    {"/proc", Place::Use::read},                          // callers of FUSE requests, its own descriptors, the boot id
-    {"/sys/devices/system/cpu", Place::Use::read},        // how many processors there are
-    {"/dev/cpu_dma_latency", Place::Use::write_device},   // processors that stay awake (fs/fuse/wake_latency.h)
+    {"/proc", Place::Use::read},                         // its own descriptors and memory, the boot id
+    {"/sys/devices/system/cpu", Place::Use::read},       // how many processors there are
+    {"/dev/cpu_dma_latency", Place::Use::write_device},  // processors that stay awake (fs/fuse/wake_latency.h)
 }};
 
 /// Folders of the store whose files the kernel opens by way of a mount that begins there, or outlives this process's

@@ -41,8 +41,9 @@ void on_refused_call(int, siginfo_t* info, void* context) {
   if (known && !calls[number].told.exchange(true)) {
     std::array<char, 128> line{};
     std::size_t length = 0;
-    for (const std::string_view part : {std::string_view{"sandbox: the system call "}, std::string_view{calls[number].name.data()},
-                                        std::string_view{" was refused; docs/sandbox.md says what to do\n"}}) {
+    for (const std::string_view part :
+         {std::string_view{"sandbox: the system call "}, std::string_view{calls[number].name.data()},
+          std::string_view{" was refused; docs/sandbox.md says what to do\n"}}) {
       std::ranges::copy(part, line.begin() + static_cast<std::ptrdiff_t>(length));
       length += part.size();
     }

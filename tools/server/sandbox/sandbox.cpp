@@ -2,10 +2,8 @@
 
 #include <sys/prctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "tools/server/own_process.h"
 #include "tools/server/sandbox/capabilities.h"
 #include "tools/server/sandbox/landlock.h"
 #include "tools/server/sandbox/namespaces.h"
@@ -31,13 +29,13 @@ bool Sandbox::note(SandboxLayer layer, const Result<T>& outcome, const std::stri
   return outcome.has_value();
 }
 
-void Sandbox::enter(const std::filesystem::path& store) {
+void Sandbox::enter(const std::filesystem::path& store, bool own_processes) {
   ::tzset();  // reads a file that will be out of sight
   if (wants(SandboxLayer::network)) note(SandboxLayer::network, enter_empty_network(), "network namespace");
-  if (wants(SandboxLayer::mount)) note(SandboxLayer::mount, enter_own_mounts(store), "mount namespace");
+  if (wants(SandboxLayer::mount)) note(SandboxLayer::mount, enter_own_mounts(store, own_processes), "mount namespace");
   if (wants(SandboxLayer::pid)) {
-    const bool own = own_process().pid != ::getpid();
-    note(SandboxLayer::pid, own ? Result<void>{} : fail(Errc::permission, "the keeper could not make a namespace"),
+    note(SandboxLayer::pid,
+         own_processes ? Result<void>{} : fail(Errc::permission, "the keeper could not make a namespace"),
          "pid namespace");
   }
   if (wants(SandboxLayer::capabilities)) {

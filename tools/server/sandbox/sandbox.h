@@ -18,7 +18,8 @@ class Sandbox {
 
   /// Before the first thread starts, and the store (absolute, without symlinks) is opened: capabilities, namespaces,
   /// files. Afterwards paths of the store and `kPlaces` are all that can be opened.
-  void enter(const std::filesystem::path& store);
+  /// `own_processes`: it was started in a pid namespace of its own.
+  void enter(const std::filesystem::path& store, bool own_processes);
   /// When the store is open, for all threads: system calls.
   void close();
 

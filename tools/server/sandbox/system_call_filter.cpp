@@ -1,7 +1,7 @@
 #include "tools/server/sandbox/system_call_filter.h"
 
-#include <linux/fiemap.h>
 #include <linux/dqblk_xfs.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
 #include <linux/quota.h>
@@ -35,12 +35,12 @@ constexpr std::uint64_t quota_command(unsigned what) {
 }
 
 constexpr auto kIoctls = std::to_array<std::uint64_t>({
-    fs::fuse::abi::kIocBackingOpen, fs::fuse::abi::kIocBackingClose,        // passed-through files
-    FS_IOC_FIEMAP, FICLONE,                                                // staged files
-    FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR,                                  // their projects
-    FS_IOC_ENABLE_VERITY,                                                  // hot files
-    FS_IOC_GETVERSION,                                                     // RocksDB: is it the same file?
-    TCGETS,                                                                // the C library: is it a terminal?
+    fs::fuse::abi::kIocBackingOpen, fs::fuse::abi::kIocBackingClose,  // passed-through files
+    FS_IOC_FIEMAP, FICLONE,                                           // staged files
+    FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR,                             // their projects
+    FS_IOC_ENABLE_VERITY,                                             // hot files
+    FS_IOC_GETVERSION,                                                // RocksDB: is it the same file?
+    TCGETS,                                                           // the C library: is it a terminal?
 });
 constexpr auto kQuotaCommands =
     std::to_array<std::uint64_t>({quota_command(Q_XGETQSTATV), quota_command(Q_GETQUOTA), quota_command(Q_SETQUOTA)});
@@ -56,8 +56,8 @@ class Rules {
   void add(std::uint32_t action, const char* call, std::span<const scmp_arg_cmp> conditions = {}) {
     const int number = ::seccomp_syscall_resolve_name(call);
     if (number == __NR_SCMP_ERROR || failed_ != 0) return;
-    failed_ = ::seccomp_rule_add_array(context_, action, number, static_cast<unsigned>(conditions.size()),
-                                       conditions.data());
+    failed_ =
+        ::seccomp_rule_add_array(context_, action, number, static_cast<unsigned>(conditions.size()), conditions.data());
     if (failed_ != 0) where_ = call;
   }
   void allow(const char* call, const scmp_arg_cmp& condition) { add(SCMP_ACT_ALLOW, call, {&condition, 1}); }
@@ -90,8 +90,8 @@ void add_closer_looks(Rules& rules) {
   for (const char* const call : {"mmap", "mprotect"}) rules.allow(call, {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0});
   // Threads, and nothing else.
   constexpr std::uint64_t kThread = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
-  constexpr std::uint64_t kNew = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                 CLONE_NEWPID | CLONE_NEWNET;
+  constexpr std::uint64_t kNew =
+      CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
   rules.allow("clone", {0, SCMP_CMP_MASKED_EQ, kThread | kNew, kThread});
   // Signals to itself: abort(3).
   rules.allow("tgkill", {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0});
