@@ -201,6 +201,19 @@ class GoesOn(unittest.TestCase):
         with self.store.mounted("base") as mount:
             self.assertEqual((mount / "small").read_bytes(), b"small")
 
+    def test_a_part_of_the_store_that_was_moved_to_another_disk(self):
+        self.store.stop()
+        self.store.wait_until_gone()
+        for part in ("segments", "hot"):
+            shutil.move(self.store.dir / part, self.store.root / f"elsewhere-{part}")
+            (self.store.dir / part).symlink_to(self.store.root / f"elsewhere-{part}")
+        self.store.run("clone", "base", "web")
+        with self.store.mounted("base") as image, self.store.mounted("web") as clone:
+            self.assertEqual((image / "large").read_bytes(), trees.noise(3 * trees.MIB, seed=1))
+            self.assertEqual(subprocess.check_output([image / "cat", image / "small"]), b"small")
+            trees.write(clone / "new", trees.noise(trees.MIB, seed=4))
+            self.store.run("settle", "web")
+
     def test_a_store_reached_through_a_symlink(self):
         self.store.stop()
         link = self.store.root / "link"

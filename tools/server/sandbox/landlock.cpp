@@ -72,6 +72,9 @@ Result<int> restrict_files(const std::filesystem::path& store) {
       static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, size_of_attributes(version), 0))};
   if (!ruleset) return fail_errno("making a Landlock ruleset");
   if (auto allowed = allow(ruleset.get(), store, kStore & known); !allowed) return fail(allowed.error());
+  for (const std::filesystem::path& folder : moved_folders(store)) {
+    if (auto allowed = allow(ruleset.get(), folder, kStore & known); !allowed) return fail(allowed.error());
+  }
   for (const char* const folder : kBackingFolders) {
     if (auto allowed = allow_if_there(ruleset.get(), store / folder, kStore & known); !allowed)
       return fail(allowed.error());

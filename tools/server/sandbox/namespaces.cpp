@@ -54,9 +54,13 @@ Result<std::vector<Tree>> copy_trees(const std::filesystem::path& store, bool ow
     if (!tree) return fail(tree.error());
     trees.push_back(std::move(*tree));
   }
-  auto tree = copy_tree(store, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-  if (!tree) return fail(tree.error());
-  trees.push_back(std::move(*tree));
+  std::vector<std::filesystem::path> folders = moved_folders(store);
+  folders.push_back(store);
+  for (const std::filesystem::path& folder : folders) {
+    auto tree = copy_tree(folder, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    if (!tree) return fail(tree.error());
+    trees.push_back(std::move(*tree));
+  }
   return trees;
 }
 

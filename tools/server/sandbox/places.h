@@ -1,6 +1,8 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <filesystem>
+#include <vector>
 
 namespace stellarium::server::sandbox {
 
@@ -19,5 +21,9 @@ inline constexpr std::array<Place, 3> kPlaces{{
 /// Folders of the store whose files the kernel opens by way of a mount that begins there, or outlives this process's
 /// mounts: a rule for the folder above is not found from such a file.
 inline constexpr std::array<const char*, 2> kBackingFolders{"hot", "staged"};
+
+/// The folders elsewhere to which symlinks in the store lead: somebody has moved a part of it to another disk. (The
+/// server itself can make no symlink.)
+std::vector<std::filesystem::path> moved_folders(const std::filesystem::path& store);
 
 }  // namespace stellarium::server::sandbox

@@ -109,8 +109,10 @@ Result<void> filter_system_calls() {
   add_closer_looks(rules);
   if (auto added = rules.outcome(); !added) return added;
   // All threads at once; a search in a tree instead of a list, for kernels that do not remember what is always allowed.
-  for (const auto& [attribute, value] :
-       {std::pair{SCMP_FLTATR_CTL_TSYNC, 1u}, {SCMP_FLTATR_CTL_OPTIMIZE, 2u}, {SCMP_FLTATR_CTL_NNP, 0u}}) {
+  for (const auto& [attribute, value] : {std::pair{SCMP_FLTATR_CTL_TSYNC, 1u},
+                                         {SCMP_FLTATR_CTL_OPTIMIZE, 2u},
+                                         {SCMP_FLTATR_CTL_NNP, 0u},
+                                         {SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS}}) {
     if (const int failed = ::seccomp_attr_set(context.get(), attribute, value); failed != 0)
       return fail_errno("an attribute of the filter of system calls", -failed);
   }

@@ -15,7 +15,7 @@ constexpr auto kAllowed = std::to_array<const char*>({
     "readahead", "flock",
     // names: which ones is Landlock's business
     "open", "openat", "close", "close_range", "access", "faccessat", "faccessat2", "mkdir", "mkdirat", "rmdir", "unlink",
-    "unlinkat", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "readlink", "readlinkat",
+    "unlinkat", "rename", "renameat", "renameat2", "link", "linkat", "readlink", "readlinkat",
     "truncate", "getdents64", "getcwd", "chdir", "fchdir", "umask",
     // what files are
     "stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "fchmod", "chmod", "fchmodat", "utimensat",
