@@ -16,7 +16,7 @@ from harness import Store
 
 harness.require_mounts()
 
-NEEDED = {7: "setuid", 14: "ipc_lock", 21: "sys_admin"}
+NEEDED = {7: "setuid", 14: "ipc_lock", 21: "sys_admin", 24: "sys_resource"}
 NAMESPACES = ("mnt", "net", "pid")
 NOBODY = 65534
 

@@ -14,9 +14,13 @@ struct Needed {
   const char* name;
 };
 // CAP_SYS_ADMIN: backing ids, limits of projects, the hot folder's private mount. CAP_SETUID: setfsuid(2), so that what
-// clones write counts against quotas. CAP_IPC_LOCK only where the limit of locked memory could not be lifted.
-constexpr std::array<Needed, 3> kNeeded{
-    {{CAP_SYS_ADMIN, "sys_admin"}, {CAP_SETUID, "setuid"}, {CAP_IPC_LOCK, "ipc_lock"}}};
+// clones write counts against quotas. CAP_SYS_RESOURCE: what is there already when a clone gets a quota becomes its
+// project's, also if that is more than its limit (fs/as_nobody.h puts it away while clones write). CAP_IPC_LOCK only
+// where the limit of locked memory could not be lifted.
+constexpr std::array<Needed, 4> kNeeded{{{CAP_SYS_ADMIN, "sys_admin"},
+                                         {CAP_SETUID, "setuid"},
+                                         {CAP_SYS_RESOURCE, "sys_resource"},
+                                         {CAP_IPC_LOCK, "ipc_lock"}}};
 
 bool locks_without_capability() {
   rlimit limit{};
