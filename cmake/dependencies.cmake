@@ -25,4 +25,5 @@ set_target_properties(libext2fs PROPERTIES IMPORTED_LOCATION ${STELLARIUM_LIBEXT
   INTERFACE_LINK_LIBRARIES "${STELLARIUM_LIBCOM_ERR};Threads::Threads")
 pkg_check_modules(ACL REQUIRED IMPORTED_TARGET libacl)
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
+pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 include(blake3)

@@ -36,7 +36,8 @@ Result<HotFolder> HotFolder::open(Io& io, const std::filesystem::path& folder, b
   HotFolder hot{io, std::move(*root)};
   if (auto decided = hot.decide_trust(); !decided) return fail(decided.error(), "hot folder " + folder.string());
   if (private_mount) {
-    Result<UniqueFd> mount = make_private_mount(hot.files_.get());
+    // Of the whole folder: that is what the server's Landlock rules name, since `files/` may be another one each time.
+    Result<UniqueFd> mount = make_private_mount(hot.root_.get());
     if (mount) {
       hot.mount_ = std::move(*mount);
     } else {
@@ -146,8 +147,9 @@ Result<void> HotFolder::publish(int fd, const cas::ContentId& id) const {
 }
 
 Result<UniqueFd> HotFolder::open_file(const cas::ContentId& id, bool verified) const {
-  const int folder = !verified ? unverified_.get() : mount_ ? mount_.get() : files_.get();
-  return io_->open(folder, id.hex(), O_RDONLY | O_NOFOLLOW, 0);
+  if (verified && mount_)
+    return io_->open(mount_.get(), std::string{kFiles} + "/" + id.hex(), O_RDONLY | O_NOFOLLOW, 0);
+  return io_->open(verified ? files_.get() : unverified_.get(), id.hex(), O_RDONLY | O_NOFOLLOW, 0);
 }
 
 Result<void> HotFolder::mark_verified(const cas::ContentId& id) const {

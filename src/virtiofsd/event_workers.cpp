@@ -32,11 +32,11 @@ Result<std::shared_ptr<EventWorkers>> EventWorkers::start(unsigned workers) {
   std::shared_ptr<EventWorkers> pool{new EventWorkers{std::move(epoll), std::move(stop), std::move(posted)}};
   for (unsigned i = 0; i < workers; ++i) {
     pool->threads_.emplace_back([raw = pool.get()] {
+      ::pthread_setname_np(::pthread_self(), "virtiofs-worker");  // by itself: of others /proc would have to be written
       // Pages that were never needed take no memory.
       RawBytes message{fs::fuse::kMaxRequest}, scratch{fs::fuse::kMaxPayload};
       raw->run({{message.data(), message.size()}, {scratch.data(), scratch.size()}});
     });
-    ::pthread_setname_np(pool->threads_.back().native_handle(), "virtiofs-worker");
   }
   return pool;
 }

@@ -193,12 +193,14 @@ std::pair<int, std::string> fsck(server::Store& store) {
   const UniqueFd peer{ends[1]};
   keeper::KeeperLink keeper{protocol::Channel{UniqueFd{ends[0]}}};
   server::Janitor janitor{store};
-  server::Mounts mounts{store, keeper, janitor};
+  const server::Outside outside{std::nullopt};
+  const server::sandbox::Sandbox sandbox{protocol::SandboxLayers::none()};
+  server::Mounts mounts{store, keeper, janitor, outside};
   server::Guests guests{mounts};
   IdleControl control;
   CapturedIo io;
   const cli::GlobalOptions global;
-  server::CommandContext context{store, mounts, guests, janitor, control, global, io};
+  server::CommandContext context{store, mounts, guests, janitor, control, outside, sandbox, global, io};
   const int code = server::run(cli::FsckOptions{.deep = true}, context);
   return {code, io.text};
 }

@@ -125,9 +125,17 @@ class Store:
         subprocess.run([COMMANDS.choose(stop), "--store", self.dir, *stop], capture_output=True, env=self.environment)
         self.kill_all()
         reports = findings(list(self.root.glob("sanitizer.*")))
+        refused = self.refused_by_sandbox()
         shutil.rmtree(self.root, ignore_errors=True)
         if reports.strip():
             raise Failed(f"a sanitizer complained:\n{with_lines(reports[-20_000:])}")
+        if refused:
+            raise Failed(f"the server needed what its sandbox takes away:\n{refused}")
+
+    def refused_by_sandbox(self) -> str:
+        """What the servers' logs say of system calls that were refused, or that ended one (docs/sandbox.md)."""
+        logs = "".join(file.read_text(errors="replace") for file in sorted(self.dir.glob("run/server.log*")))
+        return "\n".join(line for line in logs.splitlines() if re.search(r"sandbox: the system call|\(Bad system call\)", line))
 
     # Commands
 

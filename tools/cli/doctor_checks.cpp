@@ -10,6 +10,8 @@
 
 #include <cstdio>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "fs/project_quotas.h"
 #include "tools/cli/connection.h"
@@ -72,6 +74,27 @@ std::string file_system_of(const struct statfs& info) {
     default:
       return fmt::format("type {:#x}", static_cast<unsigned long>(info.f_type));
   }
+}
+
+/// What the server says of itself; an older one says nothing.
+std::optional<Finding> check_sandbox(const Connection& connection) {
+  std::string answer;
+  Handlers handlers;
+  handlers.capture_output = &answer;
+  if (!connection.request({"--json", "daemon", "status"}, false) || follow(connection, {}, handlers) != 0)
+    return std::nullopt;
+  const auto status = nlohmann::json::parse(answer, nullptr, false);
+  if (!status.is_object() || !status.contains("sandbox")) return std::nullopt;
+  const auto in_words = [&](const char* which, const char* between) {
+    std::string text;
+    for (const auto& part : status["sandbox"].value(which, std::vector<std::string>{}))
+      text += (text.empty() ? "" : between) + part;
+    return text;
+  };
+  const std::string in_force = in_words("in_force", ", "), missing = in_words("missing", "; ");
+  return Finding{"sandbox", missing.empty() ? State::good : State::limited,
+                 in_force.empty() ? "the server may do all that its user may" : in_force,
+                 missing.empty() ? "" : "without " + missing + " (docs/sandbox.md)"};
 }
 
 }  // namespace
@@ -190,9 +213,12 @@ std::vector<Finding> check_daemon(const std::filesystem::path& store) {
   if (!connection) return {{"daemon", State::bad, to_string(connection.error()), "see run/server.log in the store"}};
   const auto& server = connection->server();
   const bool same = server.build == protocol::build_id();
-  return {{"daemon", same ? State::good : State::limited,
-           fmt::format("answers, pid {}, build {}", server.server_pid, server.build),
-           same ? "" : "'stellarium daemon upgrade' replaces it with build " + std::string{protocol::build_id()}}};
+  std::vector<Finding> out{
+      {"daemon", same ? State::good : State::limited,
+       fmt::format("answers, pid {}, build {}", server.server_pid, server.build),
+       same ? "" : "'stellarium daemon upgrade' replaces it with build " + std::string{protocol::build_id()}}};
+  if (auto sandbox = check_sandbox(*connection)) out.push_back(std::move(*sandbox));
+  return out;
 }
 
 }  // namespace stellarium::cli

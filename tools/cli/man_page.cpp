@@ -82,7 +82,9 @@ std::string man_page(const CLI::App& program, const CLI::App* command) {
         ".SH EXIT STATUS\n0: done. 1: failed, with one line on standard error that says what, where and what to do. 2: "
         "wrong usage.\n";
     out +=
-        ".SH ENVIRONMENT\n.TP\n\\fBSTELLARIUM_STORE\\fR\nthe store's folder where \\fB\\-\\-store\\fR is not given\n";
+        ".SH ENVIRONMENT\n.TP\n\\fBSTELLARIUM_STORE\\fR\nthe store's folder where \\fB\\-\\-store\\fR is not given\n"
+        ".TP\n\\fBSTELLARIUM_SANDBOX\\fR\nof the command that starts the daemon: \"none\", or the only layers of the "
+        "server's sandbox that are wanted\n";
     return out;
   }
   const std::string title = name + "-" + command->get_name();

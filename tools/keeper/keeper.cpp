@@ -14,6 +14,7 @@
 #include "tools/keeper/process.h"
 #include "tools/protocol/address.h"
 #include "tools/protocol/run_lock.h"
+#include "tools/protocol/sandbox_layers.h"
 
 namespace stellarium::keeper {
 namespace {
@@ -115,8 +116,7 @@ Result<void> Keeper::start_server() {
   auto ends = protocol::make_socket_pair();
   if (!ends) return fail(ends.error());
   link_ = protocol::Channel{std::move(ends->first)};
-  auto pid = start_process(setup_.programs / "stellarium-server", {"--store", setup_.store.string()},
-                           ends->second.get(), log_.get(), oom_score_adj_);
+  auto pid = start_in_namespace(ends->second.get());
   if (!pid) return fail(pid.error());
   server_ = *pid;
   server_started_ = Clock::now();
@@ -127,6 +127,20 @@ Result<void> Keeper::start_server() {
   // If the server dies while it is being told, its exit says so.
   if (auto told = hand_over(); !told) log("handing over: " + to_string(told.error()));
   return {};
+}
+
+Result<pid_t> Keeper::start_in_namespace(int link) {
+  namespace_.reset();
+  if (protocol::SandboxLayers::from_environment().has(protocol::SandboxLayer::pid)) {
+    // Without privilege there is none; the server says so.
+    if (auto entered = PidNamespace::enter(setup_.programs / "stellarium-keeper")) namespace_ = std::move(*entered);
+  }
+  auto pid = start_process(setup_.programs / "stellarium-server", {"--store", setup_.store.string()}, link, log_.get(),
+                           oom_score_adj_, namespace_ ? namespace_->server_end() : -1);
+  if (!namespace_) return pid;
+  if (auto left = namespace_->leave(); !left) log(to_string(left.error()));
+  if (!pid) namespace_->end();
+  return pid;
 }
 
 Result<void> Keeper::hand_over() {
@@ -205,6 +219,7 @@ void Keeper::on_server_exit(int wait_status) {
   const bool from_outside = server_was_ready_ && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
   const bool quick = !from_outside && Clock::now() - server_started_ < kQuickDeath;
   server_ = 0;
+  if (namespace_) namespace_->end();
   if (stop_requested_ || ending_ == Ending::stop) {
     exit_code_ = 0;
     return;

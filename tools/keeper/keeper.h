@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "tools/keeper/link.h"
+#include "tools/keeper/pid_namespace.h"
 #include "tools/keeper/record_table.h"
 #include "tools/protocol/channel.h"
 
@@ -34,6 +35,7 @@ class Keeper {
   Result<void> take_lock();
   Result<void> watch_signals();
   Result<void> start_server();
+  Result<pid_t> start_in_namespace(int link);
   Result<void> hand_over();
   void read_link();
   void answer(const Result<void>& outcome);
@@ -51,7 +53,8 @@ class Keeper {
   protocol::Channel link_;
   std::string oom_score_adj_;
 
-  pid_t server_ = 0;  ///< 0: none runs
+  pid_t server_ = 0;                       ///< 0: none runs
+  std::optional<PidNamespace> namespace_;  ///< of the server, as far as it may have one
   bool server_was_ready_ = false;
   Clock::time_point server_started_{};
   Clock::time_point next_start_{};  ///< while none runs

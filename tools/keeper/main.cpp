@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "tools/keeper/keeper.h"
 
@@ -26,6 +27,7 @@ std::optional<int> number(const std::map<std::string, std::string>& options, con
 
 int main(int argc, char** argv) {
   using namespace stellarium;
+  if (argc == 2 && std::string_view{argv[1]} == keeper::PidNamespace::kFirstProcess) return keeper::run_first_process();
   std::map<std::string, std::string> options;
   for (int i = 1; i + 1 < argc; i += 2) options.insert_or_assign(argv[i], argv[i + 1]);
   if (argc % 2 == 0 || !options.contains("--store")) {

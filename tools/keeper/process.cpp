@@ -35,19 +35,26 @@ char state_in(const std::string& stat_line) {
   return name_end == std::string::npos || name_end + 2 >= stat_line.size() ? '?' : stat_line[name_end + 2];
 }
 
-[[noreturn]] void become(const char* program, char* const* argv, int link, int log, const std::string& oom_score_adj) {
+[[noreturn]] void become(const char* program, char* const* argv, int link, int log, const std::string& oom_score_adj,
+                         int outside) {
   write_text(kOomScore, oom_score_adj);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   const int null = ::open("/dev/null", O_RDWR);
-  // `link` and `log` may themselves be 0 … 3: lift them out of the way first
+  // They may themselves be 0 … 4: lift them out of the way first
   const int high_link = ::fcntl(link, F_DUPFD_CLOEXEC, 10);
   const int high_log = ::fcntl(log, F_DUPFD_CLOEXEC, 10);
+  const int high_outside = outside < 0 ? -1 : ::fcntl(outside, F_DUPFD_CLOEXEC, 10);
   ::dup2(null, STDIN_FILENO);
   ::dup2(high_log, STDOUT_FILENO);
   ::dup2(high_log, STDERR_FILENO);
   ::dup2(high_link, kLinkDescriptor);
+  if (high_outside >= 0) {
+    ::dup2(high_outside, kOutsideDescriptor);
+  } else {
+    ::close(kOutsideDescriptor);  // whatever it is
+  }
   ::execv(program, argv);
   ::dprintf(STDERR_FILENO, "keeper: cannot run %s: %s\n", program, std::strerror(errno));
   ::_exit(127);
@@ -56,13 +63,13 @@ char state_in(const std::string& stat_line) {
 }  // namespace
 
 Result<pid_t> start_process(const std::filesystem::path& program, const std::vector<std::string>& arguments, int link,
-                            int log, const std::string& oom_score_adj) {
+                            int log, const std::string& oom_score_adj, int outside) {
   std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("fork");
-  if (child == 0) become(program.c_str(), argv.data(), link, log, oom_score_adj);
+  if (child == 0) become(program.c_str(), argv.data(), link, log, oom_score_adj, outside);
   return child;
 }
 

@@ -13,9 +13,10 @@ namespace stellarium::keeper {
 
 /// Starts `program` with `link` as its descriptor 3 and `log` as its stdout and stderr; everything else is closed.
 /// `oom_score_adj` is what the keeper itself was started with, because its own exemption must not be inherited.
+/// `outside`: becomes its descriptor 4, if there is one (pid_namespace.h).
 Result<pid_t> start_process(const std::filesystem::path& program, const std::vector<std::string>& arguments, int link,
-                            int log, const std::string& oom_score_adj);
-inline constexpr int kLinkDescriptor = 3;
+                            int log, const std::string& oom_score_adj, int outside = -1);
+inline constexpr int kLinkDescriptor = 3, kOutsideDescriptor = 4;
 
 /// How a process ended, for the log: "killed by signal 9 (Killed)", "exit code 1".
 std::string describe_exit(int wait_status);

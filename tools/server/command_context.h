@@ -4,6 +4,8 @@
 #include "tools/server/guests.h"
 #include "tools/server/janitor.h"
 #include "tools/server/mounts.h"
+#include "tools/server/outside.h"
+#include "tools/server/sandbox/sandbox.h"
 #include "tools/server/server_control.h"
 #include "tools/server/store.h"
 
@@ -16,6 +18,8 @@ struct CommandContext {
   Guests& guests;
   Janitor& janitor;
   ServerControl& control;
+  const Outside& outside;
+  const sandbox::Sandbox& sandbox;
   const cli::GlobalOptions& global;
   CommandIo& io;
 };

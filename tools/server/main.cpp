@@ -16,24 +16,40 @@
 #include "tools/protocol/build_info.h"
 #include "tools/server/background_settling.h"
 #include "tools/server/commands.h"
+#include "tools/server/outside.h"
 #include "tools/server/repair.h"
+#include "tools/server/sandbox/places.h"
+#include "tools/server/sandbox/sandbox.h"
 #include "tools/server/server.h"
+#include "tools/server/store_format.h"
 
 namespace {
 
 using namespace stellarium;
 
-/// As many descriptors as allowed: hot files and sessions take one each.
-void raise_limits() {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  constexpr rlim_t kWanted = 1u << 20;
-  if (files.rlim_max < kWanted) {
-    const rlimit more{files.rlim_cur, kWanted};
-    if (::setrlimit(RLIMIT_NOFILE, &more) == 0) files.rlim_max = kWanted;  // needs privilege
+/// As much as allowed, up to `wanted`.
+void raise_limit(__rlimit_resource resource, rlim_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0) return;
+  if (limit.rlim_max < wanted) {
+    const rlimit more{limit.rlim_cur, wanted};
+    if (::setrlimit(resource, &more) == 0) limit.rlim_max = wanted;  // needs privilege
   }
-  files.rlim_cur = files.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &files);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(resource, &limit);
+}
+
+/// Descriptors: hot files and sessions take one each. Locked memory: what answers are sent from.
+void raise_limits() {
+  raise_limit(RLIMIT_NOFILE, 1u << 20);
+  raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+}
+
+/// Landlock's rules name folders that exist.
+void make_backing_folders(const std::filesystem::path& dir) {
+  if (!server::open_format(system_io(), dir)) return;  // it is no store: who opens it says why
+  for (const char* const name : server::sandbox::kBackingFolders)
+    (void)system_io().make_dir(AT_FDCWD, dir / name, 0700);
 }
 
 /// Frames are allocated and freed at the top of the heap. By default that goes back to the kernel each time, to be
@@ -54,23 +70,24 @@ UniqueFd watch_signals() {
 }
 
 /// Serves the store until the server is told to end.
-Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
+Result<keeper::Ending> serve(server::Store& store, const server::Outside& outside,
+                             const server::sandbox::Sandbox& sandbox, keeper::KeeperLink& link,
                              keeper::KeeperLink::Inheritance inheritance, int signals) {
   keeper::Ending ending{};
   {
     server::Janitor janitor{store};
-    server::Mounts mounts{store, link, janitor};
+    server::Mounts mounts{store, link, janitor, outside};
     mounts.resume(std::move(inheritance.records));
     server::Guests guests{mounts};
     janitor.begin();
     const server::BackgroundSettling settling{store, server::BackgroundSettling::quiet_from_environment()};
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
-      server::CommandContext context{store, mounts, guests, janitor, control, invocation.global, io};
+      server::CommandContext context{store, mounts, guests, janitor, control, outside, sandbox, invocation.global, io};
       const int code = server::run_any(invocation.command, context);
       janitor.command_ended();
       return code;
     };
-    server::Server server{{store.uuid(), std::move(inheritance.listener), signals, run}};
+    server::Server server{{store.uuid(), outside.numbers().process, std::move(inheritance.listener), signals, run}};
     if (auto told = link.ready(); !told) log::warn("{}", to_string(told.error()));
     log::info("stellarium {} serves {}", protocol::build_id(), store.dir().string());
     store.database().set_on_stopped([&server] {
@@ -91,8 +108,9 @@ Result<keeper::Ending> serve(server::Store& store, keeper::KeeperLink& link,
 
 /// Serves only what helps a store whose database cannot be opened. Its mounts are let go: an error ends what would
 /// otherwise hang.
-Result<keeper::Ending> serve_broken(const std::filesystem::path& dir, const Error& why, keeper::KeeperLink& link,
-                                    keeper::KeeperLink::Inheritance inheritance, int signals) {
+Result<keeper::Ending> serve_broken(const std::filesystem::path& dir, const Error& why, const server::Outside& outside,
+                                    keeper::KeeperLink& link, keeper::KeeperLink::Inheritance inheritance,
+                                    int signals) {
   auto folder = server::open_folder(dir, system_io());
   if (!folder) return fail(folder.error());
   for (const keeper::Record& record : inheritance.records) {
@@ -102,13 +120,20 @@ Result<keeper::Ending> serve_broken(const std::filesystem::path& dir, const Erro
   const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
     return server::run_broken(invocation, {dir, folder->uuid, why}, control, io);
   };
-  server::Server server{{folder->uuid, std::move(inheritance.listener), signals, run}};
+  server::Server server{{folder->uuid, outside.numbers().process, std::move(inheritance.listener), signals, run}};
   if (auto told = link.ready(); !told) return fail(told.error());
   log::error("only fsck --repair can be served: {}", to_string(why));
   return server.serve();
 }
 
+/// The socket to the first process of our pid namespace, if the keeper gave us one.
+std::optional<protocol::Channel> first_process() {
+  if (::fcntl(keeper::kOutsideDescriptor, F_SETFD, FD_CLOEXEC) != 0) return std::nullopt;
+  return protocol::Channel{UniqueFd{keeper::kOutsideDescriptor}};
+}
+
 int run(const std::filesystem::path& dir) {
+  const server::Outside outside{first_process()};
   const UniqueFd signals = watch_signals();
   keeper::KeeperLink link{protocol::Channel{UniqueFd{keeper::kLinkDescriptor}}};
   auto inheritance = link.receive_inheritance();
@@ -116,13 +141,17 @@ int run(const std::filesystem::path& dir) {
     log::error("{}", to_string(inheritance.error()));
     return 1;
   }
+  make_backing_folders(dir);
+  server::sandbox::Sandbox sandbox{protocol::SandboxLayers::from_environment()};
+  sandbox.enter(dir, outside.is_asked());
   Result<keeper::Ending> ending = keeper::Ending::stop;
   {
-    auto store = server::Store::open(dir, system_io());
+    auto store = server::Store::open(dir, system_io(), {}, &outside);
+    sandbox.close();
     if (store) {
-      ending = serve(**store, link, std::move(*inheritance), signals.get());
+      ending = serve(**store, outside, sandbox, link, std::move(*inheritance), signals.get());
     } else if (server::is_repairable(store.error())) {
-      ending = serve_broken(dir, store.error(), link, std::move(*inheritance), signals.get());
+      ending = serve_broken(dir, store.error(), outside, link, std::move(*inheritance), signals.get());
     } else {
       ending = fail(store.error());
     }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <set>
+#include <sstream>
 
 #include "base/log.h"
 #include "fs/fuse/mount_table.h"
@@ -60,8 +61,8 @@ Result<MountSpec> decode_mount(std::string_view blob) {
   return spec;
 }
 
-Mounts::Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor)
-    : store_{store}, keeper_{keeper}, janitor_{janitor} {
+Mounts::Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor, const Outside& outside)
+    : store_{store}, keeper_{keeper}, janitor_{janitor}, outside_{outside} {
   store_.fuse().set_on_detached([this](std::uint64_t id) { forget(id); });
 }
 
@@ -88,8 +89,9 @@ std::string Mounts::mountpoint_of(const std::string& clone) const {
 Result<void> Mounts::check_unmounted(const std::string& clone) const {
   const std::string where = mountpoint_of(clone);
   if (where.empty()) return {};
+  std::istringstream table{outside_.mounts()};
   const bool ending =
-      !fs::fuse::mount_on(where);  // the kernel says so to the next command before a worker learns of it
+      !fs::fuse::mount_in(table, where);  // the kernel says so to the next command before a worker learns of it
   const auto until = std::chrono::steady_clock::now() + (ending ? kEnding : std::chrono::seconds{0});
   MutexLock lock{mutex_};
   Result<void> free = check_unmounted_locked(clone);

@@ -9,6 +9,7 @@
 #include "fs/fuse/fuse_server.h"
 #include "tools/keeper/link.h"
 #include "tools/server/janitor.h"
+#include "tools/server/outside.h"
 #include "tools/server/store.h"
 
 namespace stellarium::server {
@@ -19,7 +20,7 @@ namespace stellarium::server {
 /// Threads: all functions may be called concurrently; `detached` comes from a worker of the FUSE server.
 class Mounts {
  public:
-  Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor);
+  Mounts(Store& store, keeper::KeeperLink& keeper, Janitor& janitor, const Outside& outside);
   ~Mounts();
 
   /// Takes over what an earlier server left. A record that cannot be taken over is let go (its mount then fails with
@@ -59,6 +60,7 @@ class Mounts {
   Store& store_;
   keeper::KeeperLink& keeper_;
   Janitor& janitor_;  ///< woken when a mount no longer keeps its layer
+  const Outside& outside_;
   mutable Mutex mutex_;
   mutable std::condition_variable ended_;  // a mount
   std::map<std::uint64_t, Mount> mounts_ GUARDED_BY(mutex_);

@@ -222,7 +222,7 @@ void Server::converse(Session& session) {
   }
   const protocol::Welcome welcome{.build = protocol::build_id(),
                                   .store_uuid = setup_.store_uuid,
-                                  .server_pid = static_cast<std::uint32_t>(::getpid())};
+                                  .server_pid = static_cast<std::uint32_t>(setup_.process)};
   if (!channel.send(wire(MessageType::welcome), welcome.encode())) return;
 
   auto frame = receive_soon(channel, MessageType::request);

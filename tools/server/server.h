@@ -26,6 +26,7 @@ class Server final : public ServerControl {
   using Runner = std::function<int(const cli::Invocation& invocation, CommandIo& io, ServerControl& control)>;
   struct Setup {
     std::string store_uuid;
+    pid_t process;      ///< ours, as the host calls it
     UniqueFd listener;  ///< the keeper's; it stays open there
     int signals;  ///< a signalfd, borrowed: any signal ends the server, which then restarts unless the keeper was told
                   ///< to stop

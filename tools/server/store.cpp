@@ -63,7 +63,8 @@ Result<void> refuse_lost_database(const std::filesystem::path& dir) {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io& io, Ballast::AskSpace space) {
+Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io& io, Ballast::AskSpace space,
+                                           const fs::fuse::HostProcesses* processes) {
   std::unique_ptr<Store> store{new Store{dir}};
   auto folder = open_folder(dir, io);
   if (!folder) return fail(folder.error());
@@ -73,12 +74,12 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io&
   store->headroom_ = std::make_unique<fs::Headroom>(dir);
   store->projects_ = fs::ProjectQuotas::of(dir);
   // Opening replays logs into tables: on a full disk that, too, needs room.
-  auto opened = store->with_room([&] { return store->open_parts(io); });
+  auto opened = store->with_room([&] { return store->open_parts(io, processes); });
   if (!opened) return fail(opened.error());
   return store;
 }
 
-Result<void> Store::open_parts(Io& io) {
+Result<void> Store::open_parts(Io& io, const fs::fuse::HostProcesses* processes) {
   fuse_.reset(), settler_.reset(), open_clones_.reset(), volumes_.reset(), tier_.reset(), staged_first_.reset(),
       staging_.reset(), catalog_.reset(), contents_.reset(),
       database_.reset();  // of an attempt without room
@@ -103,9 +104,10 @@ Result<void> Store::open_parts(Io& io) {
   open_clones_ = std::make_unique<fs::OpenClones>();
   settler_ = std::make_unique<fs::Settler>(
       fs::Settler::Parts{*database_, *contents_, *catalog_, *staging_, *open_clones_, *tier_, headroom_.get()});
-  auto fuse = fs::fuse::FuseServer::create({*database_, *catalog_, *contents_, *tier_, staging_.get(),
-                                            open_clones_.get(), dir_, volumes_.get(), headroom_.get(), projects_.get()},
-                                           {});
+  auto fuse =
+      fs::fuse::FuseServer::create({*database_, *catalog_, *contents_, *tier_, staging_.get(), open_clones_.get(), dir_,
+                                    volumes_.get(), headroom_.get(), projects_.get(), processes},
+                                   {});
   if (!fuse) return fail(fuse.error(), "serving the mounts of " + dir_.string());
   fuse_ = std::move(*fuse);
   return {};

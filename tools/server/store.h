@@ -31,8 +31,9 @@ namespace stellarium::server {
 class Store {
  public:
   /// Errors: version, busy (another server has it open), and what the parts report; corrupt if the database cannot be
-  /// opened. `space`: what the ballast goes by.
-  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, Io& io, Ballast::AskSpace space = {});
+  /// opened. `space`: what the ballast goes by. `processes`: who knows the host's, borrowed; null: /proc.
+  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, Io& io, Ballast::AskSpace space = {},
+                                             const fs::fuse::HostProcesses* processes = nullptr);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -72,7 +73,7 @@ class Store {
 
  private:
   explicit Store(std::filesystem::path dir) : dir_{std::move(dir)} {}
-  Result<void> open_parts(Io& io);
+  Result<void> open_parts(Io& io, const fs::fuse::HostProcesses* processes);
   void make_room();
   bool may_go_on() const { return !database_ || !database_->stopped(); }  ///< if not, the next server tries again
 

@@ -1,6 +1,5 @@
 #include "fs/fuse/caller.h"
 
-#include <fcntl.h>
 #include <linux/capability.h>
 
 #include <algorithm>
@@ -9,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "base/io.h"
+#include "fs/fuse/host_processes.h"
 
 namespace stellarium::fs::fuse {
 namespace {
@@ -54,15 +53,6 @@ std::optional<std::uint64_t> outside(std::string_view map, std::uint64_t id) {
   return std::nullopt;
 }
 
-std::string text_of(std::uint32_t pid, const char* name) {
-  const auto file = system_io().open(AT_FDCWD, "/proc/" + std::to_string(pid) + "/" + name, O_RDONLY, 0);
-  if (!file) return {};
-  std::string text(8192, '\0');  // who has thousands of groups is not looked at to the end
-  const auto size = system_io().read_at(file->get(), std::as_writable_bytes(std::span{text}), 0);
-  text.resize(size.value_or(0));
-  return text;
-}
-
 }  // namespace
 
 Caller parse_caller(std::string_view status, std::string_view map, std::uint32_t group) {
@@ -86,7 +76,9 @@ Caller caller_of(const Request& request, std::uint32_t group) {
   }
   const std::uint32_t pid = request.header().pid;
   if (pid == 0) return {};  // of another pid namespace, or the kernel itself
-  return parse_caller(text_of(pid, "status"), text_of(pid, "gid_map"), group);
+  const HostProcesses& processes = request.processes();
+  return parse_caller(processes.read(pid, HostProcesses::File::status),
+                      processes.read(pid, HostProcesses::File::gid_map), group);
 }
 
 }  // namespace stellarium::fs::fuse

@@ -36,9 +36,9 @@ Result<std::unique_ptr<DevFuseWorkers>> DevFuseWorkers::start(unsigned workers, 
     Result<LockedMemory> scratch = LockedMemory::make(kMaxPayload);
     if (!message || !scratch) return fail(message ? scratch.error() : message.error());
     pool->threads_.emplace_back([raw = pool.get(), message = std::move(*message), scratch = std::move(*scratch)] {
+      ::pthread_setname_np(::pthread_self(), "fuse-worker");  // by itself: of others /proc would have to be written
       raw->run(message, scratch);
     });
-    ::pthread_setname_np(pool->threads_.back().native_handle(), "fuse-worker");
   }
   return pool;
 }

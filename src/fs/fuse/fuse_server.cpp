@@ -300,7 +300,7 @@ Result<void> Server::attach(const MountSpec& mount, UniqueFd device, UniqueFd ta
                                                       passthrough_ && mount.view.passthrough);
   Result<std::unique_ptr<Filesystem>> view = make_view(mount, open_files, nullptr);
   if (!view) return fail(view.error(), doing);
-  connection->set_session(std::make_unique<Session>(std::move(*view)));
+  connection->set_session(std::make_unique<Session>(std::move(*view), Peer::host, backing_.processes));
 
   if (const auto features = open_files->inherited_features(); resumed && features) {
     connection->session().resume(*features);

@@ -55,12 +55,13 @@ class FuseServer {
     Catalog& catalog;
     cas::ContentStore& contents;  ///< recipes only: where the holes of sparse files are
     tier::Tier& tier;
-    Staging* staging = nullptr;               ///< of what clones write; without it no clone can be mounted
-    OpenClones* clones = nullptr;             ///< told of mounted clones; may be missing
-    std::filesystem::path host_dir = {};      ///< on the file system whose space clones use
-    Volumes* volumes = nullptr;               ///< without it the whole store shows none
-    Headroom* headroom = nullptr;             ///< of that file system; without it clones write as long as they can
-    const ProjectQuotas* projects = nullptr;  ///< of that file system; null: it has none
+    Staging* staging = nullptr;                ///< of what clones write; without it no clone can be mounted
+    OpenClones* clones = nullptr;              ///< told of mounted clones; may be missing
+    std::filesystem::path host_dir = {};       ///< on the file system whose space clones use
+    Volumes* volumes = nullptr;                ///< without it the whole store shows none
+    Headroom* headroom = nullptr;              ///< of that file system; without it clones write as long as they can
+    const ProjectQuotas* projects = nullptr;   ///< of that file system; null: it has none
+    const HostProcesses* processes = nullptr;  ///< who makes requests; null: /proc says it
   };
   static Result<std::unique_ptr<FuseServer>> create(const Backing& backing, const Options& options);
   virtual ~FuseServer() = default;  ///< stops the workers; the mounts stay, unanswered, for the next server

@@ -41,14 +41,18 @@ std::optional<MountEntry> parse_mountinfo(std::string_view line) {
   return std::nullopt;
 }
 
-std::optional<MountEntry> mount_on(const std::string& path) {
-  std::ifstream mounts{"/proc/self/mountinfo"};
+std::optional<MountEntry> mount_in(std::istream& table, const std::string& path) {
   std::optional<MountEntry> topmost;
-  for (std::string line; std::getline(mounts, line);) {
+  for (std::string line; std::getline(table, line);) {
     auto entry = parse_mountinfo(line);
     if (entry && entry->mountpoint == path) topmost = std::move(entry);
   }
   return topmost;
+}
+
+std::optional<MountEntry> mount_on(const std::string& path) {
+  std::ifstream mounts{"/proc/self/mountinfo"};
+  return mount_in(mounts, path);
 }
 
 }  // namespace stellarium::fs::fuse

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <istream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,5 +19,7 @@ std::optional<MountEntry> parse_mountinfo(std::string_view line);
 
 /// The topmost mount on exactly this absolute path. Looks at /proc only, so that a mount that hangs cannot hang us.
 std::optional<MountEntry> mount_on(const std::string& path);
+/// The same in a table that was read elsewhere.
+std::optional<MountEntry> mount_in(std::istream& table, const std::string& path);
 
 }  // namespace stellarium::fs::fuse

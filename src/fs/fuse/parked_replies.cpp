@@ -1,8 +1,6 @@
 #include "fs/fuse/parked_replies.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,14 +8,13 @@
 #include <string_view>
 #include <utility>
 
-#include "base/unique_fd.h"
-
 namespace stellarium::fs::fuse {
 
 ParkedReply::ParkedReply(const Request& request, Reply reply, By by, Interrupted interrupted)
     : sink_{reply.sink()},
       request_{request.id()},
-      thread_{request.header().pid},
+      thread_{request.host_thread()},
+      processes_{request.processes()},
       by_{by},
       interrupted_{std::move(interrupted)},
       reply_{std::move(reply)} {}
@@ -35,7 +32,7 @@ std::optional<Reply> ParkedReply::take() {
 }
 
 void ParkedReply::interrupt() {
-  if (by_ == By::killing_signal && !is_being_killed(thread_)) return;
+  if (by_ == By::killing_signal && !is_being_killed(processes_, thread_)) return;
   if (auto reply = take()) interrupted_(std::move(*reply));
 }
 
@@ -75,12 +72,10 @@ void ParkedReplies::interrupt(std::uint64_t request) {
   if (parked) parked->interrupt();
 }
 
-bool is_being_killed(std::uint32_t thread) {
-  const std::string file = "/proc/" + std::to_string(thread) + "/status";
-  const UniqueFd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
-  std::array<char, 4096> buffer;
-  const ssize_t size = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : 0;
-  const std::string_view status{buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+bool is_being_killed(const HostProcesses& processes, std::uint32_t thread) {
+  if (thread == 0) return false;
+  const std::string text = processes.read(thread, HostProcesses::File::status);
+  const std::string_view status{text};
   constexpr std::string_view kPending =
       "\nSigPnd:\t";  // of the thread: the kernel puts SIGKILL there for whatever kills
   const std::size_t at = status.find(kPending);

@@ -36,7 +36,8 @@ class ParkedReply {
 
   const std::shared_ptr<ReplySink> sink_;
   const std::uint64_t request_;
-  const std::uint32_t thread_;
+  const std::uint32_t thread_;  // of the host, or 0
+  const HostProcesses& processes_;
   const By by_;
   const Interrupted interrupted_;
   Mutex mutex_;
@@ -70,6 +71,6 @@ class ParkedReplies {
 };
 
 /// Whether a signal that kills it is on its way to this thread, as the kernel itself tells (its pending SIGKILL).
-bool is_being_killed(std::uint32_t thread);
+bool is_being_killed(const HostProcesses& processes, std::uint32_t thread);
 
 }  // namespace stellarium::fs::fuse

@@ -12,11 +12,13 @@ bool Request::read_header(ByteSpan message, abi::InHeader& header) {
   return true;
 }
 
-Result<Request> Request::parse(ByteSpan message, std::uint64_t features, Peer peer, ByteParts data) {
+Result<Request> Request::parse(ByteSpan message, std::uint64_t features, Peer peer, const HostProcesses* processes,
+                               ByteParts data) {
   Request request;
   request.data_ = data;
   request.features_ = features;
   request.peer_ = peer;
+  request.processes_ = processes == nullptr ? &processes_in_proc() : processes;
   if (!read_header(message, request.header_)) {
     return fail(Errc::invalid_argument, "FUSE request of " + std::to_string(message.size()) + " bytes has no header");
   }

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "fs/fuse/abi.h"
+#include "fs/fuse/host_processes.h"
 #include "fs/fuse/node_id.h"
 
 namespace stellarium::fs::fuse {
@@ -21,10 +22,10 @@ enum class Peer : std::uint8_t { host, guest };
 class Request {
  public:
   /// Errors: invalid_argument (what does not fit). `message` is one read of /dev/fuse or one copied descriptor chain;
-  /// `features` is what INIT agreed on. `data`: what a WRITE brings, if it does not lie in the message; who sent it may
-  /// change it until it is answered.
+  /// `features` is what INIT agreed on. `processes`: where to look up the host's threads; null: in /proc. `data`: what
+  /// a WRITE brings, if it does not lie in the message; who sent it may change it until it is answered.
   static Result<Request> parse(ByteSpan message, std::uint64_t features = 0, Peer peer = Peer::host,
-                               ByteParts data = {});
+                               const HostProcesses* processes = nullptr, ByteParts data = {});
   /// The header, if there is that much: enough to answer a request that parse() refused.
   static bool read_header(ByteSpan message, abi::InHeader& header);
 
@@ -37,6 +38,9 @@ class Request {
   ByteSpan arguments() const { return arguments_; }
   ByteParts data() const { return data_; }
   Peer peer() const { return peer_; }
+  /// The thread that waits for the answer, as the host calls it; 0: it is not the host's, or unknown to it.
+  std::uint32_t host_thread() const { return peer_ == Peer::host ? header_.pid : 0; }
+  const HostProcesses& processes() const { return *processes_; }
   /// Whether INIT agreed on it (abi::feature): some arguments look different then.
   bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
 
@@ -46,6 +50,7 @@ class Request {
   ByteParts data_;
   std::uint64_t features_ = 0;
   Peer peer_ = Peer::host;
+  const HostProcesses* processes_ = nullptr;  // never null after parse()
 };
 
 /// Takes a request's arguments apart. After the first thing that does not fit, everything fails: ask error() at the

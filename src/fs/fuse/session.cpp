@@ -64,7 +64,8 @@ void Session::resume(std::uint64_t features) {
 
 void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, MutableByteSpan scratch,
                      ByteParts data) {
-  const Result<Request> request = Request::parse(message, features_.load(std::memory_order_relaxed), peer_, data);
+  const Result<Request> request =
+      Request::parse(message, features_.load(std::memory_order_relaxed), peer_, processes_, data);
   if (!request) {
     counts_[0].fetch_add(1, std::memory_order_relaxed);
     // A guest may send as many as it likes.

@@ -29,8 +29,10 @@ inline constexpr std::size_t kMaxRequest = std::size_t{kMaxWrite} + 4096;
 /// Threads: `handle` may be called concurrently.
 class Session {
  public:
-  explicit Session(std::unique_ptr<Filesystem> filesystem, Peer peer = Peer::host)
-      : filesystem_{std::move(filesystem)}, peer_{peer} {}
+  /// `processes`: where to look up the host's threads, borrowed; null: in /proc.
+  explicit Session(std::unique_ptr<Filesystem> filesystem, Peer peer = Peer::host,
+                   const HostProcesses* processes = nullptr)
+      : filesystem_{std::move(filesystem)}, peer_{peer}, processes_{processes} {}
 
   /// Continues where an earlier server stopped, which had agreed on `features`.
   void resume(std::uint64_t features);
@@ -51,6 +53,7 @@ class Session {
 
   std::unique_ptr<Filesystem> filesystem_;
   const Peer peer_;
+  const HostProcesses* const processes_;
   std::atomic<bool> ready_ = false;
   std::atomic<std::uint64_t> features_ = 0;                    ///< what INIT agreed on
   std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed

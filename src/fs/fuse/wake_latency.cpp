@@ -22,8 +22,10 @@ WakeLatency::WakeLatency(const std::filesystem::path& device) {
     log::info("{} cannot be opened: waking a processor takes as long as it takes", device.string());
     return;
   }
-  watcher_ = std::jthread{[this] { watch(); }};
-  ::pthread_setname_np(watcher_.native_handle(), "wake-latency");
+  watcher_ = std::jthread{[this] {
+    ::pthread_setname_np(::pthread_self(), "wake-latency");  // by itself: of others /proc would have to be written
+    watch();
+  }};
 }
 
 WakeLatency::~WakeLatency() {

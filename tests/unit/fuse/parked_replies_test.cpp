@@ -81,9 +81,9 @@ TEST_F(ParkedRepliesTest, AParkedReplyKeepsTheSinkAfterItWasTaken) {
 }
 
 TEST(IsBeingKilled, IsFalseForWhoeverLives) {
-  EXPECT_FALSE(is_being_killed(static_cast<std::uint32_t>(::gettid())));
-  EXPECT_FALSE(is_being_killed(0));
-  EXPECT_FALSE(is_being_killed(4'000'000'000));
+  EXPECT_FALSE(is_being_killed(processes_in_proc(), static_cast<std::uint32_t>(::gettid())));
+  EXPECT_FALSE(is_being_killed(processes_in_proc(), 0));
+  EXPECT_FALSE(is_being_killed(processes_in_proc(), 4'000'000'000));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #include <fmt/format.h>
-#include <unistd.h>
+#include <fmt/ranges.h>
 
 #include "tools/protocol/build_info.h"
 #include "tools/server/commands.h"
@@ -14,20 +14,28 @@ constexpr std::size_t kNamedInComplaint = 3;
 
 int status(CommandContext& context) {
   const std::size_t mounts = context.mounts.list().size();
+  const auto [process, keeper] = context.outside.numbers();
   if (context.global.json) {
-    context.io.out(dump(Json{{"schema", 1},
-                             {"running", true},
-                             {"store", text::escape(context.store.dir().string())},
-                             {"uuid", context.store.uuid()},
-                             {"build", protocol::build_id()},
-                             {"pid", ::getpid()},
-                             {"keeper_pid", ::getppid()},
-                             {"mounts", mounts},
-                             {"uptime_seconds", context.control.uptime_seconds()}}));
+    context.io.out(dump(
+        Json{{"schema", 1},
+             {"running", true},
+             {"store", text::escape(context.store.dir().string())},
+             {"uuid", context.store.uuid()},
+             {"build", protocol::build_id()},
+             {"pid", process},
+             {"keeper_pid", keeper},
+             {"mounts", mounts},
+             {"uptime_seconds", context.control.uptime_seconds()},
+             {"sandbox", Json{{"in_force", context.sandbox.in_force()}, {"missing", context.sandbox.missing()}}}}));
   } else if (!context.global.quiet) {
     context.io.out(fmt::format("running: {}, server {}, keeper {}, build {}, {} mounts, up {}\n",
-                               text::escape(context.store.dir().string()), ::getpid(), ::getppid(),
-                               protocol::build_id(), mounts, text::format_duration(context.control.uptime_seconds())));
+                               text::escape(context.store.dir().string()), process, keeper, protocol::build_id(),
+                               mounts, text::format_duration(context.control.uptime_seconds())));
+    context.io.out(fmt::format("sandbox: {}\n", context.sandbox.in_force().empty()
+                                                    ? "none"
+                                                    : fmt::format("{}", fmt::join(context.sandbox.in_force(), ", "))));
+    if (context.global.verbose)
+      for (const std::string& part : context.sandbox.missing()) context.io.out(fmt::format("without {}\n", part));
   }
   return 0;
 }
