@@ -24,6 +24,7 @@ class ChannelIo final : public CommandIo {
   bool stream_was_complete() override;
   void contents(const protocol::ContentList& list) override;
   void answer_questions(ContentLookup lookup) override { lookup_ = std::move(lookup); }
+  void proceed(bool writable) override;
   Result<UniqueFd> receive_device(bool writable) override EXCLUDES(mutex_);
 
   void exit(int code);                  ///< flushes, and ends the conversation

@@ -14,13 +14,16 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
   wanted->view.passthrough = false;
   auto listening = context.io.take_stream();
   if (!listening) return context.io.complain(listening.error());
-  const auto served = context.guests.serve(std::move(*listening),
-                                           {.tag = options.tag,
-                                            .request_queues = options.request_queues,
-                                            .dax_window = *window,
-                                            .shared_memory_bit = options.shmem_feature_bit},
-                                           wanted->view, options.socket_path);
+  const auto served = context.guests.serve(
+      std::move(*listening),
+      {.tag = options.tag.empty() ? options.ref.substr(0, virtiofsd::protocol::kMaxTag) : options.tag,
+       .tells_tag = !options.tag.empty(),
+       .request_queues = options.request_queues,
+       .dax_window = *window,
+       .shared_memory_bit = options.shmem_feature_bit},
+      wanted->view, options.socket_path);
   if (!served) return context.io.complain(served.error());
+  context.io.proceed(wanted->view.kind == fs::fuse::ViewSpec::Kind::clone);
   while (!(*served)->ended())
     if (!context.io.wait(kLook)) return 0;
   return 0;
