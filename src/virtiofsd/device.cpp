@@ -180,8 +180,8 @@ Result<Device::Answer> Device::obey(FrontendMessage& message) {
 
 std::uint64_t Device::offered_protocol_features() const {
   namespace feature = protocol::protocol_feature;
-  if (!window_) return feature::kOffered;
-  return feature::kOffered | feature::kOfWindow | 1ull << options_.shared_memory_bit;
+  const std::uint64_t offered = options_.tells_tag ? feature::kOffered : feature::kOffered & ~feature::kConfig;
+  return window_ ? offered | feature::kOfWindow | 1ull << options_.shared_memory_bit : offered;
 }
 
 Result<Device::Answer> Device::get_inflight(const FrontendMessage& message) const {

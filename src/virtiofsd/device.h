@@ -30,6 +30,8 @@ class Device final : public GuestReply::Owner, public std::enable_shared_from_th
  public:
   struct Options {
     std::string tag;  ///< 1 to 36 bytes: the name under which the guest mounts it
+    /// Whether the front-end can ask for the tag. QEMU takes its own, and would warn.
+    bool tells_tag = true;
     unsigned request_queues = 1;
     std::uint64_t dax_window = 0;  ///< bytes, a multiple of 2 MiB; 0: none
     /// The number of the feature "shared memory": front-ends from before mid-2026 have another one.

@@ -46,6 +46,7 @@ class CapturedIo final : public server::CommandIo {
   bool stream_was_complete() override { return true; }
   void contents(const protocol::ContentList&) override {}
   void answer_questions(ContentLookup) override {}
+  void proceed(bool /*writable*/) override {}
   Result<UniqueFd> receive_device(bool) override { return fail(Errc::invalid_argument, "no device"); }
   std::function<void(int)> outlive(std::shared_ptr<void>) override {
     return [](int) {};

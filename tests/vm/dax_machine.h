@@ -110,7 +110,7 @@ class DaxMachine {
   UniqueFd connected() const {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path_, sizeof address.sun_path - 1);
+    std::strncpy(address.sun_path, path_.c_str(), sizeof address.sun_path - 1);
     UniqueFd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
       give_up(std::string{"cannot connect to "} + path_ + ": " + std::strerror(errno));
@@ -168,7 +168,7 @@ class DaxMachine {
       give_up("refused: message " + std::to_string(static_cast<int>(request)));
   }
 
-  const char* path_;
+  const std::string path_;
   std::optional<GuestFrontend> machine_;
   UniqueFd tracking_;
   virtiofsd::protocol::Inflight tracked_{};

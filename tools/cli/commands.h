@@ -14,6 +14,7 @@ int run_umount(const Invocation& invocation);
 int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& store);
 int run_snapshot(const Invocation& invocation, const std::filesystem::path& store);
 int run_nspawn(const Invocation& invocation, const std::filesystem::path& store);
+int run_vm(const Invocation& invocation, const std::filesystem::path& store);
 int run_volume(const Invocation& invocation, const std::filesystem::path& store);
 int run_daemon(const Invocation& invocation, const std::filesystem::path& store);
 int run_doctor(const Invocation& invocation, const std::filesystem::path& store);

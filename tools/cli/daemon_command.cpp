@@ -51,7 +51,8 @@ int unmount_all(const Invocation& invocation, const std::filesystem::path& store
   for (const auto& mount : mounts["mounts"]) {
     const std::string where = mount.value("mountpoint", "");
     std::error_code ignored;
-    if (std::filesystem::is_socket(where, ignored)) continue;  // of a virtual machine, which ends with the server
+    const bool of_machine = !where.starts_with('/') || std::filesystem::is_socket(where, ignored);
+    if (of_machine) continue;  // a virtual machine's device ends with the server
     if (auto done = fs::fuse::unmount(where, true); !done) complain(done.error());
   }
   return 0;

@@ -13,13 +13,6 @@ constexpr const char* kRefMeaning =
     "image, as NAME[:TAG] (TAG is 'latest' if left out); clone, as NAME; or NAME@SNAPSHOT";
 constexpr const char* kSnapshotMeaning = "clone and snapshot, as NAME@SNAPSHOT";
 
-CLI::App& command(CLI::App& app, const char* group, const char* name, const char* summary) {
-  CLI::App* made = app.add_subcommand(name, summary);
-  made->group(group);
-  made->fallthrough();  // options for all commands may stand behind the command's name
-  return *made;
-}
-
 template <auto member>
 CommandOptions of(const Definitions& definitions) {
   return definitions.*member;
@@ -30,6 +23,13 @@ CommandOptions none(const Definitions& /*definitions*/) {
 }
 
 }  // namespace
+
+CLI::App& Definitions::command(CLI::App& app, const char* group, const char* name, const char* summary) {
+  CLI::App* made = app.add_subcommand(name, summary);
+  made->group(group);
+  made->fallthrough();  // options for all commands may stand behind the command's name
+  return *made;
+}
 
 void Definitions::define(CLI::App& app, std::string_view only) {
   app.name("stellarium");
@@ -255,35 +255,6 @@ void Definitions::define_mounts(CLI::App& app) {
   CLI::App& u = command(app, kGroup, "umount", "Undo a mount");
   u.add_option("DIR", umount.dir, "where it is mounted")->required();
   u.add_flag("-l,--lazy", umount.lazy, "take it out of sight now; it ends when nobody uses it any more");
-
-  CLI::App& v =
-      command(app, kGroup, "virtiofsd", "Serve an image or a clone to a virtual machine, as a virtio-fs device");
-  v.add_option("REF", virtiofsd.ref, "an image, which is read-only, or a clone, which can be written")->required();
-  v.add_option("--socket-path", virtiofsd.socket_path, "where the machine's monitor connects (vhost-user)")
-      ->required()
-      ->type_name("PATH");
-  v.add_option("--tag", virtiofsd.tag, "the name by which the guest mounts it, where the monitor does not say one")
-      ->capture_default_str()
-      ->type_name("TAG");
-  v.add_option("--request-queues", virtiofsd.request_queues, "queues for requests")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 63))
-      ->type_name("N");
-  v.add_option(
-       "--dax-window", virtiofsd.dax_window,
-       "how much of the guest's addresses is for pages that it shares with the host, in bytes or with K, M or G "
-       "behind it, a multiple of 2 MiB; 0: none. Only images have such pages, and few monitors know windows")
-      ->capture_default_str()
-      ->type_name("SIZE");
-  v.add_option("--shmem-feature-bit", virtiofsd.shmem_feature_bit,
-               "the number of vhost-user's feature \"shared memory\": monitors from before mid-2026 have another one")
-      ->capture_default_str()
-      ->type_name("N");
-  v.footer(
-      "Runs until the machine's monitor disconnects, or a signal ends it. The guest's memory must be shared. With "
-      "QEMU: "
-      "-object memory-backend-memfd,id=m,size=1G,share=on -machine memory-backend=m -chardev socket,id=c,path=PATH "
-      "-device vhost-user-fs-pci,chardev=c,tag=TAG,queue-size=1024");
 }
 
 void Definitions::define_store(CLI::App& app) {
@@ -373,7 +344,8 @@ std::span<const Definitions::Command> Definitions::commands() {
       {"history", &D::define_looking, of<&D::history>},
       {"mount", &D::define_mounts, of<&D::mount>},
       {"umount", &D::define_mounts, of<&D::umount>},
-      {"virtiofsd", &D::define_mounts, of<&D::virtiofsd>},
+      {"vm", &D::define_machines, of<&D::vm>},
+      {"virtiofsd", &D::define_machines, of<&D::virtiofsd>},
       {"gc", &D::define_store, of<&D::gc>},
       {"fsck", &D::define_store, of<&D::fsck>},
       {"scrub", &D::define_store, none<ScrubOptions>},

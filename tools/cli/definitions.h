@@ -34,6 +34,7 @@ struct Definitions {
   HistoryOptions history;
   MountOptions mount;
   UmountOptions umount;
+  VmOptions vm;
   VirtiofsdOptions virtiofsd;
   GcOptions gc;
   FsckOptions fsck;
@@ -56,6 +57,7 @@ struct Definitions {
   };
   static std::span<const Command> commands();  ///< by group
   static const Command* find(std::string_view name);
+  static CLI::App& command(CLI::App& app, const char* group, const char* name, const char* summary);
 
   void define_globals(CLI::App& app);
   void define_images(CLI::App& app);
@@ -63,6 +65,7 @@ struct Definitions {
   void define_volumes(CLI::App& app);
   void define_looking(CLI::App& app);
   void define_mounts(CLI::App& app);
+  void define_machines(CLI::App& app);
   void define_store(CLI::App& app);
   void define_program(CLI::App& app);
 };

@@ -34,6 +34,7 @@ int run(const std::vector<std::string>& words) {
   if (std::holds_alternative<VirtiofsdOptions>(invocation.command)) return run_virtiofsd(invocation, store);
   if (std::holds_alternative<SnapshotOptions>(invocation.command)) return run_snapshot(invocation, store);
   if (std::holds_alternative<NspawnOptions>(invocation.command)) return run_nspawn(invocation, store);
+  if (std::holds_alternative<VmOptions>(invocation.command)) return run_vm(invocation, store);
   if (std::holds_alternative<VolumeOptions>(invocation.command)) return run_volume(invocation, store);
   if (std::holds_alternative<UmountOptions>(invocation.command)) return run_umount(invocation);
   if (std::holds_alternative<DaemonOptions>(invocation.command)) return run_daemon(invocation, store);

@@ -1,54 +1,25 @@
 #include <sched.h>
-#include <stdlib.h>
 #include <sys/mount.h>
-#include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 
 #include "fs/fuse/mount.h"
+#include "tools/cli/clone_for_run.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/container_process.h"
 #include "tools/cli/container_words.h"
+#include "tools/cli/private_folder.h"
 #include "tools/text/escape.h"
 
 // `stellarium nspawn`: clone, mount, systemd-nspawn, and everything undone again (docs/containers.md).
 namespace stellarium::cli {
 namespace {
 
-constexpr const char* kFolder = "/run/stellarium";  // not in /tmp, where what is old and looks empty is removed
-constexpr int kRebooted = 133;                      // systemd-nspawn's, where somebody else has to start it again
-constexpr int kInterrupted = 128;                   // exit codes above: 128 + the signal
-
-/// Runs one of our own commands in this process; the exit code.
-int run_words(const Invocation& invocation, const std::filesystem::path& store, const std::vector<std::string>& words,
-              const Handlers& handlers = {}) {
-  auto connection = Connection::open(store, Start::if_store);
-  if (!connection) return complain(connection.error());
-  if (auto sent = connection->request(words, false); !sent) return complain(sent.error());
-  return follow(*connection, invocation.global, handlers);
-}
-
-Result<std::string> fresh_name(const std::string& ref) {
-  std::uint32_t number = 0;
-  if (::getrandom(&number, sizeof number, 0) != sizeof number) return fail_errno("getrandom");
-  std::string name = ref.substr(0, ref.find_first_of(":@")).substr(0, 100) + "-";
-  for (int digit = 0; digit < 8; ++digit, number >>= 4) name += "0123456789abcdef"[number & 15];
-  return name;
-}
-
-Result<bool> is_clone(const Invocation& invocation, const std::filesystem::path& store, const std::string& ref) {
-  std::string names;
-  Handlers handlers;
-  handlers.capture_output = &names;
-  if (const int code = run_words(invocation, store, {"--quiet", "clones"}, handlers); code != 0)
-    return fail(Errc::unavailable, "the clones cannot be listed");
-  return ("\n" + names).find("\n" + ref + "\n") != std::string::npos && ref.find('@') == std::string::npos;
-}
+constexpr int kRebooted = 133;  // systemd-nspawn's, where somebody else has to start it again
 
 /// From here on only this process and the container see what it mounts. So the mount ends with them, however they end,
 /// and no service that starts meanwhile keeps a copy of it.
@@ -56,13 +27,6 @@ Result<void> leave_mounts_of_host() {
   if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
     return fail_errno("mounts of its own for the container");
   return {};
-}
-
-Result<std::string> make_folder() {
-  if (::mkdir(kFolder, 0755) != 0 && errno != EEXIST) return fail_errno(kFolder);
-  std::string folder = std::string{kFolder} + "/nspawn.XXXXXX";
-  if (::mkdtemp(folder.data()) == nullptr) return fail_errno(folder);
-  return folder;
 }
 
 int run_mounted(const NspawnOptions& options, const std::string& clone, const std::string& folder,
@@ -80,20 +44,19 @@ int run_mounted(const NspawnOptions& options, const std::string& clone, const st
 int run_in_clone(const Invocation& invocation, const std::filesystem::path& store, const std::string& clone,
                  const Interrupts& interrupts) {
   if (auto left = leave_mounts_of_host(); !left) return complain(left.error());
-  const auto folder = make_folder();
+  const auto folder = PrivateFolder::make("nspawn");
   if (!folder) return complain(folder.error());
   Invocation mount = invocation;
   mount.name = "mount";
-  mount.command = MountOptions{.words = {clone, *folder}, .options = {}};
+  mount.command = MountOptions{.words = {clone, folder->path()}, .options = {}};
   int code = run_mount(mount, store);
   if (code == 0) {
-    code = run_mounted(std::get<NspawnOptions>(invocation.command), clone, *folder, interrupts);
-    if (auto undone = fs::fuse::unmount(*folder, false); !undone) {
+    code = run_mounted(std::get<NspawnOptions>(invocation.command), clone, folder->path(), interrupts);
+    if (auto undone = fs::fuse::unmount(folder->path(), false); !undone) {
       complain(undone.error());
-      (void)fs::fuse::unmount(*folder, true);
+      (void)fs::fuse::unmount(folder->path(), true);
     }
   }
-  ::rmdir(folder->c_str());
   return code;
 }
 

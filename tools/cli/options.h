@@ -125,10 +125,23 @@ struct UmountOptions {
 };
 struct VirtiofsdOptions {
   std::string ref, socket_path;
-  std::string tag = "stellarium";
+  std::string tag = {};  ///< empty: the machine's monitor has its own
   unsigned request_queues = 1;
   std::string dax_window = "512M";
   unsigned shmem_feature_bit = 22;
+};
+
+struct VmOptions {
+  std::string ref;
+  std::vector<std::string> qemu_words = {};  ///< more of QEMU's own
+  bool keep = false, dry_run = false;
+  std::string kernel = {}, initrd = {};  ///< files; empty: the image's
+  std::string append = {};               ///< to the kernel's command line
+  std::string memory = "1G";
+  unsigned cpus = 2;
+  std::string net = "user";  ///< QEMU's -netdev without its id; or none
+  std::string accel = {};    ///< empty: what the host has
+  std::string qemu = "qemu-system-x86_64";
 };
 
 // The store.
@@ -163,7 +176,7 @@ using CommandOptions =
     std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, CloneOptions, SnapshotOptions, RollbackOptions,
                  CommitOptions, QuotaOptions, SettleOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions,
                  InfoOptions, LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions,
-                 UmountOptions, VirtiofsdOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions,
-                 TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
+                 UmountOptions, VirtiofsdOptions, VmOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions,
+                 TierOptions, TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
 
 }  // namespace stellarium::cli

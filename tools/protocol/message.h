@@ -27,7 +27,7 @@ enum class MessageType : std::uint16_t {
   complaint = 17,  ///< server → command: bytes for stderr
   progress = 18,   ///< server → command: Progress
   contents = 19,   ///< server → command: ContentList with paths, for the stat cache
-  proceed = 20,    ///< server → command: everything is checked, send the device; "w": of a mount that can be written
+  proceed = 20,    ///< server → command: all is checked, send the device, or use what is served; "w": writable
   keep = 23,    ///< server → command: a descriptor, to be sent with the request if it is made again to another server
   answer = 22,  ///< server → command: ContentAnswer; questions are answered in their order
   exit = 21,    ///< server → command, last: exit code in one byte

@@ -180,8 +180,12 @@ void ChannelIo::contents(const protocol::ContentList& list) {
   send(MessageType::contents, list.encode());
 }
 
-Result<UniqueFd> ChannelIo::receive_device(bool writable) {
+void ChannelIo::proceed(bool writable) {
   send(MessageType::proceed, writable ? "w" : "");
+}
+
+Result<UniqueFd> ChannelIo::receive_device(bool writable) {
+  proceed(writable);
   UniqueFd device;
   while (!device) {
     if (cancelled_now()) return fail(Errc::cancelled, "the command stopped before it had mounted");

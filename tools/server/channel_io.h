@@ -34,6 +34,7 @@ class ChannelIo final : public CommandIo {
   bool stream_was_complete() override;
   void contents(const protocol::ContentList& list) override;
   void answer_questions(ContentLookup lookup) override { lookup_ = std::move(lookup); }
+  void proceed(bool writable) override;
   Result<UniqueFd> receive_device(bool writable) override EXCLUDES(mutex_);
   std::function<void(int)> outlive(std::shared_ptr<void> what) override;
 

@@ -41,6 +41,8 @@ class CommandIo {
   /// Without it (empty) a question ends the command.
   using ContentLookup = std::function<Result<bool>(const cas::ContentId&, std::uint64_t size)>;
   virtual void answer_questions(ContentLookup lookup) = 0;
+  /// Tells the caller that everything is checked and it can go on: what it asked for is served, `writable` or not.
+  virtual void proceed(bool writable) = 0;
   /// Tells the caller to mount, `writable` or not, and returns the /dev/fuse descriptor of that. Errors: cancelled,
   /// invalid_argument (not /dev/fuse).
   [[nodiscard]] virtual Result<UniqueFd> receive_device(bool writable) = 0;

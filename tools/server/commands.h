@@ -35,7 +35,8 @@ int run(const cli::TierOptions& options, CommandContext& context);
 int run(const cli::TopOptions& options, CommandContext& context);
 int run(const cli::DaemonOptions& options, CommandContext& context);
 
-/// umount, nspawn, doctor and completion run in the command process alone: asking the server for them is a usage error.
+/// umount, nspawn, vm, doctor and completion run in the command process alone: asking the server for them is a usage
+/// error.
 int run_any(const cli::CommandOptions& options, CommandContext& context);
 
 }  // namespace stellarium::server

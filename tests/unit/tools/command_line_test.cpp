@@ -68,6 +68,17 @@ TEST(CommandLine, TakesACommandForAContainerBehindTwoDashes) {
   EXPECT_TRUE(options_of<NspawnOptions>({"nspawn", "web"}).command.empty());
 }
 
+TEST(CommandLine, TakesOptionsForQemuBehindTwoDashes) {
+  const auto vm = options_of<VmOptions>(
+      {"vm", "web", "--keep", "--memory=2G", "--append", "init=/bin/sh quiet", "--", "-no-reboot", "--keep"});
+  EXPECT_EQ(vm.ref, "web");
+  EXPECT_TRUE(vm.keep);
+  EXPECT_EQ(vm.memory, "2G");
+  EXPECT_EQ(vm.append, "init=/bin/sh quiet");
+  EXPECT_THAT(vm.qemu_words, ElementsAre("-no-reboot", "--keep"));
+  EXPECT_EQ(answer_to({"vm", "web", "--cpus", "0"}).exit_code, 2);
+}
+
 TEST(CommandLine, TakesMountsWithAndWithoutAnImage) {
   EXPECT_THAT(options_of<MountOptions>({"mount", "web", "/mnt"}).words, ElementsAre("web", "/mnt"));
   EXPECT_THAT(options_of<MountOptions>({"mount", "/mnt", "-o", "nodev,ro"}).words, ElementsAre("/mnt"));

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <cstring>
 #include <thread>
 
 #include "support/fuse_messages.h"
@@ -28,7 +29,10 @@ constexpr std::uint16_t kMore = test::GuestRing::kNext, kDeviceWrites = test::Gu
 /// A served socket, a machine connected to it, and its queues as a guest's kernel would set them up.
 class DeviceTest : public testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { serve(true); }
+  void serve(bool tells_tag) {
+    export_.reset();
+    ::unlink(address_.sun_path);
     server_ = std::move(*GuestServer::start(2));
     address_.sun_family = AF_UNIX;
     const std::string path = (dir_.path() / "socket").string();
@@ -38,7 +42,8 @@ class DeviceTest : public testing::Test {
     ASSERT_EQ(::bind(listening.get(), reinterpret_cast<sockaddr*>(&address_), sizeof address_), 0);
     ASSERT_EQ(::listen(listening.get(), 4), 0);
     auto served = server_->serve(
-        std::move(listening), {.tag = "root", .request_queues = 1, .dax_window = 4u << 20}, [this](const auto& window) {
+        std::move(listening), {.tag = "root", .tells_tag = tells_tag, .request_queues = 1, .dax_window = 4u << 20},
+        [this](const auto& window) {
           window_ = window;
           ++sessions_;
           return Result<std::shared_ptr<fs::fuse::Session>>{
@@ -217,6 +222,20 @@ TEST_F(DeviceTest, SaysWhatItIsCalledAndHowManyQueuesItHas) {
   }
   EXPECT_EQ(machine_->ask(Request::get_queue_num), bytes_of(std::uint64_t{2}));
   EXPECT_EQ(machine_->ask(Request::get_max_mem_slots), bytes_of(std::uint64_t{509}));
+}
+
+TEST_F(DeviceTest, TellsItsTagOnlyIfItShould) {
+  constexpr std::uint64_t kConfig = protocol::protocol_feature::kConfig;
+  std::vector<std::uint64_t> offered;
+  for (const bool tells_tag : {true, false}) {
+    serve(tells_tag);
+    const auto answer = machine_->ask(Request::get_protocol_features);
+    ASSERT_TRUE(answer);
+    ASSERT_EQ(answer->size(), sizeof(std::uint64_t));
+    std::memcpy(&offered.emplace_back(), answer->data(), sizeof(std::uint64_t));
+  }
+  EXPECT_EQ(offered[0], offered[1] | kConfig);
+  EXPECT_EQ(offered[1] & kConfig, 0u);
 }
 
 TEST_F(DeviceTest, AnAnswerWithoutRoomIsAnErrorOrNothing) {

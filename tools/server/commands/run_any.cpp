@@ -12,6 +12,7 @@ struct Runner {
   CommandContext& context;
   int operator()(const cli::UmountOptions&) const { return refuse("umount", context); }
   int operator()(const cli::NspawnOptions&) const { return refuse("nspawn", context); }
+  int operator()(const cli::VmOptions&) const { return refuse("vm", context); }
   int operator()(const cli::DoctorOptions&) const { return refuse("doctor", context); }
   int operator()(const cli::CompletionOptions&) const { return refuse("completion", context); }
   template <typename Options>

@@ -28,13 +28,16 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
     if (table) context.io.give_to_keep(*table);
   }
   if (!table) return context.io.complain(table.error());
-  auto served = context.guests.serve(std::move(*listening), std::move(*table),
-                                     {.tag = options.tag,
-                                      .request_queues = options.request_queues,
-                                      .dax_window = *window,
-                                      .shared_memory_bit = options.shmem_feature_bit},
-                                     wanted->view, options.socket_path);
+  auto served = context.guests.serve(
+      std::move(*listening), std::move(*table),
+      {.tag = options.tag.empty() ? options.ref.substr(0, virtiofsd::protocol::kMaxTag) : options.tag,
+       .tells_tag = !options.tag.empty(),
+       .request_queues = options.request_queues,
+       .dax_window = *window,
+       .shared_memory_bit = options.shmem_feature_bit},
+      wanted->view, options.socket_path);
   if (!served) return context.io.complain(served.error());
+  context.io.proceed(wanted->view.kind == fs::fuse::ViewSpec::Kind::clone);
   const auto serving = std::make_shared<Serving>(Serving{std::move(*wanted), std::move(*served)});
   serving->machine->set_on_ended([over = context.io.outlive(serving)] { over(0); });
   return 0;

@@ -1,0 +1,81 @@
+#include "tools/cli/listening_socket.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+namespace stellarium::cli {
+namespace {
+
+constexpr int kWaiting = 8;  // connections that nobody has accepted yet, as while there is no server
+
+Result<sockaddr_un> address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path)
+    return fail(Errc::invalid_argument, path + ": the path of a socket has at most 107 bytes");
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+UniqueFd make_socket() {
+  return UniqueFd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+}
+
+bool connects(int socket, const sockaddr_un& address) {
+  return ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+void remove_left_over(const sockaddr_un& address) {
+  struct stat status {};
+  if (::lstat(address.sun_path, &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+  const UniqueFd probe = make_socket();
+  if (probe && !connects(probe.get(), address) && errno == ECONNREFUSED) ::unlink(address.sun_path);
+}
+
+}  // namespace
+
+Result<UniqueFd> listen_on(const std::string& path) {
+  const auto address = address_of(path);
+  if (!address) return fail(address.error());
+  remove_left_over(*address);
+  UniqueFd listening = make_socket();
+  if (!listening) return fail_errno("making a socket");
+  // Under another name until it listens: who waits for the socket to appear connects at once.
+  const std::filesystem::path folder = std::filesystem::path{path}.parent_path();
+  const std::string soon = folder / ("." + std::to_string(::getpid()) + ".socket");
+  const auto temporary = address_of(soon);
+  const sockaddr_un& bound_to = temporary ? *temporary : *address;
+  if (temporary) ::unlink(soon.c_str());
+  const mode_t before = ::umask(0177);
+  const int bound = ::bind(listening.get(), reinterpret_cast<const sockaddr*>(&bound_to), sizeof bound_to);
+  const int failed = errno;
+  ::umask(before);
+  if (bound != 0) return fail_errno(path, failed);
+  if (::listen(listening.get(), kWaiting) != 0) return fail_errno("listening on " + path);
+  if (!temporary) return listening;
+  if (::renameat2(AT_FDCWD, soon.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0) {
+    const int not_renamed = errno;
+    ::unlink(soon.c_str());
+    return fail_errno(path, not_renamed == EEXIST ? EADDRINUSE : not_renamed);
+  }
+  return listening;
+}
+
+Result<UniqueFd> connect_to(const std::string& path) {
+  const auto address = address_of(path);
+  if (!address) return fail(address.error());
+  UniqueFd socket = make_socket();
+  if (!socket) return fail_errno("making a socket");
+  if (!connects(socket.get(), *address)) return fail_errno("connecting to " + path);
+  return socket;
+}
+
+}  // namespace stellarium::cli
