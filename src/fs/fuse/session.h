@@ -29,8 +29,9 @@ inline constexpr std::size_t kMaxRequest = std::size_t{kMaxWrite} + 4096;
 /// Threads: `handle` may be called concurrently.
 class Session {
  public:
-  explicit Session(std::unique_ptr<Filesystem> filesystem, Peer peer = Peer::host)
-      : filesystem_{std::move(filesystem)}, peer_{peer} {}
+  /// `read_only`: whatever would change something is answered with EROFS.
+  explicit Session(std::unique_ptr<Filesystem> filesystem, Peer peer = Peer::host, bool read_only = false)
+      : filesystem_{std::move(filesystem)}, peer_{peer}, read_only_{read_only} {}
 
   /// Continues where an earlier server stopped, which had agreed on `features`.
   void resume(std::uint64_t features);
@@ -50,6 +51,7 @@ class Session {
 
   std::unique_ptr<Filesystem> filesystem_;
   const Peer peer_;
+  const bool read_only_;
   std::atomic<bool> ready_ = false;
   std::atomic<std::uint64_t> features_ = 0;                    ///< what INIT agreed on
   std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed
