@@ -12,6 +12,7 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
   auto wanted = wanted_view(options.ref, context);
   if (!wanted) return context.io.complain(wanted.error());
   wanted->view.passthrough = false;
+  wanted->view.read_only = options.readonly;
   auto listening = context.io.take_stream();
   if (!listening) return context.io.complain(listening.error());
   const auto served = context.guests.serve(
@@ -23,7 +24,7 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
        .shared_memory_bit = options.shmem_feature_bit},
       wanted->view, options.socket_path);
   if (!served) return context.io.complain(served.error());
-  context.io.proceed(wanted->view.kind == fs::fuse::ViewSpec::Kind::clone);
+  context.io.proceed(wanted->view.kind == fs::fuse::ViewSpec::Kind::clone && !options.readonly);
   while (!(*served)->ended())
     if (!context.io.wait(kLook)) return 0;
   return 0;
