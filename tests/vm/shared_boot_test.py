@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -124,6 +126,20 @@ class SharedBoot(unittest.TestCase):
         self.assertEqual(serving.returncode, 0)
         self.assertTrue(self.socket.exists())  # not its own
         self.assertEqual(self.cat("/written/5"), b"fil")
+
+    def test_its_unit_is_started_when_a_machine_can_connect(self):
+        text = (harness.BIN / "systemd" / "stellarium-virtiofsd@.service").read_text()
+        text = text.replace("%i", "machine").replace("/run/stellarium/machine.sock", str(self.socket))
+        [start] = re.findall(r"(?m)^ExecStart=\S+/stellarium (.*)$", text)
+        [started] = re.findall(r"(?m)^ExecStartPost=(.*)$", text)
+        words = [word for word in start.split() if word != "$STELLARIUM_VIRTIOFSD"]
+        with subprocess.Popen([harness.COMMAND, "--store", self.store.dir, *words], stdin=subprocess.DEVNULL, env=self.store.environment) as serving:
+            environment = os.environ | {"MAINPID": str(serving.pid)}
+            waited = subprocess.run(shlex.split(started), env=environment, timeout=30)
+            self.assertEqual((waited.returncode, self.socket.exists()), (0, True))
+            serving.terminate()
+        self.assertEqual(serving.returncode, 0)
+        self.assertEqual(subprocess.run(shlex.split(started), env=environment, timeout=30, stderr=subprocess.DEVNULL).returncode, 1)
 
     def test_what_cannot_be_served_is_said_in_one_line(self):
         for words, line in ((("nothing", "--socket-path", self.socket), "there is no image nothing:latest"),

@@ -28,6 +28,13 @@ case $1 in
     grep guest /written
     test "$(nproc)" = 2
     grep 1af41000 /proc/bus/pci/devices ;;
+  reboot)
+    if [ -e /booted ]; then trap - EXIT; finish done; fi
+    touch /booted
+    sync
+    echo "the first boot"
+    echo b >/proc/sysrq-trigger
+    read never ;;
   loop)
     i=0
     while :; do i=$((i + 1)); echo $i >/looped; sync /looped; echo "synced $i."; done ;;
@@ -86,6 +93,11 @@ class VmCommand(unittest.TestCase):
         self.assertEqual((code, complaint), (0, ""), said)
         self.assertIn("written by a guest", said)
         self.store.run("rm", kept)
+
+    def test_a_guest_that_reboots_finds_what_it_wrote(self):
+        code, said, complaint = self.vm("debian", step="reboot")
+        self.assertEqual((code, complaint, said.count("the first boot")), (0, "", 1), said)
+        self.assertEqual(said.count("guest: "), 1)
 
     @contextlib.contextmanager
     def running(self):
