@@ -175,7 +175,7 @@ class VmCommand(unittest.TestCase):
         self.assertEqual((words[0], words[-1]), (guest.QEMU, "-no-reboot"))
         self.assertIn("console=ttyS0 root=root rootfstype=virtiofs rw it's quiet", words)
         self.assertIn(self.kernel.name, words)
-        self.assertIn(f"stellarium cat debian /boot/{self.kernel.name} >{self.kernel.name}", done.stderr.decode())
+        self.assertIn(f"stellarium --store {self.store.dir} cat debian /boot/{self.kernel.name} >{self.kernel.name}", done.stderr.decode())
         self.assertEqual(self.clones(), [])
 
     def test_what_cannot_work_is_said_in_one_line_and_makes_nothing(self):
