@@ -2,8 +2,12 @@
 """A virtual machine boots Debian from a clone over virtio-fs, writes to it, powers off or is killed; the clone has what it wrote."""
 import contextlib
 import hashlib
+import json
 import os
+import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,9 +65,9 @@ class SharedBoot(unittest.TestCase):
         self.store.run("clone", "debian", "machine")
 
     @contextlib.contextmanager
-    def served(self, ref: str):
+    def served(self, ref: str, *options: str):
         """The command ends by itself when the machine has gone."""
-        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(self.socket), "--tag", guest.SHARED.device]
+        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(self.socket), *options]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.store.environment) as serving:
             try:
                 while not self.socket.exists() and serving.poll() is None:
@@ -74,8 +78,8 @@ class SharedBoot(unittest.TestCase):
             finally:
                 serving.kill()
 
-    def boot(self, ref: str, *words: str) -> str:
-        with self.served(ref):
+    def boot(self, ref: str, *words: str, options: tuple[str, ...] = ()) -> str:
+        with self.served(ref, *options):
             return guest.boot(guest.shared_machine(self.store.scratch, self.socket, *words))
 
     def cat(self, path: str) -> bytes:
@@ -95,6 +99,57 @@ class SharedBoot(unittest.TestCase):
         with self.assertRaisesRegex(harness.Failed, "Read-only file system"):
             self.boot("debian", "write")
         self.assertEqual(self.store.run("diff", "debian", "machine").stdout, b"")
+
+    def test_a_clone_can_be_served_read_only(self):
+        with self.assertRaisesRegex(harness.Failed, "Read-only file system"):
+            self.boot("machine", "write", options=("--readonly", "--tag", "other"))
+        self.assertEqual(self.store.run("diff", "debian", "machine").stdout, b"")
+
+    def test_a_machine_manager_starts_it_as_it_starts_others(self):
+        program = self.store.scratch / "virtiofsd"
+        program.symlink_to(harness.COMMAND)
+        told = subprocess.run([program, "--print-capabilities"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True)
+        self.assertEqual(json.loads(told.stdout), {"type": "fs"})
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self.socket))
+            listening.listen()
+            number = listening.fileno()
+            command = [program, "--store", str(self.store.dir), f"--fd={number}", "-o", "source=machine,xattr,cache=auto", "--sandbox=namespace"]
+            serving = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                       env=self.store.environment)
+        with serving:
+            try:
+                guest.boot(guest.shared_machine(self.store.scratch, self.socket, "write"))
+                self.assertEqual(serving.communicate(timeout=30)[0], b"")
+            finally:
+                serving.kill()
+        self.assertEqual(serving.returncode, 0)
+        self.assertTrue(self.socket.exists())  # not its own
+        self.assertEqual(self.cat("/written/5"), b"fil")
+
+    def test_its_unit_is_started_when_a_machine_can_connect(self):
+        text = (harness.BIN / "systemd" / "stellarium-virtiofsd@.service").read_text()
+        text = text.replace("%i", "machine").replace("/run/stellarium/machine.sock", str(self.socket))
+        [start] = re.findall(r"(?m)^ExecStart=\S+/stellarium (.*)$", text)
+        [started] = re.findall(r"(?m)^ExecStartPost=(.*)$", text)
+        words = [word for word in start.split() if word != "$STELLARIUM_VIRTIOFSD"]
+        with subprocess.Popen([harness.COMMAND, "--store", self.store.dir, *words], stdin=subprocess.DEVNULL, env=self.store.environment) as serving:
+            environment = os.environ | {"MAINPID": str(serving.pid)}
+            waited = subprocess.run(shlex.split(started), env=environment, timeout=30)
+            self.assertEqual((waited.returncode, self.socket.exists()), (0, True))
+            serving.terminate()
+        self.assertEqual(serving.returncode, 0)
+        self.assertEqual(subprocess.run(shlex.split(started), env=environment, timeout=30, stderr=subprocess.DEVNULL).returncode, 1)
+
+    def test_what_cannot_be_served_is_said_in_one_line(self):
+        for words, line in ((("nothing", "--socket-path", self.socket), "there is no image nothing:latest"),
+                            (("debian",), "--socket-path or --fd"),
+                            (("debian", "--fd", "0"), "descriptor 0 is no listening Unix socket"),
+                            (("--socket-path", self.socket, "--shared-dir", "/srv"), "/srv: folders are not shared"),
+                            (("debian", "--socket-path", self.socket, "--uid-map", ":0:1:1:"), "--uid-map=:0:1:1: cannot be"),
+                            (("debian", "--socket-path", self.socket, "--socket-group", "no-group"), "there is no group no-group")):
+            self.assertIn(line, self.store.refuses("virtiofsd", *words), words)
+            self.assertFalse(self.socket.exists())
 
     def test_a_killed_machine_loses_nothing_that_was_synced_and_its_clone_is_free(self):
         with self.served("machine") as serving, subprocess.Popen(guest.shared_machine(self.store.scratch, self.socket, "loop"), stdin=subprocess.DEVNULL,

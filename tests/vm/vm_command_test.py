@@ -28,6 +28,13 @@ case $1 in
     grep guest /written
     test "$(nproc)" = 2
     grep 1af41000 /proc/bus/pci/devices ;;
+  reboot)
+    if [ -e /booted ]; then trap - EXIT; finish done; fi
+    touch /booted
+    sync
+    echo "the first boot"
+    echo b >/proc/sysrq-trigger
+    read never ;;
   loop)
     i=0
     while :; do i=$((i + 1)); echo $i >/looped; sync /looped; echo "synced $i."; done ;;
@@ -86,6 +93,11 @@ class VmCommand(unittest.TestCase):
         self.assertEqual((code, complaint), (0, ""), said)
         self.assertIn("written by a guest", said)
         self.store.run("rm", kept)
+
+    def test_a_guest_that_reboots_finds_what_it_wrote(self):
+        code, said, complaint = self.vm("debian", step="reboot")
+        self.assertEqual((code, complaint, said.count("the first boot")), (0, "", 1), said)
+        self.assertEqual(said.count("guest: "), 1)
 
     @contextlib.contextmanager
     def running(self):
@@ -163,7 +175,7 @@ class VmCommand(unittest.TestCase):
         self.assertEqual((words[0], words[-1]), (guest.QEMU, "-no-reboot"))
         self.assertIn("console=ttyS0 root=root rootfstype=virtiofs rw it's quiet", words)
         self.assertIn(self.kernel.name, words)
-        self.assertIn(f"stellarium cat debian /boot/{self.kernel.name} >{self.kernel.name}", done.stderr.decode())
+        self.assertIn(f"stellarium --store {self.store.dir} cat debian /boot/{self.kernel.name} >{self.kernel.name}", done.stderr.decode())
         self.assertEqual(self.clones(), [])
 
     def test_what_cannot_work_is_said_in_one_line_and_makes_nothing(self):

@@ -15,6 +15,7 @@ std::vector<const CLI::App*> commands_of(const CLI::App& program) {
 std::string flags_of(const CLI::App& app) {
   std::string out;
   for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) continue;  // hidden
     for (const std::string& name : option->get_snames()) out += (out.empty() ? "-" : " -") + name;
     for (const std::string& name : option->get_lnames()) out += (out.empty() ? "--" : " --") + name;
   }
@@ -83,7 +84,7 @@ std::string fish(const CLI::App& program) {
   std::ostringstream out;
   const auto options = [&out](const CLI::App& app, const std::string& condition) {
     for (const CLI::Option* option : app.get_options()) {
-      if (option->get_lnames().empty() && option->get_snames().empty()) continue;
+      if (option->get_group().empty() || (option->get_lnames().empty() && option->get_snames().empty())) continue;
       out << "complete -c stellarium" << condition;
       for (const std::string& name : option->get_snames()) out << " -s " << name;
       for (const std::string& name : option->get_lnames()) out << " -l " << name;

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/cli/definitions.h"
+#include "tools/cli/foreign_options.h"
 
 // The commands for virtual machines.
 namespace stellarium::cli {
@@ -46,17 +47,36 @@ void define_vm(CLI::App& v, VmOptions& vm) {
       "kernel must have virtio-fs built in, or in its initial file system.");
 }
 
-}  // namespace
+/// They are in no help: there are many, and they do nothing.
+void define_foreign(CLI::App& v, std::vector<std::string>& given) {
+  for (const ForeignOption& option : foreign_options()) {
+    const std::string name{option.name};
+    CLI::Option* const defined =
+        option.has_value
+            ? v.add_option_function<std::string>(
+                  "--" + name, [&given, name](const std::string& value) { given.push_back(name + "=" + value); })
+            : v.add_flag_callback("--" + name, [&given, name] { given.push_back(name); });
+    defined->group("");
+  }
+  v.add_option_function<std::vector<std::string>>("-o",
+                                                  [&given](const std::vector<std::string>& lists) {
+                                                    for (const std::string& list : lists) given.push_back("o=" + list);
+                                                  })
+      ->allow_extra_args(false)
+      ->group("");
+}
 
-void Definitions::define_machines(CLI::App& app) {
-  define_vm(command(app, kGroup, "vm", "Boot a virtual machine from a clone, in one step"), vm);
-
-  CLI::App& v =
-      command(app, kGroup, "virtiofsd", "Serve an image or a clone to a virtual machine, as a virtio-fs device");
-  v.add_option("REF", virtiofsd.ref, "an image, which is read-only, or a clone, which can be written")->required();
+void define_virtiofsd(CLI::App& v, VirtiofsdOptions& virtiofsd) {
+  v.add_option("REF", virtiofsd.ref, "an image, which is read-only, or a clone, which can be written");
   v.add_option("--socket-path", virtiofsd.socket_path, "where the machine's monitor connects (vhost-user)")
-      ->required()
       ->type_name("PATH");
+  v.add_option("--fd", virtiofsd.fd, "descriptor of a listening socket that is open already, instead of --socket-path")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->type_name("N");
+  v.add_option("--socket-group", virtiofsd.socket_group,
+               "group whose members may connect, too: a name in /etc/group, or a number")
+      ->type_name("GROUP");
+  v.add_flag("--readonly", virtiofsd.readonly, "let the guest change nothing");
   v.add_option(
        "--tag", virtiofsd.tag,
        "the name by which the guest mounts it, for monitors that ask for one; QEMU and most others say it themselves")
@@ -75,11 +95,25 @@ void Definitions::define_machines(CLI::App& app) {
                "the number of vhost-user's feature \"shared memory\": monitors from before mid-2026 have another one")
       ->capture_default_str()
       ->type_name("N");
+  v.add_option("--shared-dir", virtiofsd.shared_dir, "the same as REF, for scripts")->type_name("REF");
+  v.add_flag("--print-capabilities", virtiofsd.print_capabilities,
+             "print what vhost-user calls the capabilities of this program, as JSON, and exit");
+  define_foreign(v, virtiofsd.foreign);
   v.footer(
       "Runs until the machine's monitor disconnects, or a signal ends it. The guest's memory must be shared. With "
       "QEMU: "
       "-object memory-backend-memfd,id=m,size=1G,share=on -machine memory-backend=m -chardev socket,id=c,path=PATH "
-      "-device vhost-user-fs-pci,chardev=c,tag=TAG,queue-size=1024");
+      "-device vhost-user-fs-pci,chardev=c,tag=TAG,queue-size=1024. Options of other virtiofsds (--cache, --xattr, "
+      "--sandbox, -o and so on) are taken, and named by --verbose, if nothing is lost without them; else refused.");
+}
+
+}  // namespace
+
+void Definitions::define_machines(CLI::App& app) {
+  define_vm(command(app, kGroup, "vm", "Boot a virtual machine from a clone, in one step"), vm);
+  define_virtiofsd(
+      command(app, kGroup, "virtiofsd", "Serve an image or a clone to a virtual machine, as a virtio-fs device"),
+      virtiofsd);
 }
 
 }  // namespace stellarium::cli

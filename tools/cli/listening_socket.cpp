@@ -1,15 +1,19 @@
 #include "tools/cli/listening_socket.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
+#include <optional>
 
 namespace stellarium::cli {
 namespace {
@@ -40,6 +44,18 @@ void remove_left_over(const sockaddr_un& address) {
   if (probe && !connects(probe.get(), address) && errno == ECONNREFUSED) ::unlink(address.sun_path);
 }
 
+/// By /etc/group alone: getgrnam(3) loads libraries, which a program without shared ones cannot.
+std::optional<gid_t> group_id(const std::string& group) {
+  gid_t id = 0;
+  const char* const end = group.data() + group.size();
+  if (const auto [parsed, error] = std::from_chars(group.data(), end, id); error == std::errc{} && parsed == end)
+    return id;
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> groups{std::fopen("/etc/group", "re"), &std::fclose};
+  while (const struct group* const each = groups ? ::fgetgrent(groups.get()) : nullptr)
+    if (each->gr_name == group) return each->gr_gid;
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<UniqueFd> listen_on(const std::string& path) {
@@ -67,6 +83,27 @@ Result<UniqueFd> listen_on(const std::string& path) {
     return fail_errno(path, not_renamed == EEXIST ? EADDRINUSE : not_renamed);
   }
   return listening;
+}
+
+Result<void> share_with_group(const std::string& path, const std::string& group) {
+  const auto id = group_id(group);
+  if (!id) return fail(Errc::not_found, "there is no group " + group + " in /etc/group: its number will do, too");
+  if (::chown(path.c_str(), static_cast<uid_t>(-1), *id) != 0 || ::chmod(path.c_str(), 0660) != 0)
+    return fail_errno("giving " + path + " to group " + group);
+  return {};
+}
+
+Result<UniqueFd> inherited_socket(int fd) {
+  const auto option = [fd](int name) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+  };
+  if (option(SO_DOMAIN) != AF_UNIX || option(SO_TYPE) != SOCK_STREAM || option(SO_ACCEPTCONN) != 1)
+    return fail(Errc::invalid_argument, "descriptor " + std::to_string(fd) + " is no listening Unix socket");
+  UniqueFd own{::fcntl(fd, F_DUPFD_CLOEXEC, 3)};
+  if (!own) return fail_errno("descriptor " + std::to_string(fd));
+  return own;
 }
 
 Result<UniqueFd> connect_to(const std::string& path) {

@@ -11,6 +11,7 @@
 #include "tools/cli/man_page.h"
 #include "tools/cli/mount_helper.h"
 #include "tools/cli/store_location.h"
+#include "tools/cli/virtiofsd_words.h"
 
 namespace {
 
@@ -55,6 +56,7 @@ int run_for_mount(const std::vector<std::string>& given) {
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
-  const std::vector<std::string> words{argv + 1, argv + argc};
+  std::vector<std::string> words{argv + 1, argv + argc};
+  if (is_virtiofsd(argv[0])) words.insert(words.begin(), "virtiofsd");
   return is_mount_helper(argv[0]) ? run_for_mount(words) : run(words);
 }

@@ -54,7 +54,7 @@ std::string word_of(const CLI::Option* option) {
 
 void add_options(std::string& out, const CLI::App& app, bool words) {
   for (const CLI::Option* option : app.get_options()) {
-    if (is_word(option) != words) continue;
+    if (is_word(option) != words || option->get_group().empty()) continue;  // without a group: hidden
     out += ".TP\n" + (words ? word_of(option) : synopsis_of(option)) + "\n" + roff(option->get_description()) + "\n";
   }
 }

@@ -124,13 +124,20 @@ struct UmountOptions {
   bool lazy = false;
 };
 struct VirtiofsdOptions {
-  std::string ref, socket_path;
+  std::string ref = {};  ///< empty: what `shared_dir` says
+  std::string socket_path = {};
   std::string tag = {};  ///< empty: the machine's monitor has its own
   unsigned request_queues = 1;
   std::string dax_window = "512M";
   unsigned shmem_feature_bit = 22;
+  bool readonly = false;
+  // The command's own.
+  int fd = -1;                    ///< a listening socket instead of socket_path
+  std::string socket_group = {};  ///< whose members may connect, too
+  std::string shared_dir = {};
+  bool print_capabilities = false;
+  std::vector<std::string> foreign = {};  ///< what other virtiofsds take, without "--", as NAME or NAME=VALUE
 };
-
 struct VmOptions {
   std::string ref;
   std::vector<std::string> qemu_words = {};  ///< more of QEMU's own

@@ -1,6 +1,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <utility>
 #include <vector>
 
@@ -35,17 +36,40 @@ int stay(const Invocation& invocation, const std::filesystem::path& store, Conne
   }
 }
 
+Result<UniqueFd> socket_for(const VirtiofsdOptions& options) {
+  if (options.fd >= 0) return inherited_socket(options.fd);
+  auto listening = listen_on(options.socket_path);
+  if (!listening || options.socket_group.empty()) return listening;
+  if (auto shared = share_with_group(options.socket_path, options.socket_group); !shared) {
+    ::unlink(options.socket_path.c_str());
+    return fail(shared.error());
+  }
+  return listening;
+}
+
 }  // namespace
 
 int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& store) {
-  const auto& options = std::get<VirtiofsdOptions>(invocation.command);
+  const auto& given = std::get<VirtiofsdOptions>(invocation.command);
+  if (given.print_capabilities) {  // of vhost-user's conventions for back-ends; asked before there is any store
+    std::puts("{\n  \"type\": \"fs\"\n}");
+    return 0;
+  }
+  std::vector<std::string> ignored;
+  auto options = plain_virtiofsd(given, ignored);
+  if (!options) return complain(options.error());
+  if (invocation.global.verbose)
+    for (const std::string& option : ignored) print_note(option + " has no meaning here, and is not needed");
   auto connection = Connection::open(store, Start::if_store);
   if (!connection) return complain(connection.error());
-  const auto listening = listen_on(options.socket_path);
+  const auto listening = socket_for(*options);
   if (!listening) return complain(listening.error());
+  const std::string made = options->socket_path;
+  if (made.empty())
+    options->socket_path = "descriptor " + std::to_string(options->fd) + " of process " + std::to_string(::getpid());
   const int code =
-      stay(invocation, store, std::move(*connection), words_for(invocation, virtiofsd_words(options)), *listening);
-  ::unlink(options.socket_path.c_str());
+      stay(invocation, store, std::move(*connection), words_for(invocation, virtiofsd_words(*options)), *listening);
+  if (!made.empty()) ::unlink(made.c_str());
   return code == 128 + SIGTERM ? 0 : code;  // how a machine's monitor ends it
 }
 

@@ -115,6 +115,14 @@ std::string file_name(const std::string& path) {
   return std::filesystem::path{path}.filename();
 }
 
+/// A command of ours, for a shell, on the same store.
+std::string own_line(const MachineRun& run, const std::vector<std::string>& words) {
+  std::vector<std::string> line{"stellarium"};
+  if (!run.invocation.global.store.empty()) line.insert(line.end(), {"--store", run.invocation.global.store});
+  line.insert(line.end(), words.begin(), words.end());
+  return text::shell_line(line);
+}
+
 /// What to do before QEMU's command line works is told beside it.
 int show(MachineRun run) {
   const auto folder = folder_for_runs();
@@ -122,15 +130,14 @@ int show(MachineRun run) {
   const std::string socket = *folder + "/" + run.parts.name + ".socket";
   run.parts.socket = "path=" + listed(socket);
   std::string before;
-  if (run.is_new) before += text::shell_line({"stellarium", "clone", run.options.ref, run.parts.name}) + "; ";
+  if (run.is_new) before += own_line(run, {"clone", run.options.ref, run.parts.name}) + "; ";
   for (const auto& [from, to] :
        {std::pair{&run.in_image.kernel, &run.parts.kernel}, std::pair{&run.in_image.initrd, &run.parts.initrd}}) {
     if (from->empty()) continue;
     *to = file_name(*from);
-    before += text::shell_line({"stellarium", "cat", run.options.ref, *from}) + " >" + text::shell_line({*to}) + "; ";
+    before += own_line(run, {"cat", run.options.ref, *from}) + " >" + text::shell_line({*to}) + "; ";
   }
-  print_note("before: " + before +
-             text::shell_line({"stellarium", "virtiofsd", run.parts.name, "--socket-path", socket}) + " &");
+  print_note("before: " + before + own_line(run, {"virtiofsd", run.parts.name, "--socket-path", socket}) + " &");
   std::printf("%s\n", text::shell_line(machine_words(run.options, run.parts)).c_str());
   return 0;
 }

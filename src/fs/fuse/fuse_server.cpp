@@ -175,7 +175,7 @@ Result<std::shared_ptr<Session>> Server::open_session(const MountSpec& mount, Un
                 window ? std::make_shared<DaxMappings>(backing_.tier, std::move(window), open_files) : nullptr);
   if (!view) return fail(view.error(), doing);
   count_connection(+1);
-  const std::shared_ptr<Session> session{new Session{std::move(*view), Peer::guest},
+  const std::shared_ptr<Session> session{new Session{std::move(*view), Peer::guest, nullptr, mount.view.read_only},
                                          [this, port, id = mount.id](Session* ended) {
                                            delete ended;
                                            detach(id);

@@ -34,6 +34,7 @@ struct ViewSpec {
   TreeId tree = 0;
   std::string clone = {};      ///< kind clone: its name, for people
   bool passthrough = true;     ///< false: every read goes through us and the page cache, as on kernels without it
+  bool read_only = false;      ///< of a guest: a clone that it cannot change; not encoded, no keeper knows guests
   std::string encode() const;  ///< kept by the keeper beside the descriptor
   static Result<ViewSpec> decode(std::string_view text);
 };

@@ -227,6 +227,11 @@ constexpr auto make_table() {
                                      {Opcode::notify_reply, "NOTIFY_REPLY"}}) {
     row(opcode, {name, nullptr, ENOSYS});
   }
+  for (const Opcode opcode :
+       {Opcode::setattr, Opcode::symlink, Opcode::mknod, Opcode::mkdir, Opcode::unlink, Opcode::rmdir, Opcode::rename,
+        Opcode::rename2, Opcode::link, Opcode::create, Opcode::tmpfile, Opcode::write, Opcode::fallocate,
+        Opcode::copy_file_range, Opcode::copy_file_range_64, Opcode::setxattr, Opcode::removexattr})
+    table[static_cast<std::uint32_t>(opcode)].changes = true;
   return table;
 }
 constexpr std::array<Operation, kOpcodes> kTable = make_table();

@@ -1,6 +1,7 @@
 #include "fs/fuse/session.h"
 
 #include "base/log.h"
+#include "fs/fuse/open_files.h"
 #include "fs/fuse/parked_replies.h"
 
 #include <algorithm>
@@ -22,6 +23,13 @@ constexpr std::uint16_t kMaxBackground = 128;  // readahead that may be under wa
 constexpr std::uint16_t kCongestion = 96;
 constexpr std::uint32_t kMaxReadahead = 1u << 20;
 constexpr std::uint64_t kComplaints = 100;  // about one guest
+
+bool opens_to_change(const Request& request) {
+  if (request.opcode() != abi::Opcode::open) return false;
+  Arguments arguments{request.arguments()};
+  const auto in = arguments.fixed<abi::OpenIn>();
+  return arguments.error() == 0 && opens_for_writing(in.flags);
+}
 
 }  // namespace
 
@@ -109,6 +117,8 @@ void Session::run(const Request& request, Reply reply) {
     if (!operation->silent) reply.error(EIO);
   } else if (operation->run == nullptr) {
     reply.error(operation->refusal);
+  } else if (read_only_ && (operation->changes || opens_to_change(request))) {
+    reply.error(EROFS);
   } else {
     operation->run(*filesystem_, request, std::move(reply));
   }

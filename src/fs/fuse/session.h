@@ -29,10 +29,11 @@ inline constexpr std::size_t kMaxRequest = std::size_t{kMaxWrite} + 4096;
 /// Threads: `handle` may be called concurrently.
 class Session {
  public:
-  /// `processes`: where to look up the host's threads, borrowed; null: in /proc.
+  /// `processes`: where to look up the host's threads, borrowed; null: in /proc. `read_only`: whatever would change
+  /// something is answered with EROFS.
   explicit Session(std::unique_ptr<Filesystem> filesystem, Peer peer = Peer::host,
-                   const HostProcesses* processes = nullptr)
-      : filesystem_{std::move(filesystem)}, peer_{peer}, processes_{processes} {}
+                   const HostProcesses* processes = nullptr, bool read_only = false)
+      : filesystem_{std::move(filesystem)}, peer_{peer}, processes_{processes}, read_only_{read_only} {}
 
   /// Continues where an earlier server stopped, which had agreed on `features`.
   void resume(std::uint64_t features);
@@ -54,6 +55,7 @@ class Session {
   std::unique_ptr<Filesystem> filesystem_;
   const Peer peer_;
   const HostProcesses* const processes_;
+  const bool read_only_;
   std::atomic<bool> ready_ = false;
   std::atomic<std::uint64_t> features_ = 0;                    ///< what INIT agreed on
   std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed

@@ -1,5 +1,6 @@
 #include "fs/fuse/session.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -129,6 +130,29 @@ TEST_F(SessionTest, AnswersUnknownOpcodesWithENOSYS) {
   for (const std::uint32_t opcode : {0u, 7u, 19u, 54u, 4096u, 0xffffffffu}) {
     EXPECT_EQ(ask(make_request(static_cast<Opcode>(opcode), 1, 4)).error, ENOSYS) << opcode;
   }
+}
+
+TEST_F(SessionTest, ChangesNothingOfWhatIsReadOnly) {
+  Session read_only{std::make_unique<QuietFilesystem>(), Peer::guest, true};
+  const auto ask_it = [&](const std::string& message) {
+    read_only.handle(as_bytes(message), sink_, scratch_);
+    return sink_->only().error;
+  };
+  const auto open = [](std::uint32_t flags) {
+    abi::OpenIn in{};
+    in.flags = flags;
+    return make_request(Opcode::open, 1, 4, bytes_of(in));
+  };
+  ASSERT_EQ(ask_it(init_request(7, 45, ~0ull)), 0);
+  for (const Opcode opcode :
+       {Opcode::setattr, Opcode::symlink, Opcode::mknod, Opcode::mkdir, Opcode::unlink, Opcode::rmdir, Opcode::rename,
+        Opcode::rename2, Opcode::link, Opcode::create, Opcode::tmpfile, Opcode::write, Opcode::fallocate,
+        Opcode::copy_file_range, Opcode::copy_file_range_64, Opcode::setxattr, Opcode::removexattr})
+    EXPECT_EQ(ask_it(make_request(opcode, 1, 4)), EROFS) << static_cast<int>(opcode);
+  for (const int flags : {O_WRONLY, O_RDWR, O_RDONLY | O_TRUNC})
+    EXPECT_EQ(ask_it(open(static_cast<std::uint32_t>(flags))), EROFS) << flags;
+  EXPECT_EQ(ask_it(open(O_RDONLY)), 0);
+  EXPECT_EQ(ask_it(make_request(Opcode::lookup, 1, 4, make_name("etc"))), 0);
 }
 
 TEST_F(SessionTest, ForgettingTakesNoAnswerWhateverItClaims) {

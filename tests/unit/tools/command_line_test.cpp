@@ -79,6 +79,23 @@ TEST(CommandLine, TakesOptionsForQemuBehindTwoDashes) {
   EXPECT_EQ(answer_to({"vm", "web", "--cpus", "0"}).exit_code, 2);
 }
 
+TEST(CommandLine, TakesOptionsOfOtherVirtiofsdsAndHidesThem) {
+  const auto device =
+      options_of<VirtiofsdOptions>({"virtiofsd", "--fd=3", "-o", "source=web", "--cache", "auto", "--xattr",
+                                    "--thread-pool-size=1", "-o", "xattr,no_flock", "--readonly"});
+  EXPECT_EQ(device.fd, 3);
+  EXPECT_TRUE(device.readonly);
+  EXPECT_THAT(device.foreign, testing::UnorderedElementsAre("o=source=web", "cache=auto", "xattr", "thread-pool-size=1",
+                                                            "o=xattr,no_flock"));
+  EXPECT_EQ(answer_to({"virtiofsd", "web", "--fd=-1"}).exit_code, 2);
+  const std::string help = answer_to({"virtiofsd", "--help"}).text;
+  EXPECT_THAT(help, HasSubstr("--socket-group"));
+  EXPECT_THAT(help, testing::Not(HasSubstr("--thread-pool-size")));
+  const std::string page = answer_to({"virtiofsd", "--man"}).text;
+  EXPECT_THAT(page, HasSubstr("socket\\-group"));
+  EXPECT_THAT(page, testing::Not(HasSubstr("thread\\-pool")));
+}
+
 TEST(CommandLine, TakesMountsWithAndWithoutAnImage) {
   EXPECT_THAT(options_of<MountOptions>({"mount", "web", "/mnt"}).words, ElementsAre("web", "/mnt"));
   EXPECT_THAT(options_of<MountOptions>({"mount", "/mnt", "-o", "nodev,ro"}).words, ElementsAre("/mnt"));
@@ -129,6 +146,13 @@ TEST(CommandLine, AnswersVersionAndHelpWithCode0) {
   EXPECT_THAT(answer_to({"import", "--help"}).text, HasSubstr("--rehash"));
 }
 
+/// Those that help and pages show.
+std::vector<const CLI::Option*> options_shown(const CLI::App& command) {
+  std::vector<const CLI::Option*> shown = command.get_options();
+  std::erase_if(shown, [](const CLI::Option* option) { return option->get_group().empty(); });
+  return shown;
+}
+
 std::vector<const CLI::App*> commands_of(const CommandLine& line) {
   return line.app().get_subcommands([](const CLI::App*) { return true; });
 }
@@ -137,7 +161,7 @@ TEST(Definitions, EveryCommandAndOptionHasAMeaning) {
   const CommandLine line;
   for (const CLI::App* command : commands_of(line)) {
     EXPECT_FALSE(command->get_description().empty()) << command->get_name();
-    for (const CLI::Option* option : command->get_options()) {
+    for (const CLI::Option* option : options_shown(*command)) {
       EXPECT_FALSE(option->get_description().empty()) << command->get_name() << " " << option->get_name();
     }
   }
@@ -149,7 +173,7 @@ TEST(ManPage, NamesEveryCommandAndEveryOption) {
   for (const CLI::App* command : commands_of(line)) {
     EXPECT_THAT(whole, HasSubstr("\\fB" + command->get_name() + "\\fR\n"));
     const std::string page = man_page(line.app(), command);
-    for (const CLI::Option* option : command->get_options()) {
+    for (const CLI::Option* option : options_shown(*command)) {
       for (std::string name : option->get_lnames()) {
         for (std::size_t at = 0; (at = name.find('-', at)) != std::string::npos; at += 2) name.insert(at, "\\");
         EXPECT_THAT(page, HasSubstr("\\-\\-" + name));

@@ -20,6 +20,7 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
   auto wanted = wanted_view(options.ref, context);
   if (!wanted) return context.io.complain(wanted.error());
   wanted->view.passthrough = false;
+  wanted->view.read_only = options.readonly;
   auto listening = context.io.take_stream();
   if (!listening) return context.io.complain(listening.error());
   auto table = context.io.take_kept();
@@ -37,7 +38,7 @@ int run(const cli::VirtiofsdOptions& options, CommandContext& context) {
        .shared_memory_bit = options.shmem_feature_bit},
       wanted->view, options.socket_path);
   if (!served) return context.io.complain(served.error());
-  context.io.proceed(wanted->view.kind == fs::fuse::ViewSpec::Kind::clone);
+  context.io.proceed(wanted->view.kind == fs::fuse::ViewSpec::Kind::clone && !options.readonly);
   const auto serving = std::make_shared<Serving>(Serving{std::move(*wanted), std::move(*served)});
   serving->machine->set_on_ended([over = context.io.outlive(serving)] { over(0); });
   return 0;
