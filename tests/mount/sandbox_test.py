@@ -229,8 +229,8 @@ class Without(unittest.TestCase):
             server = store.server()
             for name in NAMESPACES:
                 self.assertEqual(namespace(server, name), namespace("self", name))
-            self.assertEqual(status(server)["Seccomp"], status(os.getpid())["Seccomp"])
-            self.assertEqual(status(server)["CapBnd"], status(os.getpid())["CapBnd"])
+            for line in ("Seccomp", "NoNewPrivs", "CapBnd", "CapEff"):
+                self.assertEqual(status(server)[line], status(os.getpid())[line])
             self.assertEqual(store.json("daemon", "status")["sandbox"]["in_force"], [])
 
     def test_single_layers_can_be_chosen(self):

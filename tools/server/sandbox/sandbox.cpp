@@ -43,7 +43,8 @@ void Sandbox::enter(const std::filesystem::path& store, bool own_processes) {
     note(SandboxLayer::capabilities, left, "capabilities (" + (left && !left->empty() ? *left : "none") + ")");
   }
   // What follows needs it, and it harms nobody: this process runs no program.
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (wanted_.has(SandboxLayer::landlock) || wanted_.has(SandboxLayer::seccomp))
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   if (wants(SandboxLayer::landlock)) {
     const auto version = restrict_files(store);
     note(SandboxLayer::landlock, version, "Landlock (version " + std::to_string(version.value_or(0)) + ")");

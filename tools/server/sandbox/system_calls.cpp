@@ -44,7 +44,7 @@ constexpr auto kAllowed = std::to_array<const char*>({
 // What the run-time libraries of sanitizers do besides: to look for leaks they stop all threads, and look at them.
 constexpr auto kAllowedSanitized = std::to_array<const char*>({
     "ptrace", "wait4", "clone", "kill", "tgkill", "prctl", "pipe", "pipe2", "mmap", "mprotect", "arch_prctl", "prlimit64",
-    "setrlimit", "personality", "process_vm_readv", "getpgrp",
+    "setrlimit", "personality", "process_vm_readv", "getpgrp", "getdents", "tkill",
 });
 
 constexpr auto kDeadly = std::to_array<const char*>({
