@@ -133,7 +133,7 @@ TEST_F(SessionTest, AnswersUnknownOpcodesWithENOSYS) {
 }
 
 TEST_F(SessionTest, ChangesNothingOfWhatIsReadOnly) {
-  Session read_only{std::make_unique<QuietFilesystem>(), Peer::guest, true};
+  Session read_only{std::make_unique<QuietFilesystem>(), Peer::guest, nullptr, true};
   const auto ask_it = [&](const std::string& message) {
     read_only.handle(as_bytes(message), sink_, scratch_);
     return sink_->only().error;
