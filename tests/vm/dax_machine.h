@@ -116,12 +116,20 @@ class DaxMachine {
       give_up(std::string{"cannot connect to "} + path_ + ": " + std::strerror(errno));
     return socket;
   }
+  /// A device went away before it was set up.
+  struct Gone {};
   /// The socket stays while there is no server; whoever is next accepts.
   void reconnect() {
-    ++reconnected_;
-    machine_.emplace(connected());
-    if (window_) window_->new_channel();
-    set_up();
+    for (bool again = true; again;) {
+      ++reconnected_;
+      machine_.emplace(connected());
+      if (window_) window_->new_channel();
+      try {
+        set_up();
+        again = false;
+      } catch (const Gone&) {
+      }
+    }
   }
   void set_up() {
     using virtiofsd::protocol::Request;
@@ -148,7 +156,8 @@ class DaxMachine {
     if (!tracking_) {
       const virtiofsd::protocol::Inflight wanted{0, 0, 2, ring_.size};
       const auto answer = machine_->ask(Request::get_inflight_fd, wanted, &tracking_);
-      if (!answer || answer->size() < sizeof wanted || !tracking_) give_up("nothing keeps track");
+      if (!answer) throw Gone{};
+      if (answer->size() < sizeof wanted || !tracking_) give_up("nothing keeps track");
       tracked_ = as<virtiofsd::protocol::Inflight>(*answer);
     }
     tell(Request::set_inflight_fd, tracked_, {tracking_.get()});
@@ -157,15 +166,17 @@ class DaxMachine {
     using virtiofsd::protocol::Request;
     const auto config = machine_->ask(Request::get_shmem_config);
     virtiofsd::protocol::SharedMemoryConfig said{};
-    if (!config || config->size() != sizeof said) give_up("no window");
+    if (!config) throw Gone{};
+    if (config->size() != sizeof said) give_up("no window");
     std::memcpy(&said, config->data(), sizeof said);
     if (said.regions != 1 || said.sizes[0] != window_->size()) give_up("another window");
     tell(Request::set_backend_req_fd, std::uint64_t{0}, {window_->channel()});
   }
   template <typename T>
   void tell(virtiofsd::protocol::Request request, const T& payload, const std::vector<int>& descriptors = {}) {
-    if (machine_->tell(request, payload, descriptors) != 0u)
-      give_up("refused: message " + std::to_string(static_cast<int>(request)));
+    const auto code = machine_->tell(request, payload, descriptors);
+    if (!code) throw Gone{};
+    if (*code != 0) give_up("refused: message " + std::to_string(static_cast<int>(request)));
   }
 
   const std::string path_;
