@@ -406,7 +406,7 @@ bool Device::serve(GuestQueue& queue, EventWorkers::Buffers buffers) {
     auto taken = queue.take();
     if (!taken) return true;
     const char* fault = taken->chain.fault;
-    const GuestRequest brought = take_in(taken->chain, buffers.message);
+    const GuestRequest brought = take_in(taken->chain, taken->again, buffers.message);
     if (fault == nullptr && brought.message.empty() && taken->chain.readable_bytes != 0)
       fault = "a request that is too long";
     // Given back with nothing written if it cannot be served.

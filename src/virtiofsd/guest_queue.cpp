@@ -87,7 +87,7 @@ std::optional<GuestQueue::Taken> GuestQueue::take() {
       const std::uint16_t head = taken_over_.front();
       taken_over_.pop_front();
       ++taken_;
-      return Taken{queue_->chain_at(*memory_, head), memory_, run_};
+      return Taken{queue_->chain_at(*memory_, head), memory_, run_, true};
     }
     auto chain = queue_->pop(*memory_);
     if (!chain) {

@@ -41,6 +41,7 @@ class GuestQueue {
     DescriptorChain chain;
     std::shared_ptr<const GuestMemory> memory;  ///< keeps what the chain points to
     std::uint64_t run = 0;
+    bool again = false;  ///< a device before had it in hand, and may have done it
   };
   /// The next one. Nothing: the guest was asked to kick when there is one, or it does not run, or it is broken.
   std::optional<Taken> take() EXCLUDES(mutex_);

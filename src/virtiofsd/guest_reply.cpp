@@ -42,7 +42,7 @@ GuestReply::~GuestReply() {
 int GuestReply::send(std::uint64_t unique, int error, ByteSpan payload) {
   namespace abi = fs::fuse::abi;
   if (std::exchange(answered_, true)) return ENOENT;
-  abi::OutHeader header{static_cast<std::uint32_t>(sizeof header + payload.size()), -error, unique};
+  abi::OutHeader header{static_cast<std::uint32_t>(sizeof header + payload.size()), -error, unique & ~abi::kResentBit};
   if (taken_.chain.writable_bytes < header.len) {
     if (!payload.empty())
       log::warn("an answer of {} bytes for a guest's request with room for {}", header.len,
@@ -87,7 +87,7 @@ std::vector<MutableByteSpan> GuestReply::room(std::size_t size) {
 int GuestReply::send_filled(std::uint64_t unique, std::size_t size) {
   namespace abi = fs::fuse::abi;
   if (std::exchange(answered_, true)) return ENOENT;
-  const abi::OutHeader header{static_cast<std::uint32_t>(sizeof header + size), 0, unique};
+  const abi::OutHeader header{static_cast<std::uint32_t>(sizeof header + size), 0, unique & ~abi::kResentBit};
   Scatter{taken_.chain.writable}.put(std::as_bytes(std::span{&header, 1}));
   queue_.give_back(taken_, header.len);
   return 0;

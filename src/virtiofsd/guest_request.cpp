@@ -19,14 +19,23 @@ void copy(const std::vector<MutableByteSpan>& pieces, std::size_t begin, std::si
   }
 }
 
+void mark_resent(MutableByteSpan message) {
+  namespace abi = fs::fuse::abi;
+  abi::InHeader header;
+  std::memcpy(&header, message.data(), sizeof header);
+  header.unique |= abi::kResentBit;
+  std::memcpy(message.data(), &header, sizeof header);
+}
+
 }  // namespace
 
-GuestRequest take_in(const DescriptorChain& chain, MutableByteSpan into) {
+GuestRequest take_in(const DescriptorChain& chain, bool again, MutableByteSpan into) {
   namespace abi = fs::fuse::abi;
   constexpr std::size_t kHead = sizeof(abi::InHeader) + sizeof(abi::WriteIn);
   const std::size_t size = chain.readable_bytes;
   if (size > into.size()) return {};
   copy(chain.readable, 0, std::min(kHead, size), into);
+  if (again && size >= sizeof(abi::InHeader)) mark_resent(into);
   abi::InHeader header;
   const bool writes = size > kHead && fs::fuse::Request::read_header(into.first(kHead), header) &&
                       header.opcode == static_cast<std::uint32_t>(abi::Opcode::write) && header.extension_units == 0;

@@ -13,7 +13,8 @@ struct GuestRequest {
   std::vector<ByteSpan> data;
 };
 
-/// Copies into `into`, which the result borrows, as it borrows the chain's memory. Nothing if it does not fit.
-GuestRequest take_in(const DescriptorChain& chain, MutableByteSpan into);
+/// Copies into `into`, which the result borrows, as it borrows the chain's memory. Nothing if it does not fit. `again`:
+/// marks it as sent a second time, as the kernel marks what it resends.
+GuestRequest take_in(const DescriptorChain& chain, bool again, MutableByteSpan into);
 
 }  // namespace stellarium::virtiofsd
