@@ -17,6 +17,9 @@ import roots
 GUEST = harness.BIN.parent / "tests" / "vm" / "dax_guest"
 WRITER = GUEST.with_name("dax_writer")
 GUESTS = 3 if harness.SANITIZED else 32
+CONTAINERS = 2 if harness.SANITIZED else 8
+LIBRARY = "libc.so.6"
+PAGE = 4096
 WINDOW = 64  # MiB: less than what is mapped one after the other
 
 
@@ -31,6 +34,28 @@ def pss_of(guest: subprocess.Popen, said: list[list[str]]) -> int:
         elif inside and words[0] == "Pss:":
             total += int(words[1])
     return total
+
+
+def descendants(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [each for child in children for each in descendants(child)]
+
+
+def frames_of(pid: int, name: str) -> dict[int, int]:
+    """The page frames that a process has mapped of a file, by page of the file."""
+    found = {}
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        words = line.split()
+        if len(words) < 6 or not words[5].endswith(name) or "w" in words[1]:
+            continue
+        begin, end = (int(word, 16) for word in words[0].split("-"))
+        with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pages:
+            entries = os.pread(pages.fileno(), (end - begin) // PAGE * 8, begin // PAGE * 8)
+        for number in range(len(entries) // 8):
+            entry = int.from_bytes(entries[number * 8:number * 8 + 8], "little")
+            if entry >> 63 and entry >> 61 & 1:  # it is there, and the file's: what the loader wrote to is a copy
+                found[int(words[2], 16) // PAGE + number] = entry & ((1 << 55) - 1)
+    return found
 
 
 class Windows(unittest.TestCase):
@@ -97,6 +122,32 @@ class Windows(unittest.TestCase):
         self.assertLess(together, 1.05 * alone)
         print(f"{len(files)} files in the windows of {GUESTS} guests: {together} KiB together, {alone} KiB for one alone", file=sys.stderr)
         self.store.run("fsck", "--deep")
+
+    @contextlib.contextmanager
+    def containers(self, count: int):
+        """The pids of the programs that run in containers on clones of the image."""
+        command = [str(harness.COMMAND), "--store", str(self.store.dir), "nspawn", "--keep-unit", "image", "--", "/bin/sleep", "1000"]
+        with contextlib.ExitStack() as running:
+            started = [running.enter_context(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.store.environment))
+                       for _ in range(count)]
+            programs = []
+            for each in started:
+                running.callback(each.terminate)
+                while not (found := [pid for pid in descendants(each.pid) if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]):
+                    self.assertIsNone(each.poll())
+                    time.sleep(0.02)
+                programs += found
+            time.sleep(0.2)  # they have mapped their libraries, and sleep
+            yield programs
+
+    def test_containers_and_guests_have_the_same_pages(self):
+        with self.containers(CONTAINERS) as programs, self.guests(2) as (processes, said):
+            [frames] = [[int(frame) for frame in line[2:]] for line in said[0] if line[0].endswith(LIBRARY)]
+            for pid in programs:
+                mapped = frames_of(pid, LIBRARY)
+                self.assertGreater(len(mapped), 20)
+                self.assertEqual(mapped, {page: frames[page] for page in mapped})
+            print(f"{len(programs)} containers have {len(mapped)} pages of {LIBRARY} each from the {len(frames)} that guests see", file=sys.stderr)
 
     def test_a_clone_shares_the_pages_of_its_image(self):
         self.store.run("clone", "image", "clone")
