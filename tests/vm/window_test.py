@@ -73,10 +73,10 @@ class Windows(unittest.TestCase):
         self.store.run("import", self.tree, "image")
 
     @contextlib.contextmanager
-    def served(self, ref: str, number: int = 0):
+    def served(self, ref: str, number: int = 0, window: int = WINDOW):
         """The socket of a device, which must end well after its guest has gone."""
         socket = self.store.scratch / f"socket{number}"
-        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(socket), "--dax-window", f"{WINDOW}M"]
+        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(socket), "--dax-window", f"{window}M"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.store.environment) as serving:
             while not socket.exists():
                 self.assertIsNone(serving.poll())
@@ -154,6 +154,19 @@ class Windows(unittest.TestCase):
         with self.served("image", 0) as first, self.served("clone", 1) as second:
             with self.guest(GUEST, first, self.tree, WINDOW) as (_, image), self.guest(GUEST, second, self.tree, WINDOW) as (_, clone):
                 self.assertEqual(image[:-1], clone[:-1])
+
+    def test_a_range_is_there_soon_and_is_read_as_memory(self):
+        (self.tree / "large").write_bytes(os.urandom(16 << 20))
+        self.store.run("import", self.tree, "speed")
+        with self.served("speed", window=16) as socket:
+            done = subprocess.run([GUEST.with_name("window_speed"), socket, "16"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0)
+        print(done.stdout, file=sys.stderr)
+        words = done.stdout.split()
+        window, memory = (float(word) for word in words[words.index("read") + 1:])
+        if not harness.SANITIZED:
+            self.assertLess(float(words[1]), 1000)  # microseconds: nothing is read or decoded for it
+            self.assertGreater(window, memory / 2)
 
     def test_a_monitor_that_maps_whole_pages_only(self):
         with self.served("image") as socket, self.guest(GUEST, socket, self.tree, WINDOW, "whole") as (_, said):
