@@ -4,6 +4,7 @@ The kernel is Debian's for virtual machines (package linux-image-cloud-amd64). I
 initial file system, made here from the host's own shell, insmod and switch_root."""
 import dataclasses
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -124,18 +125,46 @@ def initial_filesystem(kernel: Path, wanted: Root, target: Path) -> None:
 
 
 def debian_root() -> Path:
-    """A tar of a small Debian root. The first one in a build folder asks the host's package mirror."""
-    tar = CACHE / "debian.tar"
+    """A tar of a small Debian root. The first one in a build folder asks the host's package mirror, as for the others below."""
+    return bootstrapped("debian", "--variant=essential", "--include=mount")
+
+
+def systemd_root() -> Path:
+    """… with systemd, and what it needs to offer a login on a serial console."""
+    return bootstrapped("systemd", "--variant=minbase", "--include=systemd-sysv,udev")
+
+
+def bootstrapped(name: str, *options: str) -> Path:
+    tar = CACHE / f"{name}.tar"
     if not tar.exists():
         harness.require(shutil.which("mmdebstrap") is not None, "mmdebstrap is not installed")
         CACHE.mkdir(parents=True, exist_ok=True)
-        partial = CACHE / f"debian-{os.getpid()}.tar"
+        partial = CACHE / f"{name}-{os.getpid()}.tar"
         try:
-            run("mmdebstrap", "--quiet", "--variant=essential", "--include=mount", "bookworm", partial)
+            run("mmdebstrap", "--quiet", *options, "bookworm", partial)
             os.replace(partial, tar)
         finally:
             partial.unlink(missing_ok=True)
     return tar
+
+
+def kernel_with_virtio_fs() -> Path:
+    """Debian's 6.12 kernel for virtual machines, of which nothing is installed: it is taken out of its package."""
+    found = sorted(CACHE.glob("kernel/boot/vmlinuz-6.12*"))
+    if not found:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        names = run("apt-cache", "search", "--names-only", r"^linux-image-6\.12.*-cloud-amd64-unsigned$").split("\n")
+        packages = sorted((line.split()[0] for line in names if line), key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+        harness.require(bool(packages), "this Debian has no package linux-image-6.12*-cloud-amd64-unsigned")
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            os.chmod(scratch, 0o755)  # apt-get downloads as another user
+            run("apt-get", "download", packages[-1], cwd=scratch)
+            [package] = Path(scratch).glob("*.deb")
+            run("dpkg", "-x", package, Path(scratch) / "kernel")
+            shutil.rmtree(Path(scratch) / "kernel" / "lib", ignore_errors=True)
+            (Path(scratch) / "kernel").rename(CACHE / "kernel")
+        found = sorted(CACHE.glob("kernel/boot/vmlinuz-6.12*"))
+    return found[-1]
 
 
 def root_folder(target: Path, script: str) -> None:
