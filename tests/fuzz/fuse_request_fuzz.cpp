@@ -86,9 +86,9 @@ class TouchingFilesystem final : public fs::fuse::Filesystem {
     done_entry(reply, name);
   }
   void tmpfile(const Request&, const abi::CreateIn& in, Reply reply) override { done(reply, in); }
-  void write(const Request&, const abi::WriteIn& in, ByteSpan data, Reply reply) override {
-    expect(in.size == data.size() && in.size <= max_write());
-    touch_bytes(data);
+  void write(const Request&, const abi::WriteIn& in, ByteParts data, Reply reply) override {
+    expect(in.size == size_of(data) && in.size <= max_write());
+    for (const ByteSpan part : data) touch_bytes(part);
     done(reply, in);
   }
   void fallocate(const Request&, const abi::FallocateIn& in, Reply reply) override { done(reply, in); }

@@ -134,6 +134,11 @@ def systemd_root() -> Path:
     return bootstrapped("systemd", "--variant=minbase", "--include=systemd-sysv,udev")
 
 
+def python_root() -> Path:
+    """… with Python."""
+    return bootstrapped("python", "--variant=essential", "--include=mount,python3")
+
+
 def bootstrapped(name: str, *options: str) -> Path:
     tar = CACHE / f"{name}.tar"
     if not tar.exists():
@@ -167,11 +172,12 @@ def kernel_with_virtio_fs() -> Path:
     return found[-1]
 
 
-def root_folder(target: Path, script: str) -> None:
+def root_folder(target: Path, script: str, tar: Path | None = None) -> None:
     """Debian, which runs `script` when it boots; the script's words are $1, $2, …"""
     target.mkdir()
-    run("tar", "-xf", debian_root(), "-C", target, "--numeric-owner", "--exclude=./dev/*")
-    (target / SCRIPT).write_text(PROLOGUE + script + EPILOGUE)
+    run("tar", "-xf", tar or debian_root(), "-C", target, "--numeric-owner", "--exclude=./dev/*")
+    (target / SCRIPT).write_text("#!/bin/sh\n" + PROLOGUE + script + EPILOGUE)
+    (target / SCRIPT).chmod(0o755)
 
 
 def disk_image(target: Path, size: str, script: str) -> None:

@@ -234,7 +234,8 @@ TEST(SystemCallFilter, EndsAProcessThatIsTakenOver) {
       {"process_vm_writev", [] { ::syscall(SYS_process_vm_writev, ::getppid(), nullptr, 0, nullptr, 0, 0); }},
       {"setuid", [] { ::syscall(SYS_setuid, 0); }},
   };
-  for (const auto& [name, deed] : deeds) {
+  for (const auto& [name, listed_deed] : deeds) {
+    const auto& deed = listed_deed;  // clang 14 captures no structured bindings
     EXPECT_EQ(in_child([&] {
                 if (!filter()) return 100;
                 deed();
