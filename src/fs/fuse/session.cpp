@@ -145,6 +145,9 @@ void Session::init(const Request& request, Reply reply) {
   }
   std::memcpy(&in, sent.data(), std::min(sent.size(), sizeof in));
   if (sent.size() < sizeof in) in.flags &= ~static_cast<std::uint32_t>(abi::feature::kInitExt);
+  // With shifted mounts a kernel names users only in requests that make something, and of a guest's nothing else says
+  // who asks.
+  if (peer_ == Peer::guest) in.flags2 &= ~static_cast<std::uint32_t>(abi::feature::kAllowIdmap >> 32);
   const Result<abi::InitOut> out = negotiate(in, filesystem_->features(), filesystem_->max_write());
   if (!out) {
     log::error("{}", to_string(out.error()));

@@ -68,6 +68,16 @@ TEST_F(SessionTest, AgreesOnWhatBothSidesWant) {
   EXPECT_TRUE(session_.ready());
 }
 
+TEST_F(SessionTest, AGuestsKernelIsToSayWhoAsks) {
+  Session guest{std::make_unique<QuietFilesystem>(), Peer::guest};
+  for (Session* session : {&session_, &guest}) {
+    session->handle(as_bytes(init_request(7, 45, ~0ull)), sink_, scratch_);
+    const auto out = sink_->only().as<abi::InitOut>();
+    EXPECT_EQ((features_of(out) & abi::feature::kAllowIdmap) != 0, session != &guest);
+    EXPECT_NE(features_of(out) & abi::feature::kPosixAcl, 0u);
+  }
+}
+
 TEST_F(SessionTest, WritesAreAsLongAsTheViewTakesButNoMoreThanThereIsRoomFor) {
   EXPECT_EQ(ask(init_request(7, 45, ~0ull)).as<abi::InitOut>().max_write, 64u << 10);
   abi::InitIn in{};
