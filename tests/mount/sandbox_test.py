@@ -44,7 +44,6 @@ def processes_in(pid_namespace: str) -> list[int]:
     return found
 
 
-@unittest.skipIf(harness.SANITIZED, "a build with sanitizers has neither mounts nor processes of its own")
 class InForce(unittest.TestCase):
     def setUp(self):
         self.store = Store().__enter__()
@@ -262,4 +261,6 @@ class Without(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    if harness.SANITIZED:
+        del InForce  # such a build has neither mounts nor processes of its own (docs/sandbox.md)
     harness.main()

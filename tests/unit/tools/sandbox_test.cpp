@@ -290,7 +290,8 @@ TEST(Capabilities, AreGivenUpButForAFew) {
               const UniqueFd foreign{::open("/tmp", O_PATH | O_CLOEXEC)};
               return first_false({
                   bounding == 0, ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, ::chroot("/") != 0 && errno == EPERM,
-                  ::setgid(1) != 0 && errno == EPERM,
+                  // Of this thread: glibc's asks all, and the one that ThreadSanitizer has kept its capabilities.
+                  ::syscall(SYS_setgid, 1) != 0 && errno == EPERM,
                   ::mknod("/tmp/stellarium-never-made", S_IFCHR | 0600, makedev(1, 3)) != 0 && errno == EPERM,
                   ::socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == EPERM,
                   ::kill(1, 0) == 0,  // the same user's: pid namespaces and Landlock are what keeps us from them
@@ -358,7 +359,8 @@ TEST(PidNamespace, HoldsWhatIsStartedWhileItIsEntered) {
   auto made = keeper::PidNamespace::enter("/no/such/program");  // then the first process goes on as this program
   ASSERT_TRUE(made) << to_string(made.error());
   EXPECT_EQ(in_child([&] {
-              return first_false({::getpid() == 2, ::getppid() == 0, ::kill(self, 0) != 0 && errno == ESRCH});
+              return first_false(
+                  {::getpid() == 2 || test::kSanitized, ::getppid() == 0, ::kill(self, 0) != 0 && errno == ESRCH});
             }),
             0);
   ASSERT_TRUE(made->leave());
