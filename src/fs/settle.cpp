@@ -72,6 +72,7 @@ class Settler::Run {
   Result<void> drop_open(LayerId layer, std::vector<Candidate>& found);
   Result<void> read(LayerId layer, const Candidate& candidate);
   Result<void> read_open(LayerId layer, const Candidate& candidate, int fd);
+  Result<std::optional<StagedBase>> base_of(LayerId layer, const Candidate& candidate) const;
   Result<bool> has_room(std::uint64_t bytes);
   bool going_on() {
     stopped_ = stopped_ || !go_on_(report_);
@@ -204,6 +205,17 @@ Result<void> Settler::Run::read(LayerId layer, const Candidate& candidate) {
   return {};
 }
 
+/// What shows through the file's holes by now; nothing if the record names another body.
+Result<std::optional<StagedBase>> Settler::Run::base_of(LayerId layer, const Candidate& candidate) const {
+  const auto value = parts_.database.get(kInodeFamily, inode_key(layer, candidate.ino));
+  if (!value) return fail(value.error());
+  if (!*value) return std::nullopt;
+  const auto inode = decode_inode(**value);
+  if (!inode) return fail(inode.error());
+  if (inode->body != Body::staged || inode->staged != candidate.staged) return std::nullopt;
+  return inode->base;
+}
+
 Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, int fd) {
   auto seen = system_io().status(fd);
   if (!seen) return fail(seen.error());
@@ -227,6 +239,11 @@ Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, 
     ++report_.busy;
     return {};
   }
+  // Less of it may show than when the record was found: the file was cut since, and has grown again. Who cuts it from
+  // here on changes the file's times, and it is not as it was seen.
+  const auto base = base_of(layer, candidate);
+  if (!base) return fail(base.error());
+  if (!*base) return {};
   if (!session_) session_ = parts_.contents.begin_session();
   const auto size = static_cast<std::uint64_t>(seen->st_size);
   std::size_t pieces = 0;
@@ -236,7 +253,7 @@ Result<void> Settler::Run::read_open(LayerId layer, const Candidate& candidate, 
     report_.busy += open && *open ? 1 : 0;
     return open && !*open && going_on();
   };
-  auto body = read_staged({fd, size, candidate.mode, candidate.base}, parts_.tier, *session_, buffer_, go_on);
+  auto body = read_staged({fd, size, candidate.mode, **base}, parts_.tier, *session_, buffer_, go_on);
   if (!body) return fail(body.error());
   failures_ = 0;
   bytes_ += body->allocated;

@@ -29,6 +29,8 @@ class StoreOn(Store):
     def __init__(self, folder: Path, scratch: Path):
         super().__init__(parent=scratch)
         self.dir = folder / "store"
+        # In a /proc of its own the server would read the host's boot id, and not see that the host has started again (power_disk.Boots).
+        self.environment["STELLARIUM_SANDBOX"] = "capabilities,network,landlock,seccomp"
 
 
 def fsck(store: Store) -> str:

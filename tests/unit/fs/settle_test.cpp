@@ -123,6 +123,27 @@ TEST_F(SettleTest, AQuietFileBecomesAContentAndItsStagedFileGoes) {
   EXPECT_EQ(staged_files(), 0u);
 }
 
+TEST_F(SettleTest, WhatWasCutOffAfterTheFileWasFoundDoesNotComeBack) {
+  std::string text = noise(4, CloneBodies::kWholeCopy + 300'000);
+  const Ino ino = mounted_->write("large", text);
+  settle();
+  tier_.add(text);
+  text.replace(100, 5, "other");
+  mounted_->write("large", "other", 100);  // sparse over the content, of which all shows
+  bool cut = false;
+  const auto report = settle(0ms, [&](const Settler::Report&) {
+    if (std::exchange(cut, true)) return true;
+    must(mounted_->bodies->truncate(ino, CloneBodies::kWholeCopy + 100));
+    must(mounted_->bodies->truncate(ino, text.size()));
+    std::this_thread::sleep_for(50ms);
+    return true;
+  });
+  EXPECT_EQ(report.files, 1u);
+  text.replace(CloneBodies::kWholeCopy + 100, std::string::npos, 300'000 - 100, '\0');
+  EXPECT_EQ(body(ino), Body::content);
+  EXPECT_TRUE(bytes(ino) == text);
+}
+
 TEST_F(SettleTest, AFileThatIsSparseOverAContentBecomesOneAsAWhole) {
   std::string text = noise(3, CloneBodies::kWholeCopy + 100'000);
   text.replace(200'000, 50'000, 50'000, '\0');
