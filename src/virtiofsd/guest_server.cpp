@@ -33,7 +33,7 @@ class GuestServer::Socket final : public std::enable_shared_from_this<Socket> {
     listening_ = *watched;
     return {};
   }
-  void set_on_ended(std::function<void()> hook) EXCLUDES(mutex_) {
+  void set_on_ended(const std::function<void()>& hook) EXCLUDES(mutex_) {
     {
       const MutexLock lock{mutex_};
       on_ended_ = hook;
@@ -133,7 +133,7 @@ Result<std::unique_ptr<GuestServer::Export>> GuestServer::serve(UniqueFd listeni
    public:
     explicit Serving(std::shared_ptr<Socket> socket) : socket_{std::move(socket)} {}
     ~Serving() override { socket_->close(); }
-    void set_on_ended(std::function<void()> hook) override { socket_->set_on_ended(std::move(hook)); }
+    void set_on_ended(std::function<void()> hook) override { socket_->set_on_ended(hook); }
 
    private:
     const std::shared_ptr<Socket> socket_;

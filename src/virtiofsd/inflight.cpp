@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kHead = 16, kDescriptor = 16, kAlignment = 64;
-constexpr std::uint16_t kMaxQueues = 64, kMaxQueueSize = 32'768;
+constexpr std::uint16_t kMaxQueues = 64, kMaxTrackedSize = 32'768;
 
 std::size_t size_of_queue(std::uint16_t queue_size) {
   return (kHead + std::size_t{queue_size} * kDescriptor + kAlignment - 1) / kAlignment * kAlignment;
@@ -90,7 +90,7 @@ void InflightQueue::given_back(std::uint16_t head, std::uint16_t used) {
 }
 
 Result<std::pair<UniqueFd, std::uint64_t>> InflightRegion::make(std::uint16_t queues, std::uint16_t queue_size) {
-  if (queues == 0 || queues > kMaxQueues || queue_size == 0 || queue_size > kMaxQueueSize)
+  if (queues == 0 || queues > kMaxQueues || queue_size == 0 || queue_size > kMaxTrackedSize)
     return fail(Errc::invalid_argument,
                 "tracking of " + std::to_string(queues) + " queues of " + std::to_string(queue_size) + " descriptors");
   const std::uint64_t size = queues * size_of_queue(queue_size);
@@ -106,7 +106,7 @@ Result<std::shared_ptr<const InflightRegion>> InflightRegion::map(UniqueFd file,
                                                                   std::uint16_t queue_size) {
   struct stat status {};
   const int seals = ::fcntl(file.get(), F_GET_SEALS);
-  const bool possible = queues > 0 && queues <= kMaxQueues && queue_size > 0 && queue_size <= kMaxQueueSize;
+  const bool possible = queues > 0 && queues <= kMaxQueues && queue_size > 0 && queue_size <= kMaxTrackedSize;
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || ::fstat(file.get(), &status) != 0 || offset != 0 || !possible ||
       size != queues * size_of_queue(queue_size) || size > static_cast<std::uint64_t>(status.st_size))
     return fail(Errc::invalid_argument, "memory for requests in flight that is not ours");

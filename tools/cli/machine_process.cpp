@@ -17,7 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kFarewell{2};  // a machine that powers off first leaves its device, then ends
-constexpr std::chrono::seconds kPatience{5};  // with a QEMU that was asked to end: one may wait for its device for ever
+constexpr std::chrono::seconds kQemuPatience{
+    5};  // with a QEMU that was asked to end: one may wait for its device for ever
 
 /// What is done to QEMU, and when.
 struct Next {
@@ -60,7 +61,7 @@ Result<MachineEnd> run_machine(const std::vector<std::string>& words, std::span<
     if (next && next->when <= Clock::now()) {
       end.lost_root = end.signal == 0;
       qemu->kill(next->signal);
-      next = Next{SIGKILL, Clock::now() + kPatience};
+      next = Next{SIGKILL, Clock::now() + kQemuPatience};
     }
   }
   terminal.restore();

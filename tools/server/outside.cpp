@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
 #include <fstream>
 
 #include "base/bytes.h"
@@ -29,15 +29,23 @@ std::string read_all(int file, std::size_t max) {
   return text;
 }
 
+/// Behind the name that a line begins with; 0 if there is none.
+int number_in(std::string_view line) {
+  const std::size_t at = std::min(line.find_first_of("0123456789"), line.size());
+  int number = 0;
+  std::from_chars(line.data() + at, line.data() + line.size(), number);
+  return number;
+}
+
 }  // namespace
 
 Outside::Numbers Outside::numbers_in_proc() {
   Numbers found{::getpid(), ::getppid()};
   std::ifstream status{"/proc/self/status"};
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("Pid:")) found.process = std::atoi(line.c_str() + 4);
+    if (line.starts_with("Pid:")) found.process = number_in(line);
     if (line.starts_with("PPid:")) {
-      found.keeper = std::atoi(line.c_str() + 5);
+      found.keeper = number_in(line);
       break;  // it comes after the other
     }
   }

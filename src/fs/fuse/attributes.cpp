@@ -14,7 +14,7 @@ constexpr std::uint32_t kBlockSize = 4096;
 constexpr std::uint64_t kFolderBytes = kBlockSize;
 constexpr std::uint64_t kMaxSymlinkInInode = 59;
 
-std::uint64_t size_of(const Inode& inode) {
+std::uint64_t shown_size(const Inode& inode) {
   return S_ISDIR(inode.mode) ? kFolderBytes : inode.size;
 }
 
@@ -43,7 +43,7 @@ abi::StatxTime to_statx_time(const Timespec& time) {
 abi::Attr to_attr(const Inode& inode, std::uint64_t ino) {
   abi::Attr attr{};
   attr.ino = ino;
-  attr.size = size_of(inode);
+  attr.size = shown_size(inode);
   attr.blocks = blocks_of(inode);
   attr.atime = static_cast<std::uint64_t>(inode.atime.seconds);
   attr.mtime = static_cast<std::uint64_t>(inode.mtime.seconds);
@@ -73,7 +73,7 @@ abi::Statx to_statx(const Inode& inode, std::uint64_t ino) {
   stat.gid = inode.gid;
   stat.mode = static_cast<std::uint16_t>(inode.mode);
   stat.ino = ino;
-  stat.size = size_of(inode);
+  stat.size = shown_size(inode);
   stat.blocks = blocks_of(inode);
   stat.atime = to_statx_time(inode.atime);
   stat.btime = to_statx_time(inode.btime);
