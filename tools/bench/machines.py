@@ -40,15 +40,20 @@ read never
 PATIENCE = 600
 
 
+def descendants(pid: int) -> list[int]:
+    children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return children + [each for child in children for each in descendants(child)]
+
+
 @dataclass
 class Device:
     """What a machine has its root from."""
     words: list[str]  # of QEMU
     root: str  # of the kernel's command line
-    pids: list[int] = field(default_factory=list)  # whose CPU time its daemon takes
+    pids: list[int] = field(default_factory=list)  # whose CPU time its daemon takes, with the processes that they start
 
     def cpu(self) -> float:
-        return sum(measure.process_cpu(pid) for pid in self.pids)
+        return sum(measure.process_cpu(each) for pid in self.pids for each in [pid, *descendants(pid)])
 
 
 @dataclass
@@ -115,8 +120,7 @@ def peers(tree: Path, folder: Path) -> Iterator[Device]:
     command = [str(PEER), f"--socket-path={socket}", "-o", f"source={tree}", "-o", "cache=always", "-o", "xattr"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as serving:
         wait_for(socket, serving)
-        children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
-        yield Device(shared(socket), "root=root rootfstype=virtiofs rw", [serving.pid, *map(int, children)])
+        yield Device(shared(socket), "root=root rootfstype=virtiofs rw", [serving.pid])
 
 
 def disk(image: Path) -> Device:
