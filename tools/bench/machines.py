@@ -53,7 +53,7 @@ class Device:
     pids: list[int] = field(default_factory=list)  # whose CPU time its daemon takes, with the processes that they start
 
     def cpu(self) -> float:
-        return sum(measure.process_cpu(each) for pid in self.pids for each in [pid, *descendants(pid)])
+        return sum(measure.process_cpu(each) for each in {each for pid in self.pids for each in [pid, *descendants(pid)]})
 
 
 @dataclass
