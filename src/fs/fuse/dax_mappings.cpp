@@ -18,6 +18,7 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kLarge = 1u << 20;
 constexpr std::uint64_t kCopied = 128u << 10;  // at a time
+constexpr unsigned kComplaints = 100;          // about one window: a log is not for a guest to fill
 
 bool whole_pages(std::uint64_t bytes) {
   return bytes % kPage == 0;
@@ -32,12 +33,6 @@ std::uint64_t length_of(const tier::ContentRef& content, const abi::SetupMapping
   return std::min(in.length, up_to_page(content.size - in.file_offset));
 }
 
-void answer_mapped(const Result<void>& mapped, Reply reply) {
-  if (mapped) return reply.done(), void();
-  log::warn("a guest's window: {}", to_string(mapped.error()));
-  reply.error(EIO);
-}
-
 }  // namespace
 
 bool DaxMappings::worth(const Inode& inode) {
@@ -47,6 +42,13 @@ bool DaxMappings::worth(const Inode& inode) {
 std::size_t DaxMappings::count() const {
   const MutexLock lock{mutex_};
   return mappings_.size();
+}
+
+void DaxMappings::answer(const Result<void>& done, Reply reply) {
+  if (done) return reply.done(), void();
+  if (complaints_.fetch_add(1, std::memory_order_relaxed) < kComplaints)
+    log::warn("a guest's window: {}", to_string(done.error()));
+  reply.error(EIO);
 }
 
 void DaxMappings::forget_if_dropped() {
@@ -114,18 +116,18 @@ void DaxMappings::map(const tier::HotFilePtr& file, const abi::SetupMappingIn& i
   forget_if_dropped();
   auto mapped = clear(in.window_offset, in.length);
   if (mapped) mapped = map_file(file, in.window_offset, in.file_offset, length_of(file->content(), in));
-  answer_mapped(mapped, std::move(reply));
+  answer(mapped, std::move(reply));
 }
 
 void DaxMappings::map_copy(const tier::ContentRef& content, const abi::SetupMappingIn& in, Reply reply) {
   const std::uint64_t length = length_of(content, in);
   const auto copy = copy_of(content, in.file_offset, length);
-  if (!copy) return answer_mapped(fail(copy.error()), std::move(reply));
+  if (!copy) return answer(fail(copy.error()), std::move(reply));
   const MutexLock lock{mutex_};
   forget_if_dropped();
   auto mapped = clear(in.window_offset, in.length);
   if (mapped) mapped = map_piece(in.window_offset, copy->get(), 0, length, nullptr);
-  answer_mapped(mapped, std::move(reply));
+  answer(mapped, std::move(reply));
 }
 
 Result<void> DaxMappings::map_file(const tier::HotFilePtr& file, std::uint64_t place, std::uint64_t offset,
@@ -181,10 +183,7 @@ void DaxMappings::remove(std::span<const abi::RemoveMappingOne> which, Reply rep
   for (const abi::RemoveMappingOne& one : which) {
     if (one.length > window_->size() || one.window_offset > window_->size() - one.length)
       return reply.error(EINVAL), void();
-    if (auto cleared = clear(one.window_offset, one.length); !cleared) {
-      log::warn("a guest's window: {}", to_string(cleared.error()));
-      return reply.error(EIO), void();
-    }
+    if (auto cleared = clear(one.window_offset, one.length); !cleared) return answer(cleared, std::move(reply));
   }
   reply.done();
 }

@@ -61,6 +61,7 @@ class DaxMappings {
                          const tier::HotFilePtr& file) REQUIRES(mutex_);
   /// A file in memory with these bytes of the content, and zeros up to the end of a page.
   Result<UniqueFd> copy_of(const tier::ContentRef& content, std::uint64_t offset, std::uint64_t length);
+  void answer(const Result<void>& done, Reply reply);
   Result<void> clear(std::uint64_t place, std::uint64_t length) REQUIRES(mutex_);
   void forget_if_dropped() REQUIRES(mutex_);
   void strike_all() REQUIRES(mutex_);
@@ -69,6 +70,7 @@ class DaxMappings {
   const std::shared_ptr<DaxWindow> window_;
   const std::shared_ptr<OpenFiles> log_;
   std::atomic<bool> copies_told_ = false;
+  std::atomic<unsigned> complaints_ = 0;
   mutable Mutex mutex_;  // held while the monitor is waited for: one change at a time
   static constexpr std::uint64_t kNoLife = 0;
   std::uint64_t life_ GUARDED_BY(mutex_) = kNoLife;  // of the window, in which the mappings were made

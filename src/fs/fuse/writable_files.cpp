@@ -26,11 +26,8 @@ bool WritableView::passes_through() const {
 
 Result<void> WritableView::may_write(NodeId node, Ino ino) {
   if (node != node_of(ino)) return stale();
-  const bool mapped = in_window(node);
-  if (!mapped && !open_files_->is_open_through_hot_file(node)) return {};
-  if (mapped) {
-    if (auto retired = retire_from_window(node, ino); !retired) return retired;
-  }
+  if (in_window(node)) return leave_window(node, ino);
+  if (!open_files_->is_open_through_hot_file(node)) return {};
   // Copied first: nobody must be able to open the new node through the hot file.
   if (auto file = clone_.bodies->writable(ino); !file) return fail(file.error());
   if (auto renewed = open_files_->renew(node); !renewed) return renewed;

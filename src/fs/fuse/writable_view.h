@@ -110,8 +110,9 @@ class WritableView final : public Filesystem {
   /// Whether the guest reads this node by way of its window, now and for as long as it knows it.
   bool in_window(NodeId node) const;
   std::optional<tier::ContentRef> content_below(Ino ino) const;
-  /// Before the bytes of such a node change: it goes on showing what it shows.
-  [[nodiscard]] Result<void> retire_from_window(NodeId node, Ino ino);
+  /// Before the bytes of such a node change: another one takes its place (ESTALE), and it goes on showing what it
+  /// shows.
+  [[nodiscard]] Result<void> leave_window(NodeId node, Ino ino);
   /// Answers a request that was executed already. False: it is to be executed.
   bool answered_before(const Request& request, Reply& reply) const;
   /// What a change of names adds to the records of the clone.

@@ -30,21 +30,28 @@ bool WritableView::in_window(NodeId node) const {
   return maps_ && node.incarnation() == 0 && window_nodes_->contains(node.ino());
 }
 
-Result<void> WritableView::retire_from_window(NodeId node, Ino ino) {
+Result<void> WritableView::leave_window(NodeId node, Ino ino) {
   const auto inode = clone_.records->inode(ino);
   if (!inode) return fail(inode.error());
   if (!*inode) return stale();
-  if ((*inode)->body != Body::content) return {};  // somebody else is writing it just now, and has done this
+  if ((*inode)->body != Body::content) {
+    // Nothing but contents is ever in a window: either somebody else has made this node leave it, and written the next
+    // one, or it is a file of which an earlier server knew that it is none of them.
+    if (node != node_of(ino)) return stale();
+    return {};
+  }
   const tier::ContentRef content{(*inode)->content, (*inode)->size};
   window_nodes_->retire(node, content);
   if (auto hot = parts_.tier.find_hot(content)) {
     window_nodes_->hold(node, std::move(hot));
-    return {};
+  } else {
+    parts_.tier.make_hot(content, [nodes = window_nodes_, node](const Result<tier::HotFilePtr>& filled) {
+      if (filled) nodes->hold(node, *filled);
+    });
   }
-  parts_.tier.make_hot(content, [nodes = window_nodes_, node](const Result<tier::HotFilePtr>& filled) {
-    if (filled) nodes->hold(node, *filled);
-  });
-  return {};
+  // Before a byte is copied: what is written is a node that no window shows.
+  if (auto renewed = open_files_->renew(node); !renewed) return renewed;
+  return stale();
 }
 
 void WritableView::setup_mapping(const Request& request, const abi::SetupMappingIn& in, Reply reply) {
