@@ -1,6 +1,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <utility>
 #include <vector>
@@ -15,8 +16,12 @@
 namespace stellarium::cli {
 namespace {
 
+constexpr std::chrono::seconds kSoon{5};
+constexpr int kMaxSoonLost = 8;
+
 /// Has the device served as long as there are servers: one that ended without a word, because it was killed or is being
-/// replaced, has a successor that goes on with what this process keeps. The monitor then connects again.
+/// replaced, has a successor that goes on with what this process keeps. The monitor then connects again. What ends
+/// every server soon is not offered to one more: the next server takes over the very request that the last one died of.
 int stay(const Invocation& invocation, const std::filesystem::path& store, Connection connection,
          const std::vector<std::string>& words, const UniqueFd& listening) {
   UniqueFd kept;
@@ -24,16 +29,22 @@ int stay(const Invocation& invocation, const std::filesystem::path& store, Conne
   Handlers handlers;
   handlers.keep = [&](UniqueFd memory) { kept = std::move(memory); };
   handlers.lost = &lost;
-  while (true) {
+  for (int soon_lost = 0; soon_lost < kMaxSoonLost;) {
+    const auto began = std::chrono::steady_clock::now();
     std::vector<int> sent{listening.get()};
     if (kept) sent.push_back(kept.get());
     const auto asked = connection.request(words, false, sent);
     const int code = asked ? follow(connection, invocation.global, handlers) : 1;
     if (asked && !std::exchange(lost, false)) return code;
+    soon_lost = std::chrono::steady_clock::now() - began < kSoon ? soon_lost + 1 : 0;
     auto next = Connection::open(store, Start::if_store);
     if (!next) return complain(next.error());
     connection = std::move(*next);
   }
+  return complain(Error{Errc::unavailable,
+                        "the server ended " + std::to_string(kMaxSoonLost) +
+                            " times soon after it had begun to serve this: see run/server.log in the store",
+                        0});
 }
 
 Result<UniqueFd> socket_for(const VirtiofsdOptions& options) {
