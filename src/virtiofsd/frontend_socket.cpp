@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "virtiofsd/send_message.h"
+
 namespace stellarium::virtiofsd {
 
 FrontendSocket::FrontendSocket(UniqueFd socket) : socket_{std::move(socket)} {
@@ -76,22 +78,8 @@ Result<void> FrontendSocket::reply(const FrontendMessage& to, ByteSpan payload, 
   std::memcpy(whole.data(), &header, sizeof header);
   std::copy(payload.begin(), payload.end(), whole.begin() + sizeof header);
   ByteSpan rest{whole.data(), sizeof header + payload.size()};
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof descriptor)> control{};
   while (!rest.empty()) {
-    iovec part{const_cast<std::byte*>(rest.data()), rest.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (descriptor >= 0) {
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-      cmsghdr* head = CMSG_FIRSTHDR(&message);
-      head->cmsg_level = SOL_SOCKET;
-      head->cmsg_type = SCM_RIGHTS;
-      head->cmsg_len = CMSG_LEN(sizeof descriptor);
-      std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
-    }
-    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    const ssize_t sent = send_message(socket_.get(), rest, descriptor);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) return fail_errno("answering a virtual machine monitor");
     rest = rest.subspan(static_cast<std::size_t>(sent));

@@ -3,10 +3,10 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
+
+#include "virtiofsd/send_message.h"
 
 namespace stellarium::virtiofsd {
 
@@ -36,20 +36,6 @@ Result<void> WindowChannel::ask(protocol::BackendRequest request, const protocol
   } __attribute__((packed))
   message{{static_cast<std::uint32_t>(request), protocol::header::kVersion | protocol::header::kNeedReply, sizeof what},
           what};
-  iovec part{&message, sizeof message};
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof fd)> control{};
-  msghdr sent{};
-  sent.msg_iov = &part;
-  sent.msg_iovlen = 1;
-  if (fd >= 0) {
-    sent.msg_control = control.data();
-    sent.msg_controllen = control.size();
-    cmsghdr* head = CMSG_FIRSTHDR(&sent);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
-  }
   struct {
     protocol::Header header;
     std::uint64_t code;
@@ -57,7 +43,8 @@ Result<void> WindowChannel::ask(protocol::BackendRequest request, const protocol
 
   const MutexLock lock{mutex_};
   if (!socket_) return fail(Errc::unavailable, "the virtual machine monitor gave no channel for its DAX window");
-  const bool asked = ::sendmsg(socket_.get(), &sent, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof message);
+  const ByteSpan bytes = std::as_bytes(std::span{&message, 1});
+  const bool asked = send_message(socket_.get(), bytes, fd) == static_cast<ssize_t>(bytes.size());
   const bool answered = asked && ::recv(socket_.get(), &answer, sizeof answer, MSG_WAITALL) == sizeof answer;
   if (!answered || answer.header.request != message.header.request || answer.header.size != sizeof answer.code ||
       (answer.header.flags & protocol::header::kReply) == 0) {

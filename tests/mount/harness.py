@@ -174,6 +174,22 @@ class Store:
         self.mounts.remove(where)
         where.rmdir()
 
+    @contextlib.contextmanager
+    def device(self, ref: str, socket: Path, *options: str):
+        """A virtio-fs device on `socket`, for one machine: the command must end well when that has gone."""
+        command = [str(COMMAND), "--store", str(self.dir), "virtiofsd", ref, "--socket-path", str(socket), *options]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.environment) as serving:
+            try:
+                while not socket.exists():
+                    if serving.poll() is not None:
+                        raise Failed(f"{command} ended with {serving.returncode}")
+                    time.sleep(0.01)
+                yield serving
+                if serving.wait(timeout=60) != 0:
+                    raise Failed(f"{command} ended with {serving.returncode}")
+            finally:
+                serving.kill()
+
     def stop(self) -> None:
         self.run("daemon", "stop")
 

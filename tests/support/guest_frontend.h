@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "base/unique_fd.h"
+#include "support/received_message.h"
 #include "virtiofsd/protocol.h"
 
 namespace stellarium::test {
@@ -145,20 +146,9 @@ class GuestFrontend {
   /// descriptor that comes with it.
   std::optional<std::string> receive(UniqueFd* beside = nullptr) {
     virtiofsd::protocol::Header header;
-    iovec part{&header, sizeof header};
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    if (::recvmsg(socket_.get(), &message, MSG_WAITALL | MSG_CMSG_CLOEXEC) != sizeof header) return std::nullopt;
-    if (const cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr && head->cmsg_type == SCM_RIGHTS) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
-      UniqueFd taken{fd};
-      if (beside != nullptr) *beside = std::move(taken);
-    }
+    ReceivedMessage received = receive_message(socket_.get(), std::as_writable_bytes(std::span{&header, 1}));
+    if (!received.whole) return std::nullopt;
+    if (beside != nullptr) *beside = std::move(received.beside);
     std::string payload(header.size, '\0');
     if (header.size != 0 &&
         ::recv(socket_.get(), payload.data(), payload.size(), MSG_WAITALL) != static_cast<ssize_t>(payload.size()))

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/unique_fd.h"
+#include "support/received_message.h"
 #include "virtiofsd/protocol.h"
 
 namespace stellarium::test {
@@ -77,20 +78,9 @@ class GuestWindow {
         virtiofsd::protocol::Header header;
         virtiofsd::protocol::SharedMemoryMap what;
       } __attribute__((packed)) message{};
-      iovec part{&message, sizeof message};
-      alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
-      msghdr received{};
-      received.msg_iov = &part;
-      received.msg_iovlen = 1;
-      received.msg_control = control.data();
-      received.msg_controllen = control.size();
-      if (::recvmsg(ours_.get(), &received, MSG_WAITALL | MSG_CMSG_CLOEXEC) != sizeof message) return;
-      UniqueFd file;
-      if (const cmsghdr* head = CMSG_FIRSTHDR(&received); head != nullptr && head->cmsg_type == SCM_RIGHTS) {
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
-        file.reset(fd);
-      }
+      const ReceivedMessage received = receive_message(ours_.get(), std::as_writable_bytes(std::span{&message, 1}));
+      if (!received.whole) return;
+      const UniqueFd& file = received.beside;
       const virtiofsd::protocol::SharedMemoryMap what = message.what;  // it does not lie where one may
       const bool refused = whole_pages_only_ && message.header.request == 9 && is_partial(what, file);
       const bool obeyed = !refused && (message.header.request == 9 ? map(what, file) : unmap(what));

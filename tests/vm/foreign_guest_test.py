@@ -5,7 +5,6 @@ The guest is tests/vm/foreign_guest.cpp, which knows the protocol and needs no v
 import contextlib
 import subprocess
 import sys
-import time
 import unittest
 from pathlib import Path
 
@@ -37,13 +36,8 @@ class ForeignGuest(unittest.TestCase):
     @contextlib.contextmanager
     def served(self, ref: str):
         socket = self.store.scratch / f"socket-{ref}"
-        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(socket), "--dax-window", "0"]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.store.environment) as serving:
-            while not socket.exists():
-                self.assertIsNone(serving.poll())
-                time.sleep(0.01)
+        with self.store.device(ref, socket, "--dax-window", "0"):
             yield socket
-            self.assertEqual(serving.wait(timeout=60), 0)
 
     def ask(self, socket: Path, *words) -> list[list[str]]:
         said = subprocess.run([GUEST, socket, *map(str, words)], check=True, capture_output=True, timeout=120).stdout

@@ -76,13 +76,8 @@ class Windows(unittest.TestCase):
     def served(self, ref: str, number: int = 0, window: int = WINDOW):
         """The socket of a device, which must end well after its guest has gone."""
         socket = self.store.scratch / f"socket{number}"
-        command = [str(harness.COMMAND), "--store", str(self.store.dir), "virtiofsd", ref, "--socket-path", str(socket), "--dax-window", f"{window}M"]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.store.environment) as serving:
-            while not socket.exists():
-                self.assertIsNone(serving.poll())
-                time.sleep(0.01)
+        with self.store.device(ref, socket, "--dax-window", f"{window}M"):
             yield socket
-            self.assertEqual(serving.wait(timeout=60), 0)
 
     @contextlib.contextmanager
     def guest(self, *words: object):
