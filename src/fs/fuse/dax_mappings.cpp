@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kLarge = 1u << 20;
 constexpr std::uint64_t kCopied = 128u << 10;  // at a time
-constexpr unsigned kComplaints = 100;          // about one window: a log is not for a guest to fill
+constexpr unsigned kWindowComplaints = 100;    // about one window: a log is not for a guest to fill
 
 bool whole_pages(std::uint64_t bytes) {
   return bytes % kPage == 0;
@@ -46,7 +46,7 @@ std::size_t DaxMappings::count() const {
 
 void DaxMappings::answer(const Result<void>& done, Reply reply) {
   if (done) return reply.done(), void();
-  if (complaints_.fetch_add(1, std::memory_order_relaxed) < kComplaints)
+  if (complaints_.fetch_add(1, std::memory_order_relaxed) < kWindowComplaints)
     log::warn("a guest's window: {}", to_string(done.error()));
   reply.error(EIO);
 }
