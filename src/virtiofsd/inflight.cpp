@@ -32,6 +32,12 @@ std::size_t size_of_queue(std::uint16_t queue_size) {
   return (kHead + std::size_t{queue_size} * kDescriptor + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+/// A field of the region, which its other owners may change at any moment: what was checked must be what is used.
+template <typename Field>
+Field read_once(Field& field) {
+  return std::atomic_ref<Field>{field}.load(std::memory_order_relaxed);
+}
+
 /// What is written before it must be there when the process is killed after it.
 void in_order() {
   std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -49,20 +55,22 @@ InflightQueue::Descriptor& InflightQueue::descriptor(std::uint16_t index) const 
 
 InflightQueue::TakenOver InflightQueue::take_over(std::uint16_t used, std::uint32_t size) {
   Head& head = this->head();
+  const auto descriptors = static_cast<std::uint16_t>(std::min(size, size_));
   TakenOver over;
-  if (head.version == kVersion) {
+  if (read_once(head.version) == kVersion) {
     over.known = true;
     // It was killed between moving the index and noting that.
-    if (head.used != used && head.last_given_back < size_) descriptor(head.last_given_back).inflight = 0;
-    for (std::uint32_t index = 0; index < std::min(size, size_); ++index)
-      if (descriptor(static_cast<std::uint16_t>(index)).inflight == 1)
-        over.heads.push_back(static_cast<std::uint16_t>(index));
-    const auto counter = [this](std::uint16_t index) { return descriptor(index).counter; };
-    std::ranges::stable_sort(over.heads, {}, counter);
-    if (!over.heads.empty()) counter_ = counter(over.heads.back()) + 1;
+    const std::uint16_t last = read_once(head.last_given_back);
+    if (read_once(head.used) != used && last < size_) descriptor(last).inflight = 0;
+    std::vector<std::pair<std::uint64_t, std::uint16_t>> found;  // sorted here: there, counters change under the sort
+    for (std::uint16_t index = 0; index < descriptors; ++index)
+      if (read_once(descriptor(index).inflight) == 1) found.emplace_back(read_once(descriptor(index).counter), index);
+    std::ranges::sort(found);
+    for (const auto& [counter, index] : found) over.heads.push_back(index);
+    if (!found.empty()) counter_ = found.back().first + 1;
   }
   head.features = 0;
-  head.descriptors = static_cast<std::uint16_t>(std::min(size, size_));
+  head.descriptors = descriptors;
   head.used = used;
   in_order();
   head.version = kVersion;

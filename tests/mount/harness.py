@@ -175,9 +175,9 @@ class Store:
         where.rmdir()
 
     @contextlib.contextmanager
-    def device(self, ref: str, socket: Path, *options: str):
+    def device(self, ref: str, socket: Path, *options: str, command: Path | None = None):
         """A virtio-fs device on `socket`, for one machine: the command must end well when that has gone."""
-        command = [str(COMMAND), "--store", str(self.dir), "virtiofsd", ref, "--socket-path", str(socket), *options]
+        command = [str(command or COMMAND), "--store", str(self.dir), "virtiofsd", ref, "--socket-path", str(socket), *options]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.environment) as serving:
             try:
                 while not socket.exists():

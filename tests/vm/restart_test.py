@@ -5,6 +5,7 @@ The guest is tests/vm/surviving_guest.cpp, whose front-end connects again; the c
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -37,10 +38,10 @@ class Restart(unittest.TestCase):
             self.assertEqual(guest.stdout.readline(), "begun\n")
             yield guest
 
-    def wait_until_served(self, socket: Path):
+    def wait_until_served(self, socket: Path, command: Path):
         """By a server that was not interrupted yet."""
         for _ in range(600):
-            if os.fsencode(socket) in self.store.run("daemon", "mounts", expect=None).stdout:
+            if os.fsencode(socket) in subprocess.run([command, "--store", self.store.dir, "daemon", "mounts"], capture_output=True, env=self.store.environment).stdout:
                 return
             time.sleep(0.05)
         self.fail("the guest is not served")
@@ -48,12 +49,12 @@ class Restart(unittest.TestCase):
     def kill_server(self):
         os.kill(self.store.server(timeout=60), signal.SIGKILL)
 
-    def survive(self, interrupt, times: int) -> int:
+    def survive(self, interrupt, times: int, command: Path = harness.COMMAND) -> int:
         """Serves a guest, interrupts its servers, and returns how many rounds it made."""
         socket = self.store.scratch / "socket"
-        with self.store.device("clone", socket, "--dax-window", f"{WINDOW}M"), self.guest(socket) as guest:
+        with self.store.device("clone", socket, "--dax-window", f"{WINDOW}M", command=command), self.guest(socket) as guest:
             for _ in range(times):
-                self.wait_until_served(socket)
+                self.wait_until_served(socket, command)
                 time.sleep(random.uniform(0, 0.4))
                 self.assertIsNone(guest.poll())
                 interrupt()
@@ -102,6 +103,30 @@ class Restart(unittest.TestCase):
         def restart():
             self.store.run("daemon", "restart")
         self.check(self.survive(restart, 3))
+
+    def test_servers_are_upgraded(self):
+        """To another build and back: the command that serves the guest is replaced as well, and its process stays."""
+        programs = self.store.scratch / "programs"
+        programs.mkdir()
+        build = re.search(rb"[0-9]\S*", self.store.run("--version").stdout)[0]
+        other = build[:-1] + (b"0" if build[-1:] != b"0" else b"1")
+
+        def install(wanted: bytes):
+            for name in ("stellarium", "stellarium-server", "stellarium-keeper"):
+                program = (harness.BIN / name).read_bytes()
+                self.assertTrue(build in program or name == "stellarium-keeper", name)
+                (programs / "new").write_bytes(program.replace(build, wanted))
+                (programs / "new").chmod(0o755)
+                (programs / "new").rename(programs / name)
+
+        def upgrade():
+            install(builds.pop(0))
+            subprocess.run([programs / "stellarium", "--store", self.store.dir, "daemon", "upgrade"], check=True, stdout=subprocess.DEVNULL, env=self.store.environment)
+
+        builds = [other, build]
+        install(build)
+        rounds = self.survive(upgrade, len(builds), command=programs / "stellarium")
+        self.check(rounds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 // A guest that goes on while its servers are killed, one after the other.
 //
-//   surviving_guest SOCKET WINDOW_MIB
+//   surviving_guest SOCKET WINDOW_MIB [PREFIX]      PREFIX: of the names of what it makes
 //
 // The tree has /large ('l' only). Until its input ends it writes to a file that it has open, makes files, renames and
 // removes them, and reads /large by way of its window, at places that it uses again and again. Then it prints
@@ -27,10 +27,11 @@ namespace {
 
 class Guest {
  public:
-  Guest(const char* socket, std::size_t window) : machine_{socket, window}, places_{window / DaxMachine::kRange} {
+  Guest(const char* socket, std::size_t window, std::string prefix)
+      : machine_{socket, window}, places_{window / DaxMachine::kRange}, prefix_{std::move(prefix)} {
     machine_.boot();
     large_ = look_up("large");
-    log_ = create("log");
+    log_ = create(prefix_ + "log");
   }
 
   void round(int number) {
@@ -43,7 +44,8 @@ class Guest {
     machine_.ask(Opcode::write, log_.entry.nodeid, bytes_of(in) + text, sizeof(abi::WriteOut));
 
     // Each of these can be done once only: a server that did it a second time would be told so.
-    const std::string made = "made" + std::to_string(number), renamed = "kept" + std::to_string(number);
+    const std::string made = prefix_ + "made" + std::to_string(number);
+    const std::string renamed = prefix_ + "kept" + std::to_string(number);
     const auto file = create(made);
     machine_.ask(Opcode::release, file.entry.nodeid, bytes_of(abi::ReleaseIn{file.open.fh, 0, 0, 0}), 0);
     machine_.ask(Opcode::rename, abi::kRootNode,
@@ -79,6 +81,7 @@ class Guest {
 
   DaxMachine machine_;
   const std::uint64_t places_;
+  const std::string prefix_;
   abi::EntryOut large_{};
   abi::CreateOut log_{};
 };
@@ -91,8 +94,8 @@ bool input_ended() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) give_up("usage: surviving_guest SOCKET WINDOW_MIB");
-  Guest guest{argv[1], std::strtoull(argv[2], nullptr, 10) << 20};
+  if (argc != 3 && argc != 4) give_up("usage: surviving_guest SOCKET WINDOW_MIB [PREFIX]");
+  Guest guest{argv[1], std::strtoull(argv[2], nullptr, 10) << 20, argc == 4 ? argv[3] : ""};
   std::puts("begun");
   std::fflush(stdout);
   int rounds = 0;

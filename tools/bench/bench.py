@@ -77,6 +77,11 @@ class Store:
         """What the only mount was asked so far, by opcode."""
         return dict(self.json("stats")["mounts"][0]["by_opcode"])
 
+    def served(self) -> tuple[int, int]:
+        """Requests of the only mount so far, and bytes of the answers."""
+        mount = self.json("stats")["mounts"][0]
+        return mount["requests"], mount["answered_bytes"]
+
     def stop(self) -> None:
         subprocess.run(self.command("daemon", "stop"), stdout=subprocess.DEVNULL, env=self.environment, check=True,
                        stdin=subprocess.DEVNULL)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Device:
     words: list[str]  # of QEMU
     root: str  # of the kernel's command line
     pids: list[int] = field(default_factory=list)  # whose CPU time its daemon takes, with the processes that they start
+    served: Callable[[], tuple[int, int]] = lambda: (0, 0)  # requests and bytes of answers so far, where the daemon counts them
 
     def cpu(self) -> float:
         return sum(measure.process_cpu(each) for each in {each for pid in self.pids for each in [pid, *descendants(pid)]})
@@ -61,6 +62,8 @@ class Run:
     """Seconds since the machine was started, and the daemon's CPU seconds by then, at each mark."""
     wall: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
+    requests: int = 0  # until the first program
+    answered: int = 0  # bytes
 
     def wall_of(self, work: str) -> float:
         return self.wall[f"end {work}"] - self.wall[f"begin {work}"]
@@ -86,6 +89,8 @@ def start(kernel: Path, device: Device, works: str = "") -> Run:
             if said[-1].startswith("mark "):
                 name = said[-1].removeprefix("mark ")
                 run.wall[name], run.cpu[name] = time.perf_counter() - began, device.cpu() - cpu
+                if name == "first program":
+                    run.requests, run.answered = device.served()
         if machine.wait(PATIENCE) != 0:
             sys.exit("\n".join([f"a machine ended with {machine.returncode}", *said[-50:]]))
     if "first program" not in run.wall or any(f"end {work}" not in run.wall for work in works.split()):
@@ -110,7 +115,7 @@ def ours(store: Store, ref: str, folder: Path) -> Iterator[Device]:
     command = store.command("virtiofsd", ref, "--socket-path", socket, "--tag", "root")
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=store.environment) as serving:
         wait_for(socket, serving)
-        yield Device(shared(socket), "root=root rootfstype=virtiofs rw", store.daemon())
+        yield Device(shared(socket), "root=root rootfstype=virtiofs rw", store.daemon(), store.served)
 
 
 @contextlib.contextmanager

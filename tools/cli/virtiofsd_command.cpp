@@ -8,6 +8,7 @@
 
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
+#include "tools/cli/continuation.h"
 #include "tools/cli/listening_socket.h"
 #include "tools/cli/virtiofsd_words.h"
 
@@ -22,22 +23,23 @@ constexpr int kMaxSoonLost = 8;
 /// Has the device served as long as there are servers: one that ended without a word, because it was killed or is being
 /// replaced, has a successor that goes on with what this process keeps. The monitor then connects again. What ends
 /// every server soon is not offered to one more: the next server takes over the very request that the last one died of.
+/// Where the successor is of another build, the program of that build goes on in our place.
 int stay(const Invocation& invocation, const std::filesystem::path& store, Connection connection,
-         const std::vector<std::string>& words, const UniqueFd& listening) {
-  UniqueFd kept;
+         const std::vector<std::string>& words, Continuation having) {
   bool lost = false;
   Handlers handlers;
-  handlers.keep = [&](UniqueFd memory) { kept = std::move(memory); };
+  handlers.keep = [&](UniqueFd memory) { having.kept = std::move(memory); };
   handlers.lost = &lost;
   for (int soon_lost = 0; soon_lost < kMaxSoonLost;) {
     const auto began = std::chrono::steady_clock::now();
-    std::vector<int> sent{listening.get()};
-    if (kept) sent.push_back(kept.get());
+    std::vector<int> sent{having.listening.get()};
+    if (having.kept) sent.push_back(having.kept.get());
     const auto asked = connection.request(words, false, sent);
     const int code = asked ? follow(connection, invocation.global, handlers) : 1;
     if (asked && !std::exchange(lost, false)) return code;
     soon_lost = std::chrono::steady_clock::now() - began < kSoon ? soon_lost + 1 : 0;
     auto next = Connection::open(store, Start::if_store);
+    if (!next && next.error().code == Errc::version) print_note(to_string(continue_as_present_program(having)));
     if (!next) return complain(next.error());
     connection = std::move(*next);
   }
@@ -71,15 +73,22 @@ int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& sto
   if (!options) return complain(options.error());
   if (invocation.global.verbose)
     for (const std::string& option : ignored) print_note(option + " has no meaning here, and is not needed");
+  auto continued = take_continuation();
   auto connection = Connection::open(store, Start::if_store);
-  if (!connection) return complain(connection.error());
-  const auto listening = socket_for(*options);
-  if (!listening) return complain(listening.error());
   const std::string made = options->socket_path;
+  if (!connection) {
+    if (continued && !made.empty()) ::unlink(made.c_str());
+    return complain(connection.error());
+  }
+  if (!continued) {
+    auto listening = socket_for(*options);
+    if (!listening) return complain(listening.error());
+    continued = Continuation{std::move(*listening), {}};
+  }
   if (made.empty())
     options->socket_path = "descriptor " + std::to_string(options->fd) + " of process " + std::to_string(::getpid());
-  const int code =
-      stay(invocation, store, std::move(*connection), words_for(invocation, virtiofsd_words(*options)), *listening);
+  const int code = stay(invocation, store, std::move(*connection), words_for(invocation, virtiofsd_words(*options)),
+                        std::move(*continued));
   if (!made.empty()) ::unlink(made.c_str());
   return code == 128 + SIGTERM ? 0 : code;  // how a machine's monitor ends it
 }

@@ -156,8 +156,8 @@ void Server::say_goodbye(Session& session) {
 
 void Server::end_outliving(Session& session) {
   session.io->let_go();
-  // Who lost his server by a restart asks the next one.
-  if (ending_ != static_cast<int>(keeper::Ending::restart)) session.io->exit(session.io->over().value_or(0));
+  // Who loses his server to another one asks that.
+  if (ending_ == static_cast<int>(keeper::Ending::stop) || ending_ < 0) session.io->exit(session.io->over().value_or(0));
   say_goodbye(session);
 }
 

@@ -365,8 +365,14 @@ std::vector<FuseServer::MountStats> Server::stats() const {
     const std::shared_ptr<Session>& guest = guests.emplace_back(mount.guest.lock());
     if (!guest && !mount.connection) continue;  // it ends just now
     const Session& session = guest ? *guest : mount.connection->session();
-    all.push_back({mount.spec, session.requests(), mount.connection ? mount.connection->errors() : 0, counts.handles,
-                   counts.backing_ids, session.requests_by_opcode(), mount.open_files->passthrough_agreed()});
+    all.push_back({.mount = mount.spec,
+                   .requests = session.requests(),
+                   .answered_bytes = session.answered_bytes(),
+                   .errors = mount.connection ? mount.connection->errors() : 0,
+                   .open_handles = counts.handles,
+                   .backing_ids = counts.backing_ids,
+                   .by_opcode = session.requests_by_opcode(),
+                   .passthrough = mount.open_files->passthrough_agreed()});
   }
   return all;
 }

@@ -91,7 +91,7 @@ class FuseServer {
 
   struct MountStats {
     MountSpec mount;
-    std::uint64_t requests = 0, errors = 0, open_handles = 0, backing_ids = 0;
+    std::uint64_t requests = 0, answered_bytes = 0, errors = 0, open_handles = 0, backing_ids = 0;
     std::vector<std::pair<std::string, std::uint64_t>> by_opcode;  ///< "LOOKUP" → count
     bool passthrough = false;
   };

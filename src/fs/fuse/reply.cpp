@@ -23,7 +23,12 @@ Reply::~Reply() {
 int Reply::send(int error, ByteSpan payload) {
   assert(sink_ && !answered_);
   answered_ = true;
+  count(payload.size());
   return sink_->send(unique_, error, payload);
+}
+
+void Reply::count(std::size_t payload) {
+  if (answered_bytes_ != nullptr && payload != 0) answered_bytes_->fetch_add(payload, std::memory_order_relaxed);
 }
 
 int Reply::error(int sys_errno) {
@@ -38,6 +43,7 @@ int Reply::bytes(ByteSpan payload) {
 int Reply::filled(std::size_t size) {
   assert(sink_ && !answered_);
   answered_ = true;
+  count(size);
   return sink_->send_filled(unique_, size);
 }
 

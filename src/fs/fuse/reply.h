@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
@@ -41,8 +42,10 @@ class ReplySink {
 class Reply {
  public:
   /// `scratch` is resident memory of the receiving worker: room for a payload until the call of the operation returns.
-  Reply(std::shared_ptr<ReplySink> sink, std::uint64_t unique, MutableByteSpan scratch)
-      : sink_{std::move(sink)}, unique_{unique}, scratch_{scratch} {}
+  /// `answered_bytes` counts payloads and, as all that belongs to the sink, stays as long as that; null: nobody counts.
+  Reply(std::shared_ptr<ReplySink> sink, std::uint64_t unique, MutableByteSpan scratch,
+        std::atomic<std::uint64_t>* answered_bytes = nullptr)
+      : sink_{std::move(sink)}, unique_{unique}, scratch_{scratch}, answered_bytes_{answered_bytes} {}
   Reply(Reply&& other) noexcept = default;
   Reply& operator=(Reply&&) = delete;
   ~Reply();
@@ -72,11 +75,13 @@ class Reply {
 
  private:
   int send(int error, ByteSpan payload);
+  void count(std::size_t payload);
 
   std::shared_ptr<ReplySink> sink_;  ///< empty after a move
   std::uint64_t unique_;
   bool answered_ = false;
   MutableByteSpan scratch_;
+  std::atomic<std::uint64_t>* answered_bytes_;
 };
 
 }  // namespace stellarium::fs::fuse

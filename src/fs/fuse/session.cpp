@@ -85,7 +85,7 @@ void Session::handle(ByteSpan message, const std::shared_ptr<ReplySink>& sink, M
   }
   // A library that throws takes the reply with it, and its destructor answers EIO.
   try {
-    run(*request, Reply{sink, request->header().unique, scratch});
+    run(*request, Reply{sink, request->header().unique, scratch, &answered_bytes_});
   } catch (const std::exception& error) {
     log::error("request {} of opcode {}: {}", request->id(), request->header().opcode, error.what());
   }

@@ -45,6 +45,8 @@ class Session {
 
   std::uint64_t requests() const;
   std::vector<std::pair<std::string, std::uint64_t>> requests_by_opcode() const;  ///< names that occurred, by opcode
+  /// Of all answers, without their headers. What is passed through or mapped into a window is not among them.
+  std::uint64_t answered_bytes() const { return answered_bytes_.load(std::memory_order_relaxed); }
   Filesystem& filesystem() { return *filesystem_; }
 
  private:
@@ -57,7 +59,8 @@ class Session {
   const HostProcesses* const processes_;
   const bool read_only_;
   std::atomic<bool> ready_ = false;
-  std::atomic<std::uint64_t> features_ = 0;                    ///< what INIT agreed on
+  std::atomic<std::uint64_t> features_ = 0;  ///< what INIT agreed on
+  std::atomic<std::uint64_t> answered_bytes_ = 0;
   std::array<std::atomic<std::uint64_t>, kOpcodes> counts_{};  ///< row 0: everything unknown or malformed
 };
 

@@ -23,7 +23,7 @@ def run(bench: Bench) -> None:
         store.run("clone", "base", f"root{number}")
         with machines.ours(store, f"root{number}", sockets) as device:
             done = machines.start(kernel, device)
-        told.update(cpu=done.cpu["first program"])
+        told.update(cpu=done.cpu["first program"], requests=done.requests, answered=done.answered)
         return done.wall["first program"]
 
     def theirs() -> float:
@@ -37,7 +37,8 @@ def run(bench: Bench) -> None:
 
     ours(), theirs(), disk()
     times = measure.in_turn(2 * bench.rounds, ours=ours, theirs=theirs, disk=disk)
-    note = f"daemon's CPU {told['cpu'] * 1000:.0f} ms, the peer's {told['peer_cpu'] * 1000:.0f} ms"
+    note = (f"{told['requests']:,} requests, {told['answered']:,} bytes; "
+            f"daemon's CPU {told['cpu'] * 1000:.0f} ms, the peer's {told['peer_cpu'] * 1000:.0f} ms")
     command = "stellarium virtiofsd CLONE --socket-path S; qemu-system-x86_64 -accel tcg"
     bench.add("boot to the first program", "ms", times["ours"] * 1000, peer="QEMU's virtiofsd", theirs=times["theirs"] * 1000, ratio_at_most=1, command=command, note=note)
     bench.add("boot to the first program", "ms", times["ours"] * 1000, peer="ext4 on NVMe", theirs=times["disk"] * 1000, ratio_at_most=1, command=command)

@@ -38,6 +38,7 @@ Json as_json(const fs::fuse::FuseServer::MountStats& mount) {
                             : of_clone ? mount.mount.view.clone
                                        : mount.mount.view.image.text()},
                   {"requests", mount.requests},
+                  {"answered_bytes", mount.answered_bytes},
                   {"errors", mount.errors},
                   {"open_handles", mount.open_handles},
                   {"backing_ids", mount.backing_ids},
@@ -130,9 +131,9 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                      process.descriptors, process.descriptor_limit,
                      text::format_duration(context.control.uptime_seconds()));
   for (const auto& mount : mounts) {
-    out += fmt::format("mount      {}: {} requests, {} errors, {} open files, {} backing ids{}\n",
-                       text::escape(mount.mount.mountpoint), mount.requests, mount.errors, mount.open_handles,
-                       mount.backing_ids, mount.passthrough ? ", passthrough" : "");
+    out += fmt::format("mount      {}: {} requests, {} answered, {} errors, {} open files, {} backing ids{}\n",
+                       text::escape(mount.mount.mountpoint), mount.requests, text::format_bytes(mount.answered_bytes),
+                       mount.errors, mount.open_handles, mount.backing_ids, mount.passthrough ? ", passthrough" : "");
     if (!context.global.verbose) continue;
     for (const auto& [name, count] : mount.by_opcode) out += fmt::format("           {:>12} {}\n", count, name);
   }
