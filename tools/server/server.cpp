@@ -157,7 +157,8 @@ void Server::say_goodbye(Session& session) {
 void Server::end_outliving(Session& session) {
   session.io->let_go();
   // Who loses his server to another one asks that.
-  if (ending_ == static_cast<int>(keeper::Ending::stop) || ending_ < 0) session.io->exit(session.io->over().value_or(0));
+  if (ending_ == static_cast<int>(keeper::Ending::stop) || ending_ < 0)
+    session.io->exit(session.io->over().value_or(0));
   say_goodbye(session);
 }
 
