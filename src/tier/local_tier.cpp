@@ -12,6 +12,8 @@
 namespace stellarium::tier {
 namespace {
 
+constexpr std::uint64_t kWorthAFile = 16u
+                                      << 10;  // of what is read again and again; a smaller one is decoded in no time
 constexpr std::uint64_t kRecipeBudget = 16u << 20;  // the maps of about 10 GB of contents
 
 Result<std::uint64_t> default_budget(const std::filesystem::path& folder) {
@@ -130,6 +132,10 @@ bool LocalTier::prefetch(const ContentRef& content, Place place) {
   if (content.size == 0 || (content.size <= cas::kMaxChunk && frames_.find(content.id))) return false;
   pool_.submit(WorkerPool::Priority::fill, [this, content] { reader_.prefetch(content, 0, content.size); });
   return true;
+}
+
+void LocalTier::note_reader(const ContentRef& content) {
+  if (content.size >= kWorthAFile && repeated_.again(content.id)) prefetch(content, Place::hot_file);
 }
 
 Result<void> LocalTier::pin(const ContentRef& content) {

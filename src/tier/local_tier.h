@@ -7,6 +7,7 @@
 #include "tier/hot_store.h"
 #include "tier/readahead.h"
 #include "tier/recipe_cache.h"
+#include "tier/repeated_contents.h"
 #include "tier/tier.h"
 #include "tier/worker_pool.h"
 
@@ -29,6 +30,7 @@ class LocalTier final : public Tier {
   HotFilePtr find_hot(const ContentRef& content) override { return hot_->find(content); }
   void make_hot(const ContentRef& content, std::function<void(Result<HotFilePtr>)> done) override;
   bool prefetch(const ContentRef& content, Place place) override;
+  void note_reader(const ContentRef& content) override;
   void set_release_hook(ReleaseHook hook) override { hot_->set_release_hook(std::move(hook)); }
   Result<void> pin(const ContentRef& content) override;
   void unpin(const cas::ContentId& content) override { hot_->unpin(content); }
@@ -47,6 +49,7 @@ class LocalTier final : public Tier {
   RecipeCache recipes_;
   ContentReader reader_;
   Readahead readahead_;
+  RepeatedContents repeated_;
   WorkerPool pool_;  // finished first when this is destroyed: its last tasks still use everything else
   Filler filler_;
 };

@@ -79,6 +79,11 @@ class Tier {
   enum class Place : std::uint8_t { hot_file, memory };
   virtual bool prefetch(const ContentRef& content, Place place) = 0;
 
+  /// Somebody with pages of their own (a virtual machine without a window, a mount without passthrough) begins to read
+  /// a content that has no hot file. The second one within a while is not the last: then it is filled, in the
+  /// background.
+  virtual void note_reader(const ContentRef& /*content*/) {}
+
   /// Who keeps hot files busy outside this process's pointers: asked before eviction, told to let go (close its backing
   /// ids). Returns false if the content cannot be let go now.
   using ReleaseHook = std::function<bool(const cas::ContentId&)>;

@@ -68,6 +68,8 @@ InflightQueue::TakenOver InflightQueue::take_over(std::uint16_t used, std::uint3
     std::ranges::sort(found);
     for (const auto& [counter, index] : found) over.heads.push_back(index);
     if (!found.empty()) counter_ = found.back().first + 1;
+  } else {
+    for (std::uint16_t index = 0; index < size_; ++index) descriptor(index).inflight = 0;  // whatever it was before
   }
   head.features = 0;
   head.descriptors = descriptors;

@@ -49,6 +49,7 @@ bool ContentReader::read(const Request& request, const tier::ContentRef& content
   }
   if (const auto room = reply.room(length); !room.empty() && tier_.read_hot(content, offset, room))
     return reply.filled(length), false;
+  if (offset == 0) tier_.note_reader(content);
   const MutableByteSpan scratch = reply.scratch(length);
   if (const auto present = tier_.read_if_present(content, offset, scratch); present == length) {
     reply.bytes(scratch);

@@ -48,6 +48,14 @@ TEST(TarReader, ReadsWhatArchiversWriteByItself) {
   EXPECT_EQ(read(tar.whole(), 0).lines.size(), 13u);
 }
 
+TEST(TarReader, DataOfWhatIsNamedAsAFolderIsReadAsLibarchiveReadsIt) {
+  TarMaker by_header, by_record;
+  by_header.header({.name = "x/", .size = 1000}).data(std::string(1000, 'd')).file("behind", "b");
+  by_record.pax({{"path", "x/"}}).header({.name = "x", .size = 1000}).data(std::string(1000, 'd')).file("behind", "b");
+  read(by_header.whole(), 1);
+  read(by_record.whole(), 1);
+}
+
 TEST(TarReader, ReadsPaxRecordsByItself) {
   const std::string name = "dir/" + std::string(255, 'x');
   TarMaker tar;

@@ -14,6 +14,7 @@
 namespace stellarium::tier {
 namespace {
 
+using testing::eventually;
 using testing::make_hot;
 using testing::random_bytes;
 using testing::read_all;
@@ -67,6 +68,17 @@ TEST_F(TierTest, AnAsynchronousReadAnswersOnAThreadOfTheTier) {
   EXPECT_NE(thread, std::this_thread::get_id());
   EXPECT_EQ(size, bytes.size());
   EXPECT_EQ(out, bytes);
+}
+
+TEST_F(TierTest, TheSecondReaderWithPagesOfItsOwnGetsAHotFile) {
+  const auto once = store_.add(random_bytes(1, 100'000)), twice = store_.add(random_bytes(2, 100'000)),
+             small = store_.add(random_bytes(3, 10'000));
+  open();
+  for (const auto& content : {once, twice, small}) tier_->note_reader(content);
+  for (const auto& content : {twice, small}) tier_->note_reader(content);
+  EXPECT_TRUE(eventually([&] { return tier_->find_hot(twice) != nullptr; }));
+  EXPECT_FALSE(tier_->find_hot(once));
+  EXPECT_FALSE(tier_->find_hot(small));
 }
 
 TEST_F(TierTest, AHotFileIsTheWholeContent) {

@@ -53,6 +53,18 @@ TEST_F(InflightTest, WhatWasNotGivenBackIsTakenOverInItsOrder) {
   EXPECT_FALSE(next_device(0).take_over(0, kSize).known);
 }
 
+TEST_F(InflightTest, WhatWasThereBeforeAnyDeviceIsNobodysRequest) {
+  void* mapped = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  auto* const bytes = static_cast<unsigned char*>(mapped);
+  std::memset(bytes, 1, size_);
+  const std::size_t second_queue = size_ / kQueues;
+  std::memset(bytes + second_queue + 8, 0, 2);  // its version: none
+  EXPECT_FALSE(next_device().take_over(7, kSize).known);
+  EXPECT_TRUE(next_device().take_over(7, kSize).heads.empty());
+  ::munmap(mapped, size_);
+}
+
 TEST_F(InflightTest, WhatTheGuestHasSeenComeBackIsNotDoneAgain) {
   InflightQueue first = next_device();
   first.take_over(7, kSize);
