@@ -72,6 +72,7 @@ class Reader {
       out.size = decimal_of(value);
       return first && out.size;
     }
+    out.names_folder |= (key == "path" || key == "GNU.sparse.name") && is_folder_name(value);
     if (take_other(key, value)) return true;
     out.others = true;
     has_major_ |= key == "GNU.sparse.major";
@@ -116,6 +117,10 @@ class Reader {
 };
 
 }  // namespace
+
+bool is_folder_name(std::string_view name) {
+  return name.substr(0, name.find('\0')).ends_with('/');
+}
 
 void put_pax_record(std::string& records, std::string_view key, std::string_view value) {
   const std::size_t rest = key.size() + value.size() + 3;  // space, '=', newline

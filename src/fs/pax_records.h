@@ -32,7 +32,13 @@ struct PaxRecords {
   bool others = false;
   /// Of the version of GNU tar's sparse map there is only the major or only the minor number.
   bool half_version = false;
+  bool names_folder = false;  ///< a name among them is a folder's (is_folder_name), known or not
 };
+
+/// Whether libarchive, for which a name ends with a zero byte, takes a member of that name for a folder, whatever its
+/// type says.
+bool is_folder_name(std::string_view name);
+
 /// Nothing if the records are malformed, or do not say in a plain way what the size is.
 std::optional<PaxRecords> read_pax_records(std::string_view records);
 

@@ -111,9 +111,8 @@ std::uint64_t size_of(const Headers& headers) {
   return headers.records && headers.records->size ? *headers.records->size : headers.main.size;
 }
 
-/// Whether libarchive, for which a name ends with a zero byte, takes it for a folder, whatever its type says.
-bool named_as_folder(const std::string& path) {
-  return path.substr(0, path.find('\0')).ends_with('/');
+bool names_folder(const Headers& headers) {
+  return (headers.records && headers.records->names_folder) || is_folder_name(path_of(headers));
 }
 
 /// Nothing if it is not a plain one.
@@ -123,7 +122,7 @@ std::optional<ArchiveMember> member_of(const Headers& headers) {
   ArchiveMember member;
   member.path = path_of(headers);
   const bool folder = main.type == '5';
-  if (member.path.empty() || (named_as_folder(member.path) && !folder)) return {};
+  if (member.path.empty() || (is_folder_name(member.path) && !folder)) return {};
   const std::uint32_t type = *type_bits(main.type);
   member.mode = main.mode | type;
   member.uid = static_cast<std::int64_t>(main.uid);
@@ -284,8 +283,7 @@ Result<std::optional<ArchiveMember>> TarReader::next() {
                                             "belong together)");
   const std::uint64_t size = size_of(headers);
   // Archivers do not agree on what follows in these cases; libarchive looks at it.
-  if (size > kMaxData || (size != 0 && (headers.main.type != '0' || named_as_folder(path_of(headers)))))
-    return me.ask_other({});
+  if (size > kMaxData || (size != 0 && (headers.main.type != '0' || names_folder(headers)))) return me.ask_other({});
   std::optional<ArchiveMember> member = member_of(headers);
   if (!member && ++me.others_in_a_row > kOthersInARow) return me.ask_other({});
   if (!member) return me.ask_other(headers.bytes + size + tar_padding(size));

@@ -49,11 +49,13 @@ TEST(TarReader, ReadsWhatArchiversWriteByItself) {
 }
 
 TEST(TarReader, DataOfWhatIsNamedAsAFolderIsReadAsLibarchiveReadsIt) {
-  TarMaker by_header, by_record;
+  TarMaker by_header, by_record, by_half_a_record;
   by_header.header({.name = "x/", .size = 1000}).data(std::string(1000, 'd')).file("behind", "b");
   by_record.pax({{"path", "x/"}}).header({.name = "x", .size = 1000}).data(std::string(1000, 'd')).file("behind", "b");
   read(by_header.whole(), 1);
   read(by_record.whole(), 1);
+  by_half_a_record.pax({{"path", std::string("x/\0y", 4)}}).header({.name = "x", .size = 1000});
+  read(by_half_a_record.data(std::string(1000, 'd')).file("behind", "b").whole(), 1);
 }
 
 TEST(TarReader, ReadsPaxRecordsByItself) {
