@@ -1,6 +1,7 @@
 #include "tier/hot_store.h"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -298,6 +299,12 @@ bool HotStore::release(const cas::ContentId& id) {
     hook = hook_;
   }
   return !hook || hook(id);
+}
+
+bool HotStore::has_room_to_spare() const {
+  constexpr std::uint64_t kSpared = 8;  // of so many parts one must be free for everybody
+  struct statvfs space {};
+  return ::fstatvfs(folder_.descriptor(), &space) == 0 && space.f_bavail >= space.f_blocks / kSpared;
 }
 
 void HotStore::set_release_hook(Tier::ReleaseHook hook) {

@@ -86,6 +86,8 @@ class HotStore {
     std::uint64_t files = 0, bytes = 0, budget = 0, pinned_files = 0, pinned_bytes = 0, hits = 0, evictions = 0;
   };
   Stats stats();
+  /// Whether the file system has so much room that nobody will miss what a hot file takes.
+  bool has_room_to_spare() const;
   bool verity() const { return verity_; }  ///< whether the file system finds a changed bit, or scrub must
   void protect(const HotFile& file);       ///< with fs-verity; slow, and nothing where there is none
 

@@ -135,7 +135,8 @@ bool LocalTier::prefetch(const ContentRef& content, Place place) {
 }
 
 void LocalTier::note_reader(const ContentRef& content) {
-  if (content.size >= kWorthAFile && repeated_.again(content.id)) prefetch(content, Place::hot_file);
+  if (content.size < kWorthAFile || !repeated_.again(content.id) || !hot_->has_room_to_spare()) return;
+  prefetch(content, Place::hot_file);
 }
 
 Result<void> LocalTier::pin(const ContentRef& content) {

@@ -81,7 +81,7 @@ class Tier {
 
   /// Somebody with pages of their own (a virtual machine without a window, a mount without passthrough) begins to read
   /// a content that has no hot file. The second one within a while is not the last: then it is filled, in the
-  /// background.
+  /// background, if there is room to spare.
   virtual void note_reader(const ContentRef& /*content*/) {}
 
   /// Who keeps hot files busy outside this process's pointers: asked before eviction, told to let go (close its backing

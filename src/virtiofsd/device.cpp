@@ -111,8 +111,8 @@ bool Device::answer(FrontendMessage& message) {
 void Device::end() {
   const MutexLock lock{mutex_};
   ended_ = true;
+  stop_all();  // first: a request that is served just now may still have to map something, or the guest hears an error
   if (window_) window_->set_channel({});
-  stop_all();
 }
 
 void Device::stop_all() {

@@ -69,7 +69,8 @@ InflightQueue::TakenOver InflightQueue::take_over(std::uint16_t used, std::uint3
     for (const auto& [counter, index] : found) over.heads.push_back(index);
     if (!found.empty()) counter_ = found.back().first + 1;
   } else {
-    for (std::uint16_t index = 0; index < size_; ++index) descriptor(index).inflight = 0;  // whatever it was before
+    for (std::uint32_t index = 0; index < size_; ++index)  // whatever it was before
+      descriptor(static_cast<std::uint16_t>(index)).inflight = 0;
   }
   head.features = 0;
   head.descriptors = descriptors;

@@ -59,7 +59,8 @@ class Guest {
     const std::uint64_t offset =
         static_cast<std::uint64_t>(number) % (large_.attr.size / DaxMachine::kRange) * DaxMachine::kRange;
     if (number % 3 == 0 && machine_.unmap(large_.nodeid, place) != 0) give_up("cannot be unmapped");
-    if (machine_.map(large_.nodeid, offset, place) != 0) give_up("cannot be mapped");
+    if (const int error = machine_.map(large_.nodeid, offset, place); error != 0)
+      give_up("cannot be mapped: error " + std::to_string(error));
     const std::byte* bytes = machine_.window().at(place);
     if (!std::all_of(bytes, bytes + DaxMachine::kRange, [](std::byte each) { return each == std::byte{'l'}; }))
       give_up("the window shows other bytes");

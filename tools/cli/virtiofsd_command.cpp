@@ -3,12 +3,14 @@
 
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/continuation.h"
+#include "tools/cli/interrupts.h"
 #include "tools/cli/listening_socket.h"
 #include "tools/cli/virtiofsd_words.h"
 
@@ -25,7 +27,7 @@ constexpr int kMaxSoonLost = 8;
 /// every server soon is not offered to one more: the next server takes over the very request that the last one died of.
 /// Where the successor is of another build, the program of that build goes on in our place.
 int stay(const Invocation& invocation, const std::filesystem::path& store, Connection connection,
-         const std::vector<std::string>& words, Continuation having) {
+         const std::vector<std::string>& words, Continuation having, std::optional<Interrupts>& until_served) {
   bool lost = false;
   Handlers handlers;
   handlers.keep = [&](UniqueFd memory) { having.kept = std::move(memory); };
@@ -36,6 +38,7 @@ int stay(const Invocation& invocation, const std::filesystem::path& store, Conne
     if (having.kept) sent.push_back(having.kept.get());
     const auto asked = connection.request(words, false, sent);
     const int code = asked ? follow(connection, invocation.global, handlers) : 1;
+    until_served.reset();
     if (asked && !std::exchange(lost, false)) return code;
     soon_lost = std::chrono::steady_clock::now() - began < kSoon ? soon_lost + 1 : 0;
     auto next = Connection::open(store, Start::if_store);
@@ -80,6 +83,7 @@ int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& sto
     if (continued && !made.empty()) ::unlink(made.c_str());
     return complain(connection.error());
   }
+  std::optional<Interrupts> until_served{std::in_place};  // whoever sees the socket may end us, and it goes with us
   if (!continued) {
     auto listening = socket_for(*options);
     if (!listening) return complain(listening.error());
@@ -88,7 +92,7 @@ int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& sto
   if (made.empty())
     options->socket_path = "descriptor " + std::to_string(options->fd) + " of process " + std::to_string(::getpid());
   const int code = stay(invocation, store, std::move(*connection), words_for(invocation, virtiofsd_words(*options)),
-                        std::move(*continued));
+                        std::move(*continued), until_served);
   if (!made.empty()) ::unlink(made.c_str());
   return code == 128 + SIGTERM ? 0 : code;  // how a machine's monitor ends it
 }
