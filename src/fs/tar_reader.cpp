@@ -122,7 +122,7 @@ std::optional<ArchiveMember> member_of(const Headers& headers) {
   ArchiveMember member;
   member.path = path_of(headers);
   const bool folder = main.type == '5';
-  if (member.path.empty() || (is_folder_name(member.path) && !folder)) return {};
+  if (member.path.empty() || (is_folder_name(member.path) && !folder)) return {};  // then it is one for libarchive
   const std::uint32_t type = *type_bits(main.type);
   member.mode = main.mode | type;
   member.uid = static_cast<std::int64_t>(main.uid);

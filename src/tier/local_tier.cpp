@@ -12,8 +12,7 @@
 namespace stellarium::tier {
 namespace {
 
-constexpr std::uint64_t kWorthAFile = 16u
-                                      << 10;  // of what is read again and again; a smaller one is decoded in no time
+constexpr std::uint64_t kWorthAFile = 16u << 10;    // smaller ones are decoded in no time
 constexpr std::uint64_t kRecipeBudget = 16u << 20;  // the maps of about 10 GB of contents
 
 Result<std::uint64_t> default_budget(const std::filesystem::path& folder) {

@@ -59,8 +59,9 @@ Error continue_as_present_program(const Continuation& left) {
   if (!path) return path.error();
   std::ifstream file{"/proc/self/cmdline", std::ios::binary};
   std::string line{std::istreambuf_iterator<char>{file}, {}};
+  line.push_back('\0');  // there is one already, unless somebody wrote over it
   std::vector<char*> words;
-  for (std::size_t at = 0; at < line.size(); at = line.find('\0', at) + 1) words.push_back(line.data() + at);
+  for (std::size_t at = 0; at + 1 < line.size(); at = line.find('\0', at) + 1) words.push_back(line.data() + at);
   words.push_back(nullptr);
 
   std::string numbers = std::to_string(left.listening.get());

@@ -26,6 +26,7 @@
 #include <thread>
 
 #include "base/unique_fd.h"
+#include "support/cannot_run.h"
 #include "support/sanitized.h"
 #include "support/temp_dir.h"
 #include "tools/keeper/first_process.h"
@@ -133,7 +134,7 @@ TEST(Landlock, LeavesTheStoreAndNothingElse) {
         !opens("/proc/" + std::to_string(::getppid()) + "/cwd"),
     });
   });
-  if (result == kNoLandlock) GTEST_SKIP() << "this kernel has no Landlock";
+  if (result == kNoLandlock) STELLARIUM_CANNOT_RUN("this kernel has no Landlock");
   EXPECT_EQ(result, 0);
 }
 
@@ -155,7 +156,7 @@ TEST(Landlock, LeavesNoNetworkAndNoProcess) {
         ::ptrace(PTRACE_ATTACH, ::getppid(), 0, 0) != 0 && errno == EPERM,
     });
   });
-  if (result == kNoLandlock) GTEST_SKIP() << "this kernel's Landlock knows neither ports nor scopes";
+  if (result == kNoLandlock) STELLARIUM_CANNOT_RUN("this kernel's Landlock knows neither ports nor scopes");
   EXPECT_EQ(result, 0);
 }
 
@@ -282,7 +283,7 @@ TEST(SystemCallFilter, HoldsForThreadsThatExist) {
 }
 
 TEST(Capabilities, AreGivenUpButForAFew) {
-  if (::geteuid() != 0) GTEST_SKIP() << "must be root to have any";
+  if (::geteuid() != 0) STELLARIUM_CANNOT_RUN("must be root to have any");
   EXPECT_EQ(in_child([] {
               if (!give_up_capabilities()) return 100;
               int bounding = 0;
@@ -301,7 +302,7 @@ TEST(Capabilities, AreGivenUpButForAFew) {
 }
 
 TEST(Namespaces, ShowTheStoreAndNothingElse) {
-  if (::geteuid() != 0) GTEST_SKIP() << "must be root to mount";
+  if (::geteuid() != 0) STELLARIUM_CANNOT_RUN("must be root to mount");
   const test::TempDir store;
   ASSERT_TRUE(opens(store / "file", O_CREAT | O_WRONLY));
   std::string said;
@@ -327,7 +328,7 @@ TEST(Namespaces, ShowTheStoreAndNothingElse) {
 }
 
 TEST(Namespaces, AreLeftAgainIfTheStoreIsNotThere) {
-  if (::geteuid() != 0) GTEST_SKIP() << "must be root to mount";
+  if (::geteuid() != 0) STELLARIUM_CANNOT_RUN("must be root to mount");
   EXPECT_EQ(in_child([] {
               const auto before = std::filesystem::read_symlink("/proc/self/ns/mnt");
               const bool entered = enter_own_mounts("/no/such/store", false).has_value();
@@ -338,7 +339,7 @@ TEST(Namespaces, AreLeftAgainIfTheStoreIsNotThere) {
 }
 
 TEST(Namespaces, HaveNoNetwork) {
-  if (::geteuid() != 0) GTEST_SKIP() << "must be root to make a network namespace";
+  if (::geteuid() != 0) STELLARIUM_CANNOT_RUN("must be root to make a network namespace");
   EXPECT_EQ(
       in_child([] {
         if (!enter_empty_network()) return 100;
@@ -354,7 +355,7 @@ TEST(Namespaces, HaveNoNetwork) {
 }
 
 TEST(PidNamespace, HoldsWhatIsStartedWhileItIsEntered) {
-  if (::geteuid() != 0) GTEST_SKIP() << "must be root to make a pid namespace";
+  if (::geteuid() != 0) STELLARIUM_CANNOT_RUN("must be root to make a pid namespace");
   const pid_t self = ::getpid();
   auto made = keeper::PidNamespace::enter("/no/such/program");  // then the first process goes on as this program
   ASSERT_TRUE(made) << to_string(made.error());
@@ -370,7 +371,7 @@ TEST(PidNamespace, HoldsWhatIsStartedWhileItIsEntered) {
 }
 
 TEST(PidNamespace, LetsTheServerAskForWhatItNeedsOfTheHostAndForNothingElse) {
-  if (::geteuid() != 0) GTEST_SKIP() << "must be root to make a pid namespace";
+  if (::geteuid() != 0) STELLARIUM_CANNOT_RUN("must be root to make a pid namespace");
   using File = fs::fuse::HostProcesses::File;
   const auto self = static_cast<std::uint32_t>(::getpid());
   const test::TempDir store;
@@ -412,7 +413,7 @@ TEST(FirstProcess, EndsTheConversationAtWhatIsNoQuestion) {
 }
 
 TEST(PidNamespace, EndsWhenNobodyHoldsTheServersEnd) {
-  if (::geteuid() != 0) GTEST_SKIP() << "must be root to make a pid namespace";
+  if (::geteuid() != 0) STELLARIUM_CANNOT_RUN("must be root to make a pid namespace");
   auto made = keeper::PidNamespace::enter("/no/such/program");
   ASSERT_TRUE(made) << to_string(made.error());
   ASSERT_TRUE(made->leave());
