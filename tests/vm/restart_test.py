@@ -3,6 +3,7 @@
 
 The guest is tests/vm/surviving_guest.cpp, whose front-end connects again; the command keeps the socket and what the next server must know."""
 import contextlib
+import json
 import os
 import random
 import re
@@ -119,12 +120,20 @@ class Restart(unittest.TestCase):
                 (programs / "new").chmod(0o755)
                 (programs / "new").rename(programs / name)
 
+        def daemon(*words: str) -> dict:
+            command = [programs / "stellarium", "--store", self.store.dir, "--json", "daemon", *words]
+            return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=self.store.environment).stdout)
+
         def upgrade():
-            install(builds.pop(0))
-            subprocess.run([programs / "stellarium", "--store", self.store.dir, "daemon", "upgrade"], check=True, stdout=subprocess.DEVNULL, env=self.store.environment)
+            wanted = builds.pop(0)
+            install(wanted)
+            daemon("upgrade")
+            self.assertEqual(daemon("status")["build"].encode(), wanted)
 
         builds = [other, build]
         install(build)
+        self.store.stop()  # the keeper goes on as the program that lies where it was started from
+        daemon("start")
         rounds = self.survive(upgrade, len(builds), command=programs / "stellarium")
         self.check(rounds)
 
