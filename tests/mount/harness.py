@@ -139,7 +139,7 @@ class Store:
 
     # Commands
 
-    def run(self, *args, expect: int | None = 0, input=None, timeout: float = 600, **options) -> subprocess.CompletedProcess:
+    def run(self, *args, expect: int | None = 0, input=None, timeout: float = 300, **options) -> subprocess.CompletedProcess:
         """`stellarium --store DIR ARGS…`; `expect` is the exit code it must have (None: any)."""
         command = [str(COMMANDS.choose(args)), "--store", str(self.dir), *[arg if isinstance(arg, bytes) else str(arg) for arg in args]]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.environment} | options

@@ -29,18 +29,20 @@ Result<sockaddr_un> address_of(const std::string& path) {
   return address;
 }
 
-UniqueFd make_socket() {
-  return UniqueFd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+UniqueFd make_socket(int type = SOCK_STREAM) {
+  return UniqueFd{::socket(AF_UNIX, type | SOCK_CLOEXEC, 0)};
 }
 
 bool connects(int socket, const sockaddr_un& address) {
   return ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
+/// Asks with a socket of the other type, to which one that is alive answers EPROTOTYPE and a left one ECONNREFUSED
+/// (unix(7)): a connection would be taken for the monitor's, and what is served there would end with it.
 void remove_left_over(const sockaddr_un& address) {
   struct stat status {};
   if (::lstat(address.sun_path, &status) != 0 || !S_ISSOCK(status.st_mode)) return;
-  const UniqueFd probe = make_socket();
+  const UniqueFd probe = make_socket(SOCK_DGRAM);
   if (probe && !connects(probe.get(), address) && errno == ECONNREFUSED) ::unlink(address.sun_path);
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +36,16 @@ TEST(ListeningSocket, ReplacesOneOnWhichNobodyListens) {
   EXPECT_TRUE(second);
   EXPECT_TRUE(connect_to(path));
   EXPECT_FALSE(listen_on(path));  // somebody does
+}
+
+TEST(ListeningSocket, IsNotDisturbedByOneWhoWantsItsName) {
+  const test::TempDir dir;
+  const std::string path = dir.path() / "socket";
+  const auto listening = listen_on(path);
+  ASSERT_TRUE(listening);
+  EXPECT_FALSE(listen_on(path));
+  pollfd connection{listening->get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&connection, 1, 0), 0);  // what accepts here would take it for its monitor
 }
 
 TEST(ListeningSocket, ReplacesNothingElse) {
