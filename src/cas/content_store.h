@@ -56,6 +56,12 @@ class WriteSession {
   [[nodiscard]] virtual Result<bool> knows(const ContentId& content, std::uint64_t size) = 0;
   /// The same, and counts it as offered.
   [[nodiscard]] virtual Result<bool> adopt(const ContentId& content, std::uint64_t size) = 0;
+  /// Takes a container that came from elsewhere and was decoded, so every chunk of it checked: it is stored as it is if
+  /// all of it is new, else what of it is. Errors: invalid_argument (it holds no chunks of contents).
+  [[nodiscard]] virtual Result<void> add_frame(ByteSpan container, const DecodedFrame& frame) = 0;
+  /// Takes the chunk list of a content of more than one chunk, all of which must be here or in this session; the caller
+  /// has seen that together they are that content. Errors: not_found (a chunk is missing).
+  [[nodiscard]] virtual Result<void> add_recipe(const Recipe& recipe) = 0;
   /// Everything finished so far is on disk and findable when this returns. May be called several times.
   [[nodiscard]] virtual Result<void> commit() = 0;
   /// Begins with that in the background, so that a commit soon after has less to wait for; it tells what failed.

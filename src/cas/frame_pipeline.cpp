@@ -51,6 +51,28 @@ void FramePipeline::submit(MutexLock& lock, Lane lane) {
   while (!failure_ && open == frame && in_flight_.size() >= room()) lock.wait(changed_);
   if (failure_ || open != frame) return;
   open.reset();
+  put_in_flight(frame);
+}
+
+Result<void> FramePipeline::add_container(ByteSpan container, const std::vector<DecodedFrame::Entry>& entries) {
+  const auto frame = std::make_shared<Frame>(FrameKind::chunks, parts_.buffers);
+  frame->container = parts_.buffers->take(container.size());
+  std::ranges::copy(container, frame->container.bytes().begin());
+  frame->came = entries;
+  frame->from.resize(entries.size());
+  MutexLock lock{mutex_};
+  while (!failure_ && in_flight_.size() >= room()) lock.wait(changed_);
+  if (failure_) {
+    std::vector<ChunkId> lost;
+    for (const DecodedFrame::Entry& entry : entries) lost.push_back(entry.id);
+    parts_.pending.release(lost, *this);
+    return fail(*failure_);
+  }
+  put_in_flight(frame);
+  return {};
+}
+
+void FramePipeline::put_in_flight(const std::shared_ptr<Frame>& frame) {
   in_flight_.push_back(frame);
   ++submitted_;
   ++jobs_;
@@ -58,7 +80,7 @@ void FramePipeline::submit(MutexLock& lock, Lane lane) {
 }
 
 void FramePipeline::encode(Frame& frame) {
-  frame.container = frame.builder.encode(parts_.compressor);
+  if (!frame.container) frame.container = frame.builder.encode(parts_.compressor);
   bool append = false;
   {
     MutexLock lock{mutex_};
@@ -124,7 +146,7 @@ Result<void> FramePipeline::append(const Frame& frame) {
 Result<void> FramePipeline::append_to_segment(const Frame& frame) {
   const auto offset = writer_->append(frame.container.bytes());
   if (!offset) return fail(offset.error());
-  const auto& entries = frame.builder.entries();
+  const auto& entries = frame.entries();
   for (std::size_t at = 0; at < entries.size(); ++at) {
     const ChunkLocation here{writer_->number(), *offset, entries[at].offset, entries[at].size};
     if (frame.from[at])
@@ -134,7 +156,7 @@ Result<void> FramePipeline::append_to_segment(const Frame& frame) {
   }
   delta_.containers += 1;
   delta_.chunks += static_cast<std::uint32_t>(entries.size());
-  delta_.raw_bytes += frame.builder.raw_size();
+  for (const DecodedFrame::Entry& entry : entries) delta_.raw_bytes += entry.size;
   if (appended_.size() + moved_.size() < kMaxUnpublished) return {};
   if (auto ok = writer_->sync(); !ok) return ok;
   return publish(/*finished=*/false);
@@ -202,7 +224,7 @@ void FramePipeline::fail_with(const Error& error) {
   const auto drop = [&](const std::shared_ptr<Frame>& frame) {
     if (!frame) return;
     for (std::size_t at = 0; at < frame->from.size(); ++at)
-      if (!frame->from[at]) lost.push_back(frame->builder.entries()[at].id);
+      if (!frame->from[at]) lost.push_back(frame->entries()[at].id);
   };
   for (const auto& frame : in_flight_) drop(frame);
   for (auto& frame : open_) {

@@ -56,6 +56,9 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
   /// place.
   [[nodiscard]] Result<void> add(Lane lane, const ChunkId& id, ByteSpan data,
                                  const std::optional<ChunkLocation>& from = std::nullopt) EXCLUDES(mutex_);
+  /// Takes a whole container, whose chunks (its entries, in order) this pipeline owns in the pending table.
+  [[nodiscard]] Result<void> add_container(ByteSpan container, const std::vector<DecodedFrame::Entry>& entries)
+      EXCLUDES(mutex_);
   /// Everything added so far is on disk and in the index when this returns.
   [[nodiscard]] Result<void> make_durable() EXCLUDES(mutex_);
   /// make_durable without an answer, then gives up the segment. The last call.
@@ -66,14 +69,17 @@ class FramePipeline : public std::enable_shared_from_this<FramePipeline> {
  private:
   struct Frame {
     Frame(FrameKind kind, std::shared_ptr<FrameBuffers> buffers) : builder{kind, std::move(buffers)} {}
+    const std::vector<DecodedFrame::Entry>& entries() const { return came.empty() ? builder.entries() : came; }
     FrameBuilder builder;
     std::vector<std::optional<ChunkLocation>> from;  // one per chunk
     FrameBuffer container;
+    std::vector<DecodedFrame::Entry> came;  // with a container that was not made here
     bool encoded = false;
   };
   static constexpr std::size_t kLanes = 4;
 
   void submit(MutexLock& lock, Lane lane) REQUIRES(mutex_);
+  void put_in_flight(const std::shared_ptr<Frame>& frame) REQUIRES(mutex_);
   void encode(Frame& frame) EXCLUDES(mutex_);
   void append_encoded() EXCLUDES(mutex_);
   Result<void> append(const Frame& frame);

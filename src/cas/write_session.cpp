@@ -89,6 +89,35 @@ Result<void> StoreSession::store(const Recipe& recipe) {
   return {};
 }
 
+Result<void> StoreSession::add_frame(ByteSpan container, const DecodedFrame& frame) {
+  const auto header = parse_frame_header(container);
+  if (!header) return fail(header.error());
+  if (header->kind != FrameKind::chunks && header->kind != FrameKind::pack)
+    return fail(Errc::invalid_argument, "a container that holds no chunks of contents");
+  std::vector<const DecodedFrame::Entry*> fresh;
+  for (const DecodedFrame::Entry& entry : frame.entries) {
+    const auto known = knows_or_claims(entry.id);
+    if (!known) return fail(known.error());
+    totals_.bytes_in += entry.size;
+    ++(*known ? totals_.chunks_known : totals_.chunks_new);
+    if (!*known) fresh.push_back(&entry), totals_.bytes_new += entry.size;
+  }
+  if (fresh.size() == frame.entries.size()) return pipeline_->add_container(container, frame.entries);
+  for (const DecodedFrame::Entry* const entry : fresh)
+    if (auto ok = pipeline_->add(FramePipeline::Lane::frames, entry->id, frame.data(*entry)); !ok) return ok;
+  return {};
+}
+
+Result<void> StoreSession::add_recipe(const Recipe& recipe) {
+  for (const Recipe::Entry& entry : recipe.entries) {
+    const auto known = knows_chunk(entry.id);
+    if (!known) return fail(known.error());
+    if (!*known)
+      return fail(Errc::not_found, "chunk " + entry.id.hex() + " of content " + recipe.content.hex() + " is missing");
+  }
+  return store(recipe);
+}
+
 Result<bool> StoreSession::knows(const ContentId& content, std::uint64_t size) {
   asked_ = true;
   return has(content, size);

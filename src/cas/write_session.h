@@ -28,6 +28,8 @@ class StoreSession final : public WriteSession {
   std::unique_ptr<ContentWriter> begin(Placement placement) override;
   Result<bool> knows(const ContentId& content, std::uint64_t size) override;
   Result<bool> adopt(const ContentId& content, std::uint64_t size) override;
+  Result<void> add_frame(ByteSpan container, const DecodedFrame& frame) override;
+  Result<void> add_recipe(const Recipe& recipe) override;
   Result<void> commit() override;
   void begin_commit() override;
   Totals totals() const override;

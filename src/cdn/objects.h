@@ -27,8 +27,8 @@ enum class Urgency : std::uint8_t {
 struct ObjectRequest {
   std::string path;  ///< is_object_path
   std::uint64_t offset = 0;
-  std::optional<std::uint64_t> size;  ///< exactly so many bytes; nothing: all from `offset` to the end
-  std::uint64_t limit = 16u << 20;    ///< of bytes where no size is given: more is refused before it is kept
+  std::optional<std::uint64_t> size = {};  ///< exactly so many bytes; nothing: all from `offset` to the end
+  std::uint64_t limit = 16u << 20;         ///< of bytes where no size is given: more is refused before it is kept
   Urgency urgency = Urgency::waited_for;
   unsigned distrusted = 0;  ///< how often it brought wrong bytes: then another origin is asked first, and no cache
 };
