@@ -25,7 +25,10 @@ set_target_properties(libext2fs PROPERTIES IMPORTED_LOCATION ${STELLARIUM_LIBEXT
   INTERFACE_LINK_LIBRARIES "${STELLARIUM_LIBCOM_ERR};Threads::Threads")
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
-pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+# To sign and check names, in the command, too.
+find_library(STELLARIUM_LIBSODIUM libsodium.a REQUIRED)
+add_library(libsodium STATIC IMPORTED)
+set_target_properties(libsodium PROPERTIES IMPORTED_LOCATION ${STELLARIUM_LIBSODIUM} INTERFACE_LINK_LIBRARIES "Threads::Threads")
 pkg_check_modules(ACL REQUIRED IMPORTED_TARGET libacl)
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)

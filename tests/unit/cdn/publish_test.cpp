@@ -120,7 +120,8 @@ TEST_F(Publishing, EveryObjectIsNamedByItsBytes) {
 TEST_F(Publishing, TheSameImageGivesTheSameObjectsEverywhere) {
   ImageStore first, second;
   must(first.import("a", tree_tar()));
-  must(second.import("other", TarMaker{}.file("x", random_text(3, 2'000'000)).file("y", random_text(105, 585)).whole()));
+  must(
+      second.import("other", TarMaker{}.file("x", random_text(3, 2'000'000)).file("y", random_text(105, 585)).whole()));
   must(second.import("b", tree_tar()));
   const auto one = publish(first, "a");
   EXPECT_EQ(one.uploads.written, one.uploads.objects);
