@@ -20,9 +20,7 @@ Error no_path(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<FolderObjects>> FolderObjects::open(const files::path& folder, bool make) {
-  std::error_code failed;
-  if (make) files::create_directories(folder, failed);
+Result<std::unique_ptr<FolderObjects>> FolderObjects::open(const files::path& folder) {
   UniqueFd fd{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!fd) return fail_errno(folder.string());
   return std::unique_ptr<FolderObjects>{new FolderObjects{folder, std::move(fd)}};

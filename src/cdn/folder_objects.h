@@ -16,8 +16,8 @@ namespace stellarium::cdn {
 ///          the next publish.
 class FolderObjects final : public ObjectReader, public ObjectTarget {
  public:
-  /// `folder` is made if `make`, as are the folders in it. Errors: not_found, permission, io.
-  static Result<std::unique_ptr<FolderObjects>> open(const std::filesystem::path& folder, bool make);
+  /// Errors: not_found, permission, io.
+  static Result<std::unique_ptr<FolderObjects>> open(const std::filesystem::path& folder);
 
   void fetch(ObjectRequest request, Done done) override;
   Counters counters() const override;

@@ -25,7 +25,7 @@ enum class Urgency : std::uint8_t {
 
 /// An object or a part of one, as it is asked for.
 struct ObjectRequest {
-  std::string path;  ///< is_object_path
+  std::string path = {};  ///< is_object_path
   std::uint64_t offset = 0;
   std::optional<std::uint64_t> size = {};  ///< exactly so many bytes; nothing: all from `offset` to the end
   std::uint64_t limit = 16u << 20;         ///< of bytes where no size is given: more is refused before it is kept

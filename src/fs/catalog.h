@@ -12,18 +12,10 @@
 #include "base/result.h"
 #include "cas/content_store.h"
 #include "cas/database.h"
+#include "fs/image_name.h"
 #include "fs/types.h"
 
 namespace stellarium::fs {
-
-/// `NAME[:TAG]`, checked. Names and tags are 1 to 128 bytes of [A-Za-z0-9._-], not starting with '.' or '-'; the
-/// default tag is "latest".
-struct ImageName {
-  std::string name, tag = "latest";
-  auto operator<=>(const ImageName&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 misreads it
-  std::string text() const { return name + ":" + tag; }
-  static Result<ImageName> parse(std::string_view text);  ///< errors: invalid_argument, with the offending part
-};
 
 /// A name for a sealed layer, as listings show it.
 struct Image {

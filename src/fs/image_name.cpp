@@ -1,6 +1,6 @@
-#include <algorithm>
+#include "fs/image_name.h"
 
-#include "fs/catalog.h"
+#include <algorithm>
 
 namespace stellarium::fs {
 namespace {

@@ -9,6 +9,9 @@ namespace stellarium::cli {
 
 int run_import(const Invocation& invocation, const std::filesystem::path& store);
 int run_export(const Invocation& invocation, const std::filesystem::path& store);
+int run_publish(const Invocation& invocation, const std::filesystem::path& store);
+int run_pull(const Invocation& invocation, const std::filesystem::path& store);
+int run_remote(const Invocation& invocation);
 int run_mount(const Invocation& invocation, const std::filesystem::path& store);
 int run_umount(const Invocation& invocation);
 int run_virtiofsd(const Invocation& invocation, const std::filesystem::path& store);

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/cli/programs_folder.h"
 #include "tools/cli/store_location.h"
 #include "tools/protocol/address.h"
 #include "tools/protocol/run_lock.h"
@@ -21,17 +22,6 @@ namespace stellarium::cli {
 namespace {
 
 constexpr int kStarterDescriptor = 3;  // in the keeper
-
-/// The folder of the keeper and the server: beside the command in a build, in libexec where it is installed.
-Result<std::filesystem::path> programs_folder() {
-  std::error_code failed;
-  const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", failed).parent_path();
-  for (const auto& folder : {here, here.parent_path() / "libexec" / "stellarium"}) {
-    if (::access((folder / "stellarium-keeper").c_str(), X_OK) == 0) return folder;
-  }
-  return fail(Errc::not_found, "stellarium-keeper is neither beside the stellarium command in " + here.string() +
-                                   " nor in ../libexec/stellarium: install the whole package");
-}
 
 Result<void> make_folder(const std::filesystem::path& folder) {
   std::error_code failed;

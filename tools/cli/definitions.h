@@ -18,6 +18,9 @@ struct Definitions {
   ExportOptions export_;
   RenameOptions rename;
   RmOptions rm;
+  PublishOptions publish;
+  PullOptions pull;
+  RemoteOptions remote;
   CloneOptions clone;
   SnapshotOptions snapshot;
   RollbackOptions rollback;
@@ -61,6 +64,7 @@ struct Definitions {
 
   void define_globals(CLI::App& app);
   void define_images(CLI::App& app);
+  void define_distribution(CLI::App& app);
   void define_clones(CLI::App& app);
   void define_volumes(CLI::App& app);
   void define_looking(CLI::App& app);

@@ -31,6 +31,9 @@ int run(const std::vector<std::string>& words) {
   const std::filesystem::path store = store_folder(invocation.global.store);
   if (std::holds_alternative<ImportOptions>(invocation.command)) return run_import(invocation, store);
   if (std::holds_alternative<ExportOptions>(invocation.command)) return run_export(invocation, store);
+  if (std::holds_alternative<PublishOptions>(invocation.command)) return run_publish(invocation, store);
+  if (std::holds_alternative<PullOptions>(invocation.command)) return run_pull(invocation, store);
+  if (std::holds_alternative<RemoteOptions>(invocation.command)) return run_remote(invocation);
   if (std::holds_alternative<MountOptions>(invocation.command)) return run_mount(invocation, store);
   if (std::holds_alternative<VirtiofsdOptions>(invocation.command)) return run_virtiofsd(invocation, store);
   if (std::holds_alternative<SnapshotOptions>(invocation.command)) return run_snapshot(invocation, store);

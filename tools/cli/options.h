@@ -5,6 +5,8 @@
 #include <variant>
 #include <vector>
 
+#include "tools/transport/remote_access.h"
+
 // What a user can ask for, one struct per subcommand, as the command line fills it (definitions.cpp) and the command
 // functions read it.
 namespace stellarium::cli {
@@ -36,6 +38,31 @@ struct RenameOptions {
 struct RmOptions {
   std::vector<std::string> refs;
 };
+
+// Distribution.
+struct PublishOptions {
+  std::string ref, target;
+  std::string as = {};          ///< NAME[:TAG] that it gets there; empty: the image's
+  std::string key = {};         ///< file; empty: the default key, made if there is none
+  std::string repository = {};  ///< empty: the remote's, or "default"
+  unsigned days = 0;            ///< until the name expires; 0: never
+  int level = 9;
+  transport::RemoteAccess access = {};
+};
+struct PullOptions {
+  std::string source, name;
+  std::vector<std::string> keys = {};  ///< trusted for this pull
+  transport::RemoteAccess access = {};
+  std::string manifest = {};  ///< what the command found the name to stand for
+};
+struct RemoteOptions {
+  enum class Action : std::uint8_t { list, add, rm, trust, key } action = Action::list;
+  std::vector<std::string> words;
+  std::string repository = {};
+  transport::RemoteAccess access = {};
+};
+/// What is wrong with the words for the action, for a person; empty if nothing is.
+std::string why_wrong(const RemoteOptions& options);
 
 // Clones.
 struct CloneOptions {
@@ -180,10 +207,11 @@ struct CompletionOptions {
 };
 
 using CommandOptions =
-    std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, CloneOptions, SnapshotOptions, RollbackOptions,
-                 CommitOptions, QuotaOptions, SettleOptions, ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions,
-                 InfoOptions, LsOptions, CatOptions, StatOptions, DiffOptions, HistoryOptions, MountOptions,
-                 UmountOptions, VirtiofsdOptions, VmOptions, GcOptions, FsckOptions, ScrubOptions, StatsOptions,
-                 TierOptions, TopOptions, DoctorOptions, DaemonOptions, CompletionOptions>;
+    std::variant<ImportOptions, ExportOptions, RenameOptions, RmOptions, PublishOptions, PullOptions, RemoteOptions,
+                 CloneOptions, SnapshotOptions, RollbackOptions, CommitOptions, QuotaOptions, SettleOptions,
+                 ClonesOptions, NspawnOptions, VolumeOptions, ImagesOptions, InfoOptions, LsOptions, CatOptions,
+                 StatOptions, DiffOptions, HistoryOptions, MountOptions, UmountOptions, VirtiofsdOptions, VmOptions,
+                 GcOptions, FsckOptions, ScrubOptions, StatsOptions, TierOptions, TopOptions, DoctorOptions,
+                 DaemonOptions, CompletionOptions>;
 
 }  // namespace stellarium::cli

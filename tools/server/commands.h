@@ -10,6 +10,8 @@ int run(const cli::ImportOptions& options, CommandContext& context);
 int run(const cli::ExportOptions& options, CommandContext& context);
 int run(const cli::RenameOptions& options, CommandContext& context);
 int run(const cli::RmOptions& options, CommandContext& context);
+int run(const cli::PublishOptions& options, CommandContext& context);
+int run(const cli::PullOptions& options, CommandContext& context);
 int run(const cli::CloneOptions& options, CommandContext& context);
 int run(const cli::SnapshotOptions& options, CommandContext& context);
 int run(const cli::RollbackOptions& options, CommandContext& context);
@@ -35,8 +37,8 @@ int run(const cli::TierOptions& options, CommandContext& context);
 int run(const cli::TopOptions& options, CommandContext& context);
 int run(const cli::DaemonOptions& options, CommandContext& context);
 
-/// umount, nspawn, vm, doctor and completion run in the command process alone: asking the server for them is a usage
-/// error.
+/// remote, umount, nspawn, vm, doctor and completion run in the command process alone: asking the server for them is a
+/// usage error.
 int run_any(const cli::CommandOptions& options, CommandContext& context);
 
 }  // namespace stellarium::server

@@ -48,7 +48,10 @@ std::string tree_tar(bool with_addition = false) {
 
 class Publishing : public testing::Test {
  protected:
-  std::unique_ptr<FolderObjects> folder() { return must(FolderObjects::open(dir_ / "www", true)); }
+  std::unique_ptr<FolderObjects> folder() {
+    files::create_directories(dir_ / "www");
+    return must(FolderObjects::open(dir_ / "www"));
+  }
 
   Publisher::Report publish(ImageStore& store, const std::string& name) {
     const auto target = folder();

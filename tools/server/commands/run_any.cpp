@@ -10,6 +10,7 @@ int refuse(const char* name, CommandContext& context) {
 
 struct Runner {
   CommandContext& context;
+  int operator()(const cli::RemoteOptions&) const { return refuse("remote", context); }
   int operator()(const cli::UmountOptions&) const { return refuse("umount", context); }
   int operator()(const cli::NspawnOptions&) const { return refuse("nspawn", context); }
   int operator()(const cli::VmOptions&) const { return refuse("vm", context); }

@@ -1,0 +1,99 @@
+#include <time.h>
+
+#include <algorithm>
+#include <future>
+
+#include "cdn/name_record.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/connection.h"
+#include "tools/cli/progress_display.h"
+#include "tools/cli/remote_source.h"
+#include "tools/cli/transport_process.h"
+
+// `stellarium pull`: this process asks the remote what the name stands for, and whether somebody whom the user trusts
+// says so; the server fetches the rest by its ids, through stellarium-transport.
+namespace stellarium::cli {
+namespace {
+
+Result<std::string> fetch_record(cdn::ObjectReader& reader, const std::string& path, unsigned distrusted) {
+  const auto promise = std::make_shared<std::promise<Result<std::string>>>();
+  auto answer = promise->get_future();
+  reader.fetch({.path = path, .limit = cdn::kMaxNameRecord, .distrusted = distrusted},
+               [promise](Result<std::string> bytes) { promise->set_value(std::move(bytes)); });
+  return answer.get();
+}
+
+/// What the name stands for, by somebody who may say so.
+Result<cdn::NameRecord> resolve(const RemoteSource& source, const std::vector<std::string>& more_keys,
+                                const Remotes& remotes, cdn::ObjectReader& reader) {
+  const auto path = record_path(source.name);
+  if (!path) return fail(path.error());
+  std::vector<cdn::PublicKey> keys = source.remote.keys;
+  for (const std::string& text : more_keys) {
+    const auto key = cdn::PublicKey::from_text(text);
+    if (!key) return fail(Errc::invalid_argument, text + ": a public key is ed25519: and 64 hexadecimal digits");
+    keys.push_back(*key);
+  }
+  const std::string& base = source.remote.access.bases.front();
+  const auto text = fetch_record(reader, *path, 0);
+  if (!text && text.error().code == Errc::not_found)
+    return fail(Errc::not_found, base + " has no image " + source.name);
+  if (!text) return fail(text.error());
+  const auto record = cdn::parse_name(*text);
+  if (!record) return fail(record.error(), base + "/" + *path);
+  if (std::ranges::find(keys, record->key) == keys.end()) {
+    const std::string how = source.remote.name.empty()
+                                ? "--trust " + record->key.text()
+                                : "'stellarium remote trust " + source.remote.name + " " + record->key.text() + "'";
+    return fail(Errc::permission, source.name + " is signed by " + record->key.text() +
+                                      ", which is not trusted here: if you know that it is the right one, " + how);
+  }
+  const auto seen = remotes.seen(base, source.name);
+  if (!seen) return fail(seen.error());
+  if (auto good = cdn::check_name(*record, source.remote.repository, source.name, *seen, ::time(nullptr)); !good)
+    return fail(good.error());
+  return record;
+}
+
+}  // namespace
+
+int run_pull(const Invocation& invocation, const std::filesystem::path& store) {
+  const auto& options = std::get<PullOptions>(invocation.command);
+  const Remotes remotes = Remotes::of_user();
+  const auto source = parse_source(options.source, options.access, remotes);
+  if (!source) return complain(source.error());
+  const std::string name = options.name.empty() ? source->name : options.name;
+  if (name.empty())
+    return complain(Error{Errc::invalid_argument, "a manifest has no name: 'stellarium pull BASE@MANIFEST NAME'", 0});
+  if (const auto checked = full_name(name); !checked) return complain(checked.error());
+
+  const Interrupts interrupts;
+  auto process = TransportProcess::start(source->remote.access, interrupts);
+  if (!process) return complain(process.error());
+  std::optional<cdn::NameRecord> record;
+  if (!source->manifest) {
+    auto resolved = resolve(*source, options.keys, remotes, process->objects());
+    if (!resolved && resolved.error().code == Errc::unavailable && process->has_failed()) return 1;
+    if (!resolved) return complain(resolved.error());
+    record = *std::move(resolved);
+  }
+  auto connection = Connection::open(store, Start::create_store);
+  if (!connection) return complain(connection.error());
+  const bool progress = !invocation.global.quiet && ProgressDisplay::wanted(invocation.global.progress);
+  const int descriptor = process->for_server();
+  const cas::Hash manifest = record ? record->manifest : *source->manifest;
+  const std::string origin = source->remote.access.bases.front() + (record ? "/" + source->name : "@" + manifest.hex());
+  const auto words = words_for(invocation, {"--manifest=" + manifest.hex(), "--", origin, name});
+  if (auto sent = connection->request(words, progress, {&descriptor, 1}); !sent) return complain(sent.error());
+  Handlers handlers;
+  handlers.hide_complaints = [&] { return process->has_failed(); };
+  const int code = follow(*connection, invocation.global, handlers);
+  if (code != 0 || !record) return code;
+  if (auto kept =
+          remotes.remember(source->remote.access.bases.front(), source->name, {record->revision, record->manifest});
+      !kept)
+    return complain(kept.error());
+  return 0;
+}
+
+}  // namespace stellarium::cli

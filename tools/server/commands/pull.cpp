@@ -1,0 +1,60 @@
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "cdn/puller.h"
+#include "tools/server/commands.h"
+#include "tools/server/json.h"
+#include "tools/text/units.h"
+#include "tools/transport/object_client.h"
+
+// pull: a published image by its manifest's id, from whoever is at the other end of the command's socket.
+namespace stellarium::server {
+
+int run(const cli::PullOptions& options, CommandContext& context) {
+  CommandIo& io = context.io;
+  const auto name = fs::ImageName::parse(options.name);
+  if (!name) return io.complain(name.error());
+  const auto manifest = cas::Hash::from_hex(options.manifest);
+  if (!manifest) return io.complain(Error{Errc::invalid_argument, "a pull without a manifest", 0});
+  auto socket = io.take_stream();
+  if (!socket) return io.complain(socket.error());
+  Store& store = context.store;
+  store.ballast().restore();  // what is taken back now, the pull cannot use up
+  const auto began = std::chrono::steady_clock::now();
+  transport::ObjectClient objects{protocol::Channel{std::move(*socket)}};
+  cdn::Puller puller{{store.database(), store.contents(), store.catalog(), store.scratch()}, objects, {}};
+  const auto report = puller.pull(*manifest, *name, options.source, [&](std::uint64_t done, std::uint64_t total) {
+    io.progress({.phase = "pull", .done = done, .total = total});
+    return !io.cancelled();
+  });
+  if (!report)
+    return io.complain(Error{report.error().code, "pulling " + options.source + ": " + report.error().context,
+                             report.error().sys_errno});
+  context.janitor.wake();  // the name may have had another layer
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  const std::uint64_t fetched = report->manifest_bytes + report->metadata_bytes + report->content_bytes;
+  if (context.global.json) {
+    const auto counters = objects.counters();
+    io.out(dump(Json{{"schema", 1},
+                     {"image", report->image.name.text()},
+                     {"manifest", manifest->hex()},
+                     {"bytes", report->image.bytes},
+                     {"bytes_fetched", fetched},
+                     {"metadata_fetched", report->metadata_bytes},
+                     {"bytes_new", report->totals.bytes_new},
+                     {"bytes_stored", report->totals.bytes_stored},
+                     {"requests", counters.requests},
+                     {"retries", counters.retries},
+                     {"seconds", seconds}}));
+  } else if (!context.global.quiet) {
+    io.err(fmt::format("{}: {}, {} fetched, {} new, {}, {}/s\n", report->image.name.text(),
+                       text::format_bytes(report->image.bytes), text::format_bytes(fetched),
+                       text::format_bytes(report->totals.bytes_new), text::format_duration(seconds),
+                       text::format_bytes(static_cast<std::uint64_t>(static_cast<double>(report->image.bytes) /
+                                                                     std::max(seconds, 0.001)))));
+  }
+  return 0;
+}
+
+}  // namespace stellarium::server

@@ -1,0 +1,91 @@
+// stellarium-transport: the process that speaks to a remote, for a command or for a store's server. It gets objects and
+// puts them, and knows nothing of images; whoever asks for bytes checks them. So what parses other hosts' answers has
+// neither the store nor its database in its memory.
+//
+//   stellarium-transport SOCKETS OPTIONS…    SOCKETS: descriptors, "3,4": each is an ObjectClient's other end
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include <charconv>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cdn/folder_objects.h"
+#include "tools/text/escape.h"
+#include "tools/transport/object_server.h"
+#include "tools/transport/remote_access.h"
+
+namespace {
+
+using namespace stellarium;
+
+/// What objects are read from and written to.
+struct Remote {
+  std::unique_ptr<cdn::FolderObjects> folder;
+  cdn::ObjectReader* reader = nullptr;
+  cdn::ObjectTarget* target = nullptr;
+};
+
+Result<Remote> open_remote(const transport::RemoteAccess& access) {
+  Remote remote;
+  const auto kind = transport::kind_of_base(access.bases.front());
+  if (!kind) return fail(kind.error());
+  if (*kind == transport::BaseKind::folder) {
+    auto folder = cdn::FolderObjects::open(access.bases.front());
+    if (!folder) return fail(std::move(folder).error());
+    remote.folder = *std::move(folder);
+    remote.reader = remote.folder.get();
+    remote.target = remote.folder.get();
+    return remote;
+  }
+  return fail(Errc::not_supported, access.bases.front() + ": no such remote");
+}
+
+std::vector<protocol::Channel> take_sockets(const std::string& list) {
+  std::vector<protocol::Channel> channels;
+  for (const char* at = list.data(); at < list.data() + list.size(); ++at) {
+    int number = -1;
+    const auto [end, error] = std::from_chars(at, list.data() + list.size(), number);
+    if (error != std::errc{} || number < 3 || ::fcntl(number, F_SETFD, FD_CLOEXEC) != 0) return {};
+    channels.emplace_back(UniqueFd{number});
+    at = end;
+  }
+  return channels;
+}
+
+int complain(const Error& error) {
+  std::fprintf(stderr, "stellarium: %s\n", text::escape(to_string(error)).c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ::signal(SIGPIPE, SIG_IGN);
+  ::prctl(PR_SET_DUMPABLE, 0);  // credentials may be in memory
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  auto channels = take_sockets(argc > 1 ? argv[1] : "");
+  if (channels.empty()) {
+    std::fputs("stellarium-transport is started by the stellarium command\n", stderr);
+    return 2;
+  }
+  const auto access = transport::access_of({argv + 2, argv + argc});
+  if (!access) return complain(access.error());
+  auto remote = open_remote(*access);
+  if (!remote) return complain(remote.error());
+
+  std::vector<std::thread> serving;
+  for (protocol::Channel& channel : channels) {
+    serving.emplace_back([&remote, channel = std::move(channel)]() mutable {
+      transport::ObjectServer server{std::move(channel), remote->reader, remote->target};
+      if (auto served = server.run(); !served) complain(served.error());
+    });
+  }
+  for (std::thread& thread : serving) thread.join();
+  return 0;
+}
