@@ -3,8 +3,6 @@
 namespace stellarium::cdn {
 namespace {
 
-constexpr std::uint64_t kMostAtOnce = 4u << 20;  // bytes of one request
-
 /// Collects wanted frames, ascending in each bundle.
 class Ranges {
  public:
@@ -12,7 +10,7 @@ class Ranges {
     std::string path = blob_path(bundle);
     const bool follows = !ranges_.empty() && ranges_.back().path == path &&
                          ranges_.back().offset() + ranges_.back().size() == frame.offset &&
-                         ranges_.back().size() + frame.stored <= kMostAtOnce;
+                         ranges_.back().size() + frame.stored <= kMaxRange;
     if (!follows) ranges_.push_back({std::move(path), {}});
     ranges_.back().frames.push_back(std::move(frame));
   }

@@ -24,6 +24,8 @@ struct WantedFrame {
   std::uint32_t stored = 0;  ///< bytes
   std::vector<ChunkOrder::Chunk> chunks;
 };
+inline constexpr std::uint64_t kMaxRange = 4u << 20;  ///< bytes of one request
+
 /// Frames that lie back to back in one object: they are fetched at once.
 struct WantedRange {
   std::string path;

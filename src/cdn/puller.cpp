@@ -4,12 +4,11 @@
 
 #include <future>
 #include <unordered_map>
-#include <unordered_set>
 
-#include "cdn/content_checker.h"
+#include "cdn/fetch_all.h"
+#include "cdn/lazy_image.h"
 #include "fs/layer_object.h"
 #include "fs/layer_tables.h"
-#include "fs/records.h"
 
 namespace stellarium::cdn {
 namespace {
@@ -62,35 +61,32 @@ Result<void> add_content(cas::WriteSession& session, std::string_view bytes, con
   return {};
 }
 
-/// Enters the tree into `layer`'s records, which nobody sees yet, and lists its contents.
-Result<std::vector<ImageContent>> enter_layer(std::string_view object, fs::LayerTables& tables) {
+/// Enters the tree into the records of a layer that nobody sees yet.
+Result<void> enter_layer(std::string_view object, fs::LayerTables& tables) {
   TextInput input{object};
   fs::LayerObjectReader reader{input};
-  std::vector<ImageContent> contents;
-  std::unordered_set<cas::ContentId, cas::HashOfHash> seen;
   while (true) {
     const auto entry = reader.next();
     if (!entry) return fail(entry.error(), "layer object");
-    if (!*entry) break;
-    if (auto added = tables.add(**entry); !added) return fail(added.error());
-    const auto content = (*entry)->first ? fs::content_of((*entry)->inode) : std::nullopt;
-    if (content && seen.insert(content->id).second) contents.push_back({*content, (*entry)->inode.program});
+    if (!*entry) return tables.ingest();
+    if (auto added = tables.add(**entry); !added) return added;
   }
-  if (auto done = tables.ingest(); !done) return fail(done.error());
-  return contents;
 }
 
 }  // namespace
 
-Puller::Puller(const Parts& parts, ObjectReader& reader, const FrameFetcher::Options& options)
-    : parts_{parts}, reader_{reader}, fetcher_{reader, options} {}
+Puller::Puller(const Parts& parts, ObjectReader& reader, const FrameFetcher::Options& options, KeepLazy lazy)
+    : parts_{parts}, reader_{reader}, fetcher_{reader, options}, lazy_{std::move(lazy)} {}
 
 Result<Manifest> Puller::fetch_manifest(const cas::Hash& id) {
   for (unsigned distrusted = 0;; ++distrusted) {
     auto bytes = fetch_now(reader_, {.path = manifest_path(id), .limit = kMaxManifest, .distrusted = distrusted});
     if (!bytes) return fail(std::move(bytes).error(), "manifest " + id.hex());
     report_.manifest_bytes += bytes->size();
-    if (cas::hash_of(as_bytes(*bytes)) == id) return parse_manifest(*bytes);
+    if (cas::hash_of(as_bytes(*bytes)) == id) {
+      manifest_text_ = *std::move(bytes);
+      return parse_manifest(manifest_text_);
+    }
     if (distrusted == FrameFetcher::kMaxDistrust)
       return fail(Errc::corrupt, "manifest " + id.hex() + ": the remote has other bytes under that name");
   }
@@ -117,43 +113,6 @@ Result<Puller::Metadata> Puller::fetch_metadata(const Manifest& manifest) {
   return metadata;
 }
 
-Result<void> Puller::fetch_contents(const Manifest& manifest, const ParsedIndex& parsed, cas::WriteSession& session,
-                                    const Progress& progress) {
-  std::unordered_map<cas::ChunkId, std::uint32_t, cas::HashOfHash> sizes;
-  for (const ChunkOrder::Chunk& chunk : parsed.order.chunks()) sizes.emplace(chunk.id, chunk.size);
-  std::unordered_set<cas::ChunkId, cas::HashOfHash> missing;
-  const auto has = [&](const cas::ChunkId& id) -> Result<bool> {
-    const auto known = session.knows(id, sizes[id]);  // and keeps it alive
-    if (!known) return known;
-    if (!*known) missing.insert(id);
-    const auto size = *known ? parts_.contents.chunk_size(id) : Result<std::optional<std::uint32_t>>{std::nullopt};
-    if (!size) return fail(size.error());
-    if (*size && **size != sizes[id])
-      return fail(Errc::corrupt, "chunk " + id.hex() + " has another size than the image says");
-    return known;
-  };
-  const auto ranges = plan_contents(manifest, parsed, has);
-  if (!ranges) return fail(ranges.error());
-  // The plan stops at the first missing chunk of a frame; the checker wants to know all that will come.
-  std::uint64_t total = 0;
-  for (const WantedRange& range : *ranges) {
-    total += range.size();
-    for (const WantedFrame& frame : range.frames)
-      for (const ChunkOrder::Chunk& chunk : frame.chunks) missing.insert(chunk.id);
-  }
-  report_.requests += ranges->size();
-  ContentChecker checker{parts_.contents, session, parsed.index.recipes, std::move(missing)};
-  auto fetched = fetcher_.fetch(*ranges, [&](const FetchedFrame& frame) -> Result<void> {
-    if (auto added = session.add_frame(frame.container, *frame.frame); !added) return added;
-    if (auto checked = checker.take(frame.frame); !checked) return checked;
-    report_.content_bytes += frame.container.size();
-    if (progress && !progress(report_.content_bytes, total)) return fail(Errc::cancelled, "the pull was stopped");
-    return {};
-  });
-  if (!fetched) return fetched;
-  return checker.finish();
-}
-
 Result<std::shared_ptr<fs::Catalog::LayerPin>> Puller::find_layer(const Manifest& manifest) {
   const auto images = parts_.catalog.list();
   if (!images) return fail(images.error());
@@ -166,15 +125,26 @@ Result<std::shared_ptr<fs::Catalog::LayerPin>> Puller::find_layer(const Manifest
 }
 
 Result<void> Puller::store_layer(const Manifest& manifest, const Metadata& metadata, fs::LayerId layer,
-                                 cas::WriteSession& session, const Progress& progress) {
+                                 cas::WriteSession& session, const FetchProgress& progress) {
   fs::LayerTables tables{parts_.database, layer, parts_.scratch};
-  const auto contents = enter_layer(metadata.layer, tables);
+  if (auto entered = enter_layer(metadata.layer, tables); !entered) return entered;
+  TextInput object{metadata.layer};
+  const auto contents = contents_of_layer(object);
   if (!contents) return fail(contents.error());
   const auto parsed = parse_index(as_bytes(metadata.index), *contents);
   if (!parsed) return fail(parsed.error());
-  if (auto fetched = fetch_contents(manifest, *parsed, session, progress); !fetched) return fetched;
+  if (lazy_) {
+    if (auto added = add_content(session, metadata.index, manifest.index.id); !added) return added;
+  } else {
+    const auto fetched = fetch_all(parts_.contents, session, fetcher_, manifest, *parsed, progress);
+    if (!fetched) return fail(fetched.error());
+    report_.content_bytes = *fetched;
+  }
   if (auto added = add_content(session, metadata.layer, manifest.layer.id); !added) return added;
   if (auto committed = session.commit(); !committed) return committed;
+  if (lazy_) {
+    if (auto kept = lazy_(manifest.layer.id, manifest_text_); !kept) return kept;
+  }
   report_.image.manifest = manifest.layer.id;
   report_.image.manifest_size = manifest.layer.size;
   report_.image.files = tables.inodes();
@@ -193,7 +163,7 @@ Result<void> Puller::publish(const fs::ImageName& name, const std::string& sourc
 }
 
 Result<Puller::Report> Puller::pull(const cas::Hash& id, const fs::ImageName& name, const std::string& source,
-                                    const Progress& progress) {
+                                    const FetchProgress& progress) {
   report_ = {};
   const auto manifest = fetch_manifest(id);
   if (!manifest) return fail(manifest.error());

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "cas/content_store.h"
 #include "cas/database.h"
-#include "cdn/fetch_plan.h"
+#include "cdn/fetch_all.h"
 #include "cdn/frame_fetcher.h"
 #include "cdn/image_index.h"
 #include "cdn/manifest.h"
@@ -33,20 +33,21 @@ class Puller {
     fs::Catalog& catalog;
     std::filesystem::path scratch;
   };
-  /// Called now and then with bytes fetched and to be fetched in all; false stops with `cancelled`.
-  using Progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
   struct Report {
     fs::Image image;
     std::uint64_t manifest_bytes = 0, metadata_bytes = 0, content_bytes = 0;  ///< fetched
     std::uint64_t requests = 0;
     cas::WriteSession::Totals totals;
   };
-  Puller(const Parts& parts, ObjectReader& reader, const FrameFetcher::Options& options);
+  /// With `lazy`, only the metadata is fetched; it is called before the image is named, with its layer object's id and
+  /// the manifest's text, and keeps account of where the contents are (lazy_contents.h).
+  using KeepLazy = std::function<Result<void>(const cas::ContentId& layer, const std::string& manifest)>;
+  Puller(const Parts& parts, ObjectReader& reader, const FrameFetcher::Options& options, KeepLazy lazy = {});
 
   /// Errors: corrupt (the remote has something else under that name than it should), not_found, unavailable, cancelled,
   /// and the store's.
   [[nodiscard]] Result<Report> pull(const cas::Hash& manifest, const fs::ImageName& name, const std::string& source,
-                                    const Progress& progress);
+                                    const FetchProgress& progress);
 
  private:
   Result<Manifest> fetch_manifest(const cas::Hash& id);
@@ -55,10 +56,8 @@ class Puller {
     std::string layer, index;
   };
   Result<Metadata> fetch_metadata(const Manifest& manifest);
-  Result<void> fetch_contents(const Manifest& manifest, const ParsedIndex& parsed, cas::WriteSession& session,
-                              const Progress& progress);
   Result<void> store_layer(const Manifest& manifest, const Metadata& metadata, fs::LayerId layer,
-                           cas::WriteSession& session, const Progress& progress);
+                           cas::WriteSession& session, const FetchProgress& progress);
   Result<void> publish(const fs::ImageName& name, const std::string& source);
   /// Whether the store has this tree under some name: then the image is that layer once more.
   Result<std::shared_ptr<fs::Catalog::LayerPin>> find_layer(const Manifest& manifest);
@@ -66,6 +65,8 @@ class Puller {
   const Parts parts_;
   ObjectReader& reader_;
   FrameFetcher fetcher_;
+  const KeepLazy lazy_;
+  std::string manifest_text_;
   Report report_;
 };
 

@@ -60,9 +60,10 @@ Result<std::unique_ptr<Tier>> Tier::open(cas::ContentStore& store, Io& io, const
 }
 
 LocalTier::LocalTier(cas::ContentStore& store, Io& io, std::unique_ptr<HotStore> hot, const Options& options)
-    : hot_{std::move(hot)},
+    : remote_{options.remote},
+      hot_{std::move(hot)},
       frames_{store, options.frame_budget},
-      recipes_{store, kRecipeBudget},
+      recipes_{store, options.remote, kRecipeBudget},
       reader_{frames_, recipes_},
       pool_{options.fill_threads},
       filler_{reader_, *hot_, io, pool_} {
@@ -97,6 +98,11 @@ Result<std::size_t> LocalTier::read(const ContentRef& content, std::uint64_t off
   if (offset >= content.size) return 0;
   out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), content.size - offset)));
   if (const auto size = read_file(content, offset, out)) return *size;
+  if (may_be_remote()) {
+    const auto brought = std::make_shared<Awaited<void>>();
+    remote_->bring(content, offset, out.size(), [brought](Result<void> done) { brought->set(std::move(done)); });
+    if (auto done = brought->get(); !done) return fail(std::move(done).error());
+  }
   if (auto done = reader_.read(content, offset, out); !done) return fail(done.error());
   decode_ahead(content, offset, offset + out.size());
   return out.size();
@@ -114,20 +120,31 @@ std::optional<std::size_t> LocalTier::read_if_present(const ContentRef& content,
 
 void LocalTier::read_async(const ContentRef& content, std::uint64_t offset, MutableByteSpan out,
                            std::function<void(Result<std::size_t>)> done) {
-  pool_.submit(WorkerPool::Priority::demand,
-               [this, content, offset, out, done = std::move(done)] { done(read(content, offset, out)); });
+  auto work = [this, content, offset, out, done] { done(read(content, offset, out)); };
+  if (!may_be_remote() || offset >= content.size) return pool_.submit(WorkerPool::Priority::demand, std::move(work));
+  // What has to come from elsewhere is waited for outside of the pool, which others need meanwhile.
+  const std::uint64_t size = std::min<std::uint64_t>(out.size(), content.size - offset);
+  remote_->bring(content, offset, size, [this, work = std::move(work), done = std::move(done)](Result<void> brought) {
+    if (!brought) return done(fail(std::move(brought).error()));
+    pool_.submit(WorkerPool::Priority::demand, work);
+  });
 }
 
 void LocalTier::make_hot(const ContentRef& content, std::function<void(Result<HotFilePtr>)> done) {
-  filler_.fill(content, std::move(done));
+  if (!may_be_remote()) return filler_.fill(content, std::move(done));
+  remote_->bring(content, 0, content.size, [this, content, done = std::move(done)](Result<void> brought) {
+    if (!brought) return done(fail(std::move(brought).error()));
+    filler_.fill(content, done);
+  });
 }
 
 bool LocalTier::prefetch(const ContentRef& content, Place place) {
   if (hot_->find(content)) return false;
   if (place == Place::hot_file) {
-    filler_.fill(content, [](const Result<HotFilePtr>&) {});  // its failure is logged
+    make_hot(content, [](const Result<HotFilePtr>&) {});  // its failure is logged
     return true;
   }
+  if (may_be_remote()) return false;  // only what somebody reads is fetched for him
   if (content.size == 0 || (content.size <= cas::kMaxChunk && frames_.find(content.id))) return false;
   pool_.submit(WorkerPool::Priority::fill, [this, content] { reader_.prefetch(content, 0, content.size); });
   return true;

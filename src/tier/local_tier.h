@@ -7,6 +7,7 @@
 #include "tier/hot_store.h"
 #include "tier/readahead.h"
 #include "tier/recipe_cache.h"
+#include "tier/remote_contents.h"
 #include "tier/repeated_contents.h"
 #include "tier/tier.h"
 #include "tier/worker_pool.h"
@@ -39,11 +40,14 @@ class LocalTier final : public Tier {
   Stats stats() override;
 
  private:
+  /// Whether chunks of contents may have to come from elsewhere first.
+  bool may_be_remote() const { return remote_ != nullptr && remote_->any(); }
   /// From a hot file, finished or being filled.
   std::optional<std::size_t> read_file(const ContentRef& content, std::uint64_t offset, MutableByteSpan out);
   void decode_ahead(const ContentRef& content, std::uint64_t begin, std::uint64_t end);
   void refill_pins();
 
+  RemoteContents* const remote_;
   std::unique_ptr<HotStore> hot_;
   FrameCache frames_;
   RecipeCache recipes_;

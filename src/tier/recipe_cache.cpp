@@ -18,6 +18,8 @@ Result<RecipeCache::MapPtr> RecipeCache::get(const cas::ContentId& content, std:
   if (MapPtr present = find(content)) return present;
 
   Result<cas::Recipe> recipe = store_.recipe(content, size);
+  if (!recipe && recipe.error().code == Errc::not_found && remote_ != nullptr && remote_->any())
+    recipe = remote_->recipe({content, size});
   if (!recipe) return fail(recipe.error());
   if (recipe->content != content || recipe->size != size) {
     return fail(Errc::corrupt, "recipe of content " + content.hex() + ": expected " + std::to_string(size) +

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "cas/content_store.h"
 #include "tier/content_map.h"
+#include "tier/remote_contents.h"
 #include "tier/s3_fifo.h"
 
 namespace stellarium::tier {
@@ -18,7 +19,9 @@ namespace stellarium::tier {
 /// Errors:  those of ContentStore::recipe; corrupt if the recipe is not of that content and size.
 class RecipeCache {
  public:
-  RecipeCache(cas::ContentStore& store, std::uint64_t budget) : store_{store}, order_{budget} {}
+  /// `remote`: knows recipes that the store has not; may be null. Both are borrowed.
+  RecipeCache(cas::ContentStore& store, RemoteContents* remote, std::uint64_t budget)
+      : store_{store}, remote_{remote}, order_{budget} {}
 
   using MapPtr = std::shared_ptr<const ContentMap>;
   Result<MapPtr> get(const cas::ContentId& content, std::uint64_t size);
@@ -28,6 +31,7 @@ class RecipeCache {
   using Order = S3Fifo<cas::ContentId, MapPtr, cas::HashOfHash>;
 
   cas::ContentStore& store_;
+  RemoteContents* const remote_;
   Mutex mutex_;
   Order order_ GUARDED_BY(mutex_);
   std::unordered_map<cas::ContentId, Order::NodePtr, cas::HashOfHash> maps_ GUARDED_BY(mutex_);

@@ -36,6 +36,8 @@ class HotFile {
 };
 using HotFilePtr = std::shared_ptr<const HotFile>;
 
+class RemoteContents;
+
 /// Where the bytes of a content are: frames in memory, hot files, local segments, later remote sources [Photon].
 ///
 /// Threads: all functions may be called concurrently. Callbacks run on the tier's own threads and must not block.
@@ -48,7 +50,8 @@ class Tier {
     std::uint64_t hot_budget = 0;            ///< bytes of hot files; 0: a quarter of the file system's free space
     std::uint64_t frame_budget = 32u << 20;  ///< bytes of decoded frames kept in memory
     unsigned fill_threads = 2;
-    bool private_mount = true;  ///< open hot files through a private read-only bind mount (needs CAP_SYS_ADMIN)
+    bool private_mount = true;         ///< open hot files through a private read-only bind mount (needs CAP_SYS_ADMIN)
+    RemoteContents* remote = nullptr;  ///< borrowed; null: everything is in the store
   };
   static Result<std::unique_ptr<Tier>> open(cas::ContentStore& store, Io& io, const std::filesystem::path& hot_dir,
                                             const Options& options);

@@ -25,7 +25,7 @@ class ContentReaderTest : public ::testing::Test {
 
   MemoryStore store_;
   FrameCache frames_{store_, 4u << 20};
-  RecipeCache recipes_{store_, 1u << 20};
+  RecipeCache recipes_{store_, nullptr, 1u << 20};
   ContentReader reader_{frames_, recipes_};
 };
 
@@ -66,7 +66,7 @@ TEST(ContentReaderZeros, AHoleNeedsNoChunk) {
   MemoryStore store{/*chunk_size=*/cas::kMaxChunk};
   const auto content = store.add(std::vector<std::byte>(10u << 20));
   FrameCache frames{store, 1u << 20};
-  RecipeCache recipes{store, 1u << 20};
+  RecipeCache recipes{store, nullptr, 1u << 20};
   ContentReader reader{frames, recipes};
   std::vector<std::byte> out(3u << 20, std::byte{1});
   ASSERT_TRUE(reader.read(content, 12'345, out));

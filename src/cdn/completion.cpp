@@ -1,0 +1,98 @@
+#include "cdn/completion.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/log.h"
+
+namespace stellarium::cdn {
+
+using Clock = std::chrono::steady_clock;
+
+Result<std::uint64_t> complete(LazyContents& lazy, cas::ContentStore& store, const LazyContents::ImagePtr& image,
+                               Urgency urgency, const FetchProgress& progress) {
+  const auto reader = lazy.reader_of(image->remote());
+  if (!reader) return fail(reader.error());
+  FrameFetcher::Options options;
+  options.urgency = urgency;
+  if (urgency == Urgency::background) {  // others want the line, the memory and the processors
+    options.parallel = 2;
+    options.most_in_flight = 8u << 20;
+    options.workers = 1;
+  }
+  FrameFetcher fetcher{**reader, options};
+  const auto session = store.begin_session();
+  const auto fetched = fetch_all(store, *session, fetcher, image->manifest(), image->parsed(), progress);
+  if (!fetched) return fetched;
+  if (auto committed = session->commit(); !committed) return fail(std::move(committed).error());
+  if (auto removed = lazy.remove(image->layer()); !removed) return fail(std::move(removed).error());
+  return fetched;
+}
+
+Completion::Completion(LazyContents& lazy, cas::ContentStore& store, const Options& options)
+    : lazy_{lazy}, store_{store}, options_{options}, thread_{[this] { run(); }} {}
+
+Completion::~Completion() {
+  {
+    const MutexLock lock{mutex_};
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Completion::wake() {
+  {
+    const MutexLock lock{mutex_};
+    woken_ = true;
+  }
+  changed_.notify_all();
+}
+
+bool Completion::rest(std::chrono::milliseconds time) {
+  const auto end = Clock::now() + time;
+  MutexLock lock{mutex_};
+  while (!stopping_ && Clock::now() < end) lock.wait_for(changed_, end - Clock::now());
+  return !stopping_;
+}
+
+/// Whether there is more to do, which includes what failed.
+bool Completion::complete_next() {
+  const auto images = lazy_.images();
+  const auto next = std::ranges::find_if(images, [](const auto& image) { return image->completes(); });
+  if (next == images.end()) return false;
+  const auto began = Clock::now();
+  const auto done = complete(lazy_, store_, *next, Urgency::background, [&](std::uint64_t fetched, std::uint64_t) {
+    if (options_.rate == 0) return rest(std::chrono::milliseconds{0});
+    const auto due = began + std::chrono::milliseconds{fetched * 1000 / options_.rate};
+    return rest(
+        std::max(std::chrono::milliseconds{0}, std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now())));
+  });
+  if (done) {
+    log::info("a lazy image of remote {} is complete", (*next)->remote());
+    return true;
+  }
+  if (done.error().code != Errc::cancelled)
+    log::warn("a lazy image of remote {} is not complete yet: {}", (*next)->remote(), to_string(done.error()));
+  return false;
+}
+
+void Completion::run() {
+  auto pause = std::chrono::milliseconds{options_.first_pause};
+  while (true) {
+    {
+      MutexLock lock{mutex_};
+      while (!stopping_ && !woken_) lock.wait(changed_);
+      if (stopping_) return;
+      woken_ = false;
+    }
+    while (complete_next()) pause = options_.first_pause;
+    const auto images = lazy_.images();
+    if (std::ranges::none_of(images, [](const auto& image) { return image->completes(); })) continue;
+    if (!rest(pause)) return;
+    pause = std::min<std::chrono::milliseconds>(pause * 2, options_.longest_pause);
+    wake();
+  }
+}
+
+}  // namespace stellarium::cdn
