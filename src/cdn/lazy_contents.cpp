@@ -40,16 +40,22 @@ LazyContents::LazyContents(cas::Database& database, cas::ContentStore& store)
     : database_{database}, store_{store}, lander_{[this] { land(); }} {}
 
 LazyContents::~LazyContents() {
+  stop();
+}
+
+void LazyContents::stop() {
   {
     const MutexLock lock{landing_->mutex};
     landing_->stopping = true;
     landing_->changed.notify_all();
   }
-  lander_.join();
+  if (lander_.joinable()) lander_.join();
   std::map<FrameKey, FlightPtr> flights;
   {
     const MutexLock lock{mutex_};
+    stopped_ = true;  // no more are made
     flights = flights_;
+    find_reader_ = {};  // it belongs to somebody who may go now
   }
   for (const auto& [key, flight] : flights) end(flight, fail(Errc::cancelled, "the store is being closed"));
 }
@@ -155,8 +161,10 @@ void LazyContents::bring(const tier::ContentRef& content, std::uint64_t offset, 
   if (!wanted) return done(fail(std::move(wanted).error()));
   if (wanted->empty()) return done({});
   std::vector<FlightPtr> fresh;
+  bool stopped = false;
   {
     const MutexLock lock{mutex_};
+    stopped = stopped_;
     std::vector<FlightPtr> all;
     std::vector<Missing> unasked;
     for (Missing& one : *wanted) {
@@ -167,12 +175,15 @@ void LazyContents::bring(const tier::ContentRef& content, std::uint64_t offset, 
         all.push_back(flying->second);
       }
     }
-    fresh = new_flights(std::move(unasked));
-    all.insert(all.end(), fresh.begin(), fresh.end());
-    const auto countdown = std::make_shared<Countdown>(all.size(), std::move(done));
-    for (const FlightPtr& flight : all)
-      flight->waiting.push_back([countdown](const Result<void>& how) { countdown->part_ended(how); });
+    if (!stopped) {
+      fresh = new_flights(std::move(unasked));
+      all.insert(all.end(), fresh.begin(), fresh.end());
+      const auto countdown = std::make_shared<Countdown>(all.size(), std::move(done));
+      for (const FlightPtr& flight : all)
+        flight->waiting.push_back([countdown](const Result<void>& how) { countdown->part_ended(how); });
+    }
   }
+  if (stopped) return done(fail(Errc::cancelled, "the store is being closed"));
   for (const FlightPtr& flight : fresh) start(flight);
 }
 
@@ -213,13 +224,13 @@ void LazyContents::start(const FlightPtr& flight) {
     const MutexLock lock{mutex_};
     ++stats_.requests;
   }
-  // The reader stays until it has answered.
+  flight->reader = *reader;
   (*reader)->fetch({.path = flight->range.path,
                     .offset = flight->range.offset(),
                     .size = flight->range.size(),
                     .urgency = Urgency::waited_for,
                     .distrusted = flight->distrusted},
-                   [landed, reader = *reader](Result<std::string> bytes) { landed(std::move(bytes)); });
+                   landed);
 }
 
 void LazyContents::land() {
@@ -273,11 +284,13 @@ Result<void> LazyContents::take(const Landed& landed, cas::WriteSession& session
 
 void LazyContents::end(const FlightPtr& flight, const Result<void>& how) {
   std::vector<Done> waiting;
+  std::shared_ptr<ObjectReader> reader;
   {
     const MutexLock lock{mutex_};
     for (const LazyImage::Place& place : flight->places)
       flights_.erase({flight->image.get(), place.bundle, place.frame});
     waiting.swap(flight->waiting);
+    reader.swap(flight->reader);
     if (how) stats_.bytes += flight->range.size();
     if (!how) ++stats_.failures;
   }

@@ -45,6 +45,8 @@ class LazyContents final : public tier::RemoteContents {
   /// The images that earlier servers left. Those that cannot be read are logged, and their contents are missing.
   [[nodiscard]] Result<void> open() EXCLUDES(mutex_);
   void set_readers(FindReader find) EXCLUDES(mutex_);
+  /// Ends what is under way with `cancelled`, and everything that is asked for from now on.
+  void stop() EXCLUDES(mutex_);
 
   /// An image whose layer object and index are in the store; durable on return.
   [[nodiscard]] Result<void> add(const cas::ContentId& layer, LazyRecord record) EXCLUDES(mutex_);
@@ -78,6 +80,7 @@ class LazyContents final : public tier::RemoteContents {
     std::vector<LazyImage::Place> places;
     WantedRange range;
     unsigned distrusted = 0;
+    std::shared_ptr<ObjectReader> reader;  // let go by `end`: a reader must not go on its own thread
     std::vector<Done> waiting;
   };
   using FlightPtr = std::shared_ptr<Flight>;
@@ -113,6 +116,7 @@ class LazyContents final : public tier::RemoteContents {
   std::vector<ImagePtr> images_ GUARDED_BY(mutex_);
   std::map<FrameKey, FlightPtr> flights_ GUARDED_BY(mutex_);
   Stats stats_ GUARDED_BY(mutex_);
+  bool stopped_ GUARDED_BY(mutex_) = false;
   std::atomic<std::size_t> count_{0};
   const std::shared_ptr<Landing> landing_ = std::make_shared<Landing>();
   std::thread lander_;  // last: uses the members above

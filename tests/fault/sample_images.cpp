@@ -201,7 +201,8 @@ std::pair<int, std::string> fsck(server::Store& store) {
   IdleControl control;
   CapturedIo io;
   const cli::GlobalOptions global;
-  server::CommandContext context{store, mounts, guests, janitor, control, outside, sandbox, global, io};
+  cdn::Completion completion{store.lazy(), store.contents(), {}};
+  server::CommandContext context{store, mounts, guests, janitor, completion, control, outside, sandbox, global, io};
   const int code = server::run(cli::FsckOptions{.deep = true}, context);
   return {code, io.text};
 }

@@ -49,8 +49,16 @@ void Definitions::define_distribution(CLI::App& app) {
       ->type_name("KEY")
       ->allow_extra_args(false);
   define_access(l, pull.access);
-  l.add_option("--manifest", pull.manifest)->group("");  // the command's own word to the server
-  l.footer("Contents that the store has already are not fetched, whatever image they came with.");
+  CLI::Option* const full =
+      l.add_flag("--full", pull.full, "return when everything is here; else when the image can be used");
+  l.add_flag("--lazy-only", pull.lazy_only, "fetch only what is read, and nothing in the background")->excludes(full);
+  l.add_option("--manifest", pull.manifest)->group("");  // the command's own words to the server
+  l.add_option("--remote", pull.remote)->group("");
+  l.footer(
+      "Without --full an image can be used as soon as its names and attributes are here. What somebody reads is "
+      "fetched "
+      "then, and the rest in the background. Contents that the store has already are not fetched, whatever image they "
+      "came with.");
 
   const std::map<std::string, RemoteOptions::Action> actions{{"list", RemoteOptions::Action::list},
                                                              {"add", RemoteOptions::Action::add},

@@ -53,7 +53,9 @@ struct PullOptions {
   std::string source, name;
   std::vector<std::string> keys = {};  ///< trusted for this pull
   transport::RemoteAccess access = {};
+  bool full = false, lazy_only = false;
   std::string manifest = {};  ///< what the command found the name to stand for
+  std::string remote = {};    ///< by which the transport finds the remote later on
 };
 struct RemoteOptions {
   enum class Action : std::uint8_t { list, add, rm, trust, key } action = Action::list;

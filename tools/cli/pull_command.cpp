@@ -55,6 +55,18 @@ Result<cdn::NameRecord> resolve(const RemoteSource& source, const std::vector<st
   return record;
 }
 
+/// The name by which the transport finds the remote when something is read: one that was only an address gets a file,
+/// too, because the server is not believed what it says of addresses and files.
+Result<std::string> name_for_later(const Remote& remote, const Remotes& remotes) {
+  if (!remote.name.empty()) return remote.name;
+  Remote kept = remote;
+  std::string words;
+  for (const std::string& word : transport::words_of(remote.access)) words += word + "\n";
+  kept.name = "auto-" + cas::hash_of(as_bytes(words)).hex().substr(0, 32);
+  if (auto saved = remotes.save(kept); !saved) return fail(std::move(saved).error());
+  return kept.name;
+}
+
 }  // namespace
 
 int run_pull(const Invocation& invocation, const std::filesystem::path& store) {
@@ -83,7 +95,14 @@ int run_pull(const Invocation& invocation, const std::filesystem::path& store) {
   const int descriptor = process->for_server();
   const cas::Hash manifest = record ? record->manifest : *source->manifest;
   const std::string origin = source->remote.access.bases.front() + (record ? "/" + source->name : "@" + manifest.hex());
-  const auto words = words_for(invocation, {"--manifest=" + manifest.hex(), "--", origin, name});
+  const auto later = options.full ? Result<std::string>{std::string{}} : name_for_later(source->remote, remotes);
+  if (!later) return complain(later.error());
+  std::vector<std::string> arguments{"--manifest=" + manifest.hex()};
+  if (options.full) arguments.emplace_back("--full");
+  if (options.lazy_only) arguments.emplace_back("--lazy-only");
+  if (!later->empty()) arguments.push_back("--remote=" + *later);
+  arguments.insert(arguments.end(), {"--", origin, name});
+  const auto words = words_for(invocation, arguments);
   if (auto sent = connection->request(words, progress, {&descriptor, 1}); !sent) return complain(sent.error());
   Handlers handlers;
   handlers.hide_complaints = [&] { return process->has_failed(); };

@@ -73,10 +73,6 @@ Result<Remote> remote_from(const json& value, const std::string& name, const fil
 
 }  // namespace
 
-bool is_remote_name(std::string_view name) {
-  return name.size() <= 64 && cdn::is_repository(name);
-}
-
 Remotes Remotes::of_user() {
   if (const char* const given = std::getenv("STELLARIUM_CONFIG"); given != nullptr && *given != '\0')
     return Remotes{given};

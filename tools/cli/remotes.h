@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "cdn/name_record.h"
 #include "cdn/signing_key.h"
+#include "tools/cli/remote_name.h"
 #include "tools/transport/remote_access.h"
 
 namespace stellarium::cli {
@@ -48,8 +49,5 @@ class Remotes {
  private:
   std::filesystem::path folder_;
 };
-
-/// 1 … 64 bytes of [A-Za-z0-9._-], the first one a letter or a digit.
-bool is_remote_name(std::string_view name);
 
 }  // namespace stellarium::cli

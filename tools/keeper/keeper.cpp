@@ -27,6 +27,7 @@ constexpr auto kLongestPause = 10s;
 constexpr unsigned kPatience = 5;  // quick deaths in a row after which a keeper with nothing to keep gives up
 constexpr auto kStuckCheck = 5s;
 constexpr off_t kLogLimit = 4 << 20;
+constexpr std::size_t kMostTransports = 64;
 
 Result<UniqueFd> open_log(const std::filesystem::path& run) {
   const std::filesystem::path file = run / "server.log";
@@ -177,6 +178,9 @@ void Keeper::read_link() {
     case LinkType::remove:
       answer(table_.remove(frame->payload));
       break;
+    case LinkType::transport:
+      start_transport(frame->payload);
+      break;
     case LinkType::stopping:
       if (frame->payload.size() == 1 && frame->payload[0] <= static_cast<char>(Ending::upgrade)) {
         ending_ = static_cast<Ending>(frame->payload[0]);
@@ -196,6 +200,27 @@ void Keeper::answer(const Result<void>& outcome) {
   if (auto sent = link_.send(wire(LinkType::done), text); !sent) link_.close();
 }
 
+/// It runs outside of the server's namespaces, with what the user's files say of the remote: the server, which guests
+/// talk to, names one of them and has no say in what is in there.
+void Keeper::start_transport(const std::string& remote) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+  };
+  if (remote.empty() || remote.size() > 64 || remote.front() == '.' || remote.front() == '-' ||
+      !std::ranges::all_of(remote, plain))
+    return answer(fail(Errc::invalid_argument, "no name of a remote"));
+  if (transports_.size() >= kMostTransports) return answer(fail(Errc::busy, "too many remotes are in use"));
+  auto ends = protocol::make_socket_pair();
+  if (!ends) return answer(fail(ends.error()));
+  const auto started = start_process(setup_.programs / "stellarium-transport", {"3", "--remote=" + remote},
+                                     ends->second.get(), log_.get(), oom_score_adj_);
+  if (!started) return answer(fail(started.error()));
+  transports_.push_back(*started);
+  const int socket = ends->first.get();
+  if (auto sent = link_.send(wire(LinkType::done), {}, {&socket, 1}); !sent) link_.close();
+}
+
 void Keeper::on_signals() {
   signalfd_siginfo signal{};
   while (::read(signals_.get(), &signal, sizeof signal) == sizeof signal) {
@@ -205,6 +230,7 @@ void Keeper::on_signals() {
     if (server_ != 0) ::kill(server_, SIGTERM);
   }
   int status = 0;
+  std::erase_if(transports_, [&](pid_t transport) { return ::waitpid(transport, &status, WNOHANG) == transport; });
   if (server_ != 0 && ::waitpid(server_, &status, WNOHANG) == server_) on_server_exit(status);
 }
 

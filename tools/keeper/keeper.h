@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -39,6 +40,7 @@ class Keeper {
   Result<void> hand_over();
   void read_link();
   void answer(const Result<void>& outcome);
+  void start_transport(const std::string& remote);
   void on_signals();
   void on_server_exit(int wait_status);
   void report_stuck_server();
@@ -63,6 +65,7 @@ class Keeper {
   std::optional<Ending> ending_;    ///< announced by the server
   bool stop_requested_ = false;     ///< by a signal
   pid_t stuck_reported_ = 0;
+  std::vector<pid_t> transports_;  ///< each ends with the server that asked for it
   std::optional<int> exit_code_;
 };
 

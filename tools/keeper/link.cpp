@@ -60,7 +60,8 @@ void KeeperLink::stopping(Ending ending) {
   (void)channel_.send(wire(LinkType::stopping), {&byte, 1});  // without it the keeper just starts the next server
 }
 
-Result<void> KeeperLink::ask(LinkType type, std::string_view payload, const std::vector<UniqueFd>& descriptors) {
+Result<std::vector<UniqueFd>> KeeperLink::ask(LinkType type, std::string_view payload,
+                                              const std::vector<UniqueFd>& descriptors) {
   std::vector<int> borrowed;
   for (const UniqueFd& fd : descriptors) borrowed.push_back(fd.get());
   MutexLock lock{mutex_};
@@ -70,17 +71,26 @@ Result<void> KeeperLink::ask(LinkType type, std::string_view payload, const std:
   if (!answer) return fail(answer.error(), "the keeper does not answer");
   if (answer->type != wire(LinkType::done)) return fail(Errc::invalid_argument, "the keeper sent an unknown message");
   if (!answer->payload.empty()) return fail(Errc::invalid_argument, "the keeper refused: " + answer->payload);
-  return {};
+  return std::move(answer->descriptors);
 }
 
 Result<void> KeeperLink::put(const Record& record) {
   if (record.blob.size() > kMaxBlob)
     return fail(Errc::invalid_argument, "a record of " + std::to_string(record.blob.size()) + " bytes");
-  return ask(LinkType::put, record.encode(), record.descriptors);
+  const auto put = ask(LinkType::put, record.encode(), record.descriptors);
+  return put ? Result<void>{} : fail(put.error());
 }
 
 Result<void> KeeperLink::remove(std::string_view name) {
-  return ask(LinkType::remove, name, {});
+  const auto removed = ask(LinkType::remove, name, {});
+  return removed ? Result<void>{} : fail(removed.error());
+}
+
+Result<UniqueFd> KeeperLink::start_transport(std::string_view remote) {
+  auto started = ask(LinkType::transport, remote, {});
+  if (!started) return fail(std::move(started).error());
+  if (started->size() != 1) return fail(Errc::invalid_argument, "the keeper sent no socket");
+  return std::move(started->front());
 }
 
 }  // namespace stellarium::keeper

@@ -21,8 +21,10 @@ enum class LinkType : std::uint16_t {
   failed = 68,    ///< server → keeper: cannot start, and why (text); the server exits
   put = 69,       ///< server → keeper: keep this record, with its descriptors; replaces one of the same name
   remove = 70,    ///< server → keeper: let the record of this name go (payload: the name)
-  done = 71,      ///< keeper → server: the answer to put and remove; text if it was refused
-  stopping = 72,  ///< server → keeper: will exit now; one byte: Ending
+  done = 71,  ///< keeper → server: the answer to put, remove and transport; text if it was refused; of transport its
+              ///< socket
+  stopping = 72,   ///< server → keeper: will exit now; one byte: Ending
+  transport = 73,  ///< server → keeper: start a stellarium-transport for the remote of this name (payload)
 };
 
 /// The number in a frame's header.
@@ -64,9 +66,12 @@ class KeeperLink {
   /// Returns when the keeper holds duplicates of the descriptors. Errors: unavailable if the keeper is gone.
   [[nodiscard]] Result<void> put(const Record& record) EXCLUDES(mutex_);
   [[nodiscard]] Result<void> remove(std::string_view name) EXCLUDES(mutex_);
+  /// A socket to a new process that speaks to a remote: this one has no network. It ends when the socket is closed.
+  [[nodiscard]] Result<UniqueFd> start_transport(std::string_view remote) EXCLUDES(mutex_);
 
  private:
-  Result<void> ask(LinkType type, std::string_view payload, const std::vector<UniqueFd>& descriptors) EXCLUDES(mutex_);
+  Result<std::vector<UniqueFd>> ask(LinkType type, std::string_view payload, const std::vector<UniqueFd>& descriptors)
+      EXCLUDES(mutex_);
   Mutex mutex_;
   protocol::Channel channel_ GUARDED_BY(mutex_);
 };

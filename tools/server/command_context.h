@@ -1,4 +1,5 @@
 #pragma once
+#include "cdn/completion.h"
 #include "tools/cli/options.h"
 #include "tools/server/command_io.h"
 #include "tools/server/guests.h"
@@ -17,6 +18,7 @@ struct CommandContext {
   Mounts& mounts;
   Guests& guests;
   Janitor& janitor;
+  cdn::Completion& completion;
   ServerControl& control;
   const Outside& outside;
   const sandbox::Sandbox& sandbox;

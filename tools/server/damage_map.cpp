@@ -125,14 +125,15 @@ bool DamageMap::is_lost(const cas::ChunkId& chunk) {
   if (damaged_.contains(chunk)) return true;
   if (complete_) return false;
   const auto present = store_.contents().has_chunk(chunk);
-  return !present || !*present;
+  return !present || (!*present && !store_.lazy().expects(chunk));
 }
 
 bool DamageMap::is_lost(const tier::ContentRef& content) {
   if (content.size <= cas::kMaxChunk) return is_lost(content.id);
   const auto known = known_.find(content.id);
   if (known != known_.end()) return known->second;
-  const auto recipe = store_.contents().recipe(content.id, content.size);
+  auto recipe = store_.contents().recipe(content.id, content.size);
+  if (!recipe && recipe.error().code == Errc::not_found) recipe = store_.lazy().recipe(content);
   // A recipe that cannot be read loses the file as well.
   const bool lost =
       !recipe || std::ranges::any_of(recipe->entries, [&](const auto& entry) { return is_lost(entry.id); });

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "cdn/completion.h"
 #include "tools/keeper/process.h"
 #include "tools/protocol/build_info.h"
 #include "tools/server/background_settling.h"
@@ -22,6 +23,7 @@
 #include "tools/server/sandbox/sandbox.h"
 #include "tools/server/server.h"
 #include "tools/server/store_format.h"
+#include "tools/server/transports.h"
 
 namespace {
 
@@ -75,6 +77,9 @@ Result<keeper::Ending> serve(server::Store& store, const server::Outside& outsid
                              keeper::KeeperLink::Inheritance inheritance, int signals) {
   keeper::Ending ending{};
   {
+    server::Transports transports{link};
+    store.lazy().set_readers([&](const std::string& remote) { return transports.find(remote); });
+    cdn::Completion completion{store.lazy(), store.contents(), {}};
     server::Janitor janitor{store};
     server::Mounts mounts{store, link, janitor, outside};
     mounts.resume(std::move(inheritance.records));
@@ -82,7 +87,8 @@ Result<keeper::Ending> serve(server::Store& store, const server::Outside& outsid
     janitor.begin();
     const server::BackgroundSettling settling{store, server::BackgroundSettling::quiet_from_environment()};
     const auto run = [&](const cli::Invocation& invocation, server::CommandIo& io, server::ServerControl& control) {
-      server::CommandContext context{store, mounts, guests, janitor, control, outside, sandbox, invocation.global, io};
+      server::CommandContext context{store,   mounts,  guests,  janitor,           completion,
+                                     control, outside, sandbox, invocation.global, io};
       const int code = server::run_any(invocation.command, context);
       janitor.command_ended();
       return code;
@@ -95,6 +101,9 @@ Result<keeper::Ending> serve(server::Store& store, const server::Outside& outsid
       server.end(keeper::Ending::restart);
     });
     ending = server.serve();
+    // Who waits for another host is told that this server ends, before anybody waits for him.
+    transports.close();
+    store.lazy().stop();
     store.database().set_on_stopped({});
   }
   if (store.database().stopped()) {

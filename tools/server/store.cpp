@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "cas/families.h"
+#include "cdn/families.h"
 #include "fs/families.h"
 #include "tools/protocol/run_lock.h"
 #include "tools/server/store_format.h"
@@ -12,6 +13,7 @@ namespace stellarium::server {
 std::vector<const cas::Family*> all_families() {
   std::vector<const cas::Family*> families{cas::kFamilies.begin(), cas::kFamilies.end()};
   families.insert(families.end(), fs::kFamilies.begin(), fs::kFamilies.end());
+  families.insert(families.end(), cdn::kFamilies.begin(), cdn::kFamilies.end());
   return families;
 }
 
@@ -80,8 +82,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, Io&
 }
 
 Result<void> Store::open_parts(Io& io, const fs::fuse::HostProcesses* processes) {
-  fuse_.reset(), settler_.reset(), open_clones_.reset(), volumes_.reset(), tier_.reset(), staged_first_.reset(),
-      staging_.reset(), catalog_.reset(), contents_.reset(),
+  fuse_.reset(), settler_.reset(), open_clones_.reset(), volumes_.reset(), tier_.reset(), lazy_.reset(),
+      staged_first_.reset(), staging_.reset(), catalog_.reset(), contents_.reset(),
       database_.reset();  // of an attempt without room
   if (auto present = refuse_lost_database(dir_); !present) return fail(present.error());
   auto database = cas::Database::open(dir_ / "db", all_families(), {});
@@ -97,7 +99,11 @@ Result<void> Store::open_parts(Io& io, const fs::fuse::HostProcesses* processes)
   if (!staging) return fail(staging.error(), "the staged files of " + dir_.string());
   staging_ = std::move(*staging);
   staged_first_ = std::make_unique<fs::StagedFirst>(*database_, *staging_);
-  auto tier = tier::Tier::open(*contents_, io, dir_ / "hot", {});
+  lazy_ = std::make_unique<cdn::LazyContents>(*database_, *contents_);
+  if (auto known = lazy_->open(); !known) return fail(known.error(), "the lazy images of " + dir_.string());
+  tier::Tier::Options options;
+  options.remote = lazy_.get();
+  auto tier = tier::Tier::open(*contents_, io, dir_ / "hot", options);
   if (!tier) return fail(tier.error(), "the hot files of " + dir_.string());
   tier_ = std::move(*tier);
   volumes_ = std::make_unique<fs::Volumes>(fs::Volume::Parts{*database_, *contents_, *tier_, *staging_});
@@ -122,9 +128,11 @@ void Store::make_room() {
 Store::~Store() = default;
 
 Result<void> Store::close() {
+  lazy_->stop();  // who waits for another host must not be waited for
   fuse_.reset();
   volumes_.reset();
   tier_.reset();
+  lazy_.reset();
   auto closed = contents_->close();
   auto flushed = database_->flush();
   if (!closed) return closed;

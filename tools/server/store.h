@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "cas/content_store.h"
 #include "cas/database.h"
+#include "cdn/lazy_contents.h"
 #include "fs/catalog.h"
 #include "fs/clones.h"
 #include "fs/fuse/fuse_server.h"
@@ -51,6 +52,7 @@ class Store {
   fs::Volumes& volumes() { return *volumes_; }
   fs::Settler& settler() { return *settler_; }
   tier::Tier& tier() { return *tier_; }
+  cdn::LazyContents& lazy() { return *lazy_; }
   fs::fuse::FuseServer& fuse() { return *fuse_; }
   Ballast& ballast() { return *ballast_; }
   fs::Headroom& headroom() { return *headroom_; }
@@ -89,6 +91,7 @@ class Store {
   std::unique_ptr<fs::Catalog> catalog_;
   std::unique_ptr<fs::Staging> staging_;
   std::unique_ptr<fs::StagedFirst> staged_first_;
+  std::unique_ptr<cdn::LazyContents> lazy_;
   std::unique_ptr<tier::Tier> tier_;
   std::unique_ptr<fs::Volumes> volumes_;
   std::unique_ptr<fs::OpenClones> open_clones_;

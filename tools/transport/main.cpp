@@ -2,7 +2,8 @@
 // puts them, and knows nothing of images; whoever asks for bytes checks them. So what parses other hosts' answers has
 // neither the store nor its database in its memory.
 //
-//   stellarium-transport SOCKETS OPTIONS…    SOCKETS: descriptors, "3,4": each is an ObjectClient's other end
+//   stellarium-transport SOCKETS OPTIONS…          SOCKETS: descriptors, "3,4": each is an ObjectClient's other end
+//   stellarium-transport SOCKETS --remote=NAME
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "cdn/folder_objects.h"
+#include "tools/cli/remotes.h"
 #include "tools/text/escape.h"
 #include "tools/transport/object_server.h"
 #include "tools/transport/remote_access.h"
@@ -46,6 +48,17 @@ Result<Remote> open_remote(const transport::RemoteAccess& access) {
   return fail(Errc::not_supported, access.bases.front() + ": no such remote");
 }
 
+/// As the command says, or, for a server, as the user's files say of the remote that it names.
+Result<transport::RemoteAccess> access_by(const std::vector<std::string>& words) {
+  constexpr std::string_view kRemote = "--remote=";
+  if (words.size() != 1 || !words.front().starts_with(kRemote)) return transport::access_of(words);
+  const std::string name = words.front().substr(kRemote.size());
+  auto remote = cli::Remotes::of_user().find(name);
+  if (!remote) return fail(std::move(remote).error());
+  if (!*remote) return fail(Errc::not_found, "there is no remote " + name + " any more");
+  return std::move((*remote)->access);
+}
+
 std::vector<protocol::Channel> take_sockets(const std::string& list) {
   std::vector<protocol::Channel> channels;
   for (const char* at = list.data(); at < list.data() + list.size(); ++at) {
@@ -74,7 +87,7 @@ int main(int argc, char** argv) {
     std::fputs("stellarium-transport is started by the stellarium command\n", stderr);
     return 2;
   }
-  const auto access = transport::access_of({argv + 2, argv + argc});
+  const auto access = access_by({argv + 2, argv + argc});
   if (!access) return complain(access.error());
   auto remote = open_remote(*access);
   if (!remote) return complain(remote.error());

@@ -59,6 +59,11 @@ void ObjectClient::fetch(cdn::ObjectRequest request, Done done) {
   ask(ObjectType::fetch, {.number = 0, .request = std::move(request), .replace = false}, asked);
 }
 
+bool ObjectClient::is_lost() const {
+  const MutexLock lock{mutex_};
+  return lost_.has_value();
+}
+
 cdn::ObjectReader::Counters ObjectClient::counters() const {
   const MutexLock lock{mutex_};
   return counters_;

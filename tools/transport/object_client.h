@@ -27,6 +27,9 @@ class ObjectClient final : public cdn::ObjectReader, public cdn::ObjectTarget {
   ObjectClient(const ObjectClient&) = delete;
   ObjectClient& operator=(const ObjectClient&) = delete;
 
+  bool is_lost() const EXCLUDES(mutex_);        ///< the other process is gone
+  void close() const { channel_.shut_down(); }  ///< what is asked for then ends with `unavailable`
+
   void fetch(cdn::ObjectRequest request, Done done) override EXCLUDES(mutex_);
   Counters counters() const override EXCLUDES(mutex_);
 

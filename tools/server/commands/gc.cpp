@@ -47,14 +47,14 @@ int run(const cli::GcOptions& options, CommandContext& context) {
     if (!maps) return io.complain(maps.error());
   }
   auto report = store.with_room([&] {
-    return store.contents().collect(store.catalog().live_contents(), options.dry_run, options.allow_empty,
-                                    shown(io, "gc", false));
+    return store.contents().collect(store.lazy().with_lazy(store.catalog().live_contents()), options.dry_run,
+                                    options.allow_empty, shown(io, "gc", false));
   });
   if (!report) return io.complain(report.error());
   std::optional<cas::ContentStore::RecompressReport> packed;
   if (options.level != 0 && !options.dry_run) {
-    auto done =
-        store.contents().recompress(store.catalog().live_contents(), options.level, shown(io, "recompress", true));
+    auto done = store.contents().recompress(store.lazy().with_lazy(store.catalog().live_contents()), options.level,
+                                            shown(io, "recompress", true));
     if (!done) return io.complain(done.error());
     packed = *done;
   }

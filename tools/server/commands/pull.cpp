@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "cdn/puller.h"
+#include "tools/cli/remote_name.h"
 #include "tools/server/commands.h"
 #include "tools/server/json.h"
 #include "tools/text/units.h"
@@ -16,14 +17,20 @@ int run(const cli::PullOptions& options, CommandContext& context) {
   const auto name = fs::ImageName::parse(options.name);
   if (!name) return io.complain(name.error());
   const auto manifest = cas::Hash::from_hex(options.manifest);
-  if (!manifest) return io.complain(Error{Errc::invalid_argument, "a pull without a manifest", 0});
+  if (!manifest || (!options.full && !cli::is_remote_name(options.remote)))
+    return io.complain(Error{Errc::invalid_argument, "a pull without a manifest, or without a remote", 0});
   auto socket = io.take_stream();
   if (!socket) return io.complain(socket.error());
   Store& store = context.store;
   store.ballast().restore();  // what is taken back now, the pull cannot use up
   const auto began = std::chrono::steady_clock::now();
   transport::ObjectClient objects{protocol::Channel{std::move(*socket)}};
-  cdn::Puller puller{{store.database(), store.contents(), store.catalog(), store.scratch()}, objects, {}};
+  cdn::Puller::KeepLazy lazy;
+  if (!options.full)
+    lazy = [&](const cas::ContentId& layer, const std::string& text) {
+      return store.lazy().add(layer, {options.remote, text, !options.lazy_only});
+    };
+  cdn::Puller puller{{store.database(), store.contents(), store.catalog(), store.scratch()}, objects, {}, lazy};
   const auto report = puller.pull(*manifest, *name, options.source, [&](std::uint64_t done, std::uint64_t total) {
     io.progress({.phase = "pull", .done = done, .total = total});
     return !io.cancelled();
@@ -32,6 +39,7 @@ int run(const cli::PullOptions& options, CommandContext& context) {
     return io.complain(Error{report.error().code, "pulling " + options.source + ": " + report.error().context,
                              report.error().sys_errno});
   context.janitor.wake();  // the name may have had another layer
+  context.completion.wake();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   const std::uint64_t fetched = report->manifest_bytes + report->metadata_bytes + report->content_bytes;
   if (context.global.json) {
@@ -40,6 +48,7 @@ int run(const cli::PullOptions& options, CommandContext& context) {
                      {"image", report->image.name.text()},
                      {"manifest", manifest->hex()},
                      {"bytes", report->image.bytes},
+                     {"lazy", !options.full},
                      {"bytes_fetched", fetched},
                      {"metadata_fetched", report->metadata_bytes},
                      {"bytes_new", report->totals.bytes_new},
@@ -48,11 +57,10 @@ int run(const cli::PullOptions& options, CommandContext& context) {
                      {"retries", counters.retries},
                      {"seconds", seconds}}));
   } else if (!context.global.quiet) {
-    io.err(fmt::format("{}: {}, {} fetched, {} new, {}, {}/s\n", report->image.name.text(),
+    io.err(fmt::format("{}: {}, {} fetched{}, {} new, {}\n", report->image.name.text(),
                        text::format_bytes(report->image.bytes), text::format_bytes(fetched),
-                       text::format_bytes(report->totals.bytes_new), text::format_duration(seconds),
-                       text::format_bytes(static_cast<std::uint64_t>(static_cast<double>(report->image.bytes) /
-                                                                     std::max(seconds, 0.001)))));
+                       options.full ? "" : " (the rest when it is read)", text::format_bytes(report->totals.bytes_new),
+                       text::format_duration(seconds)));
   }
   return 0;
 }
