@@ -10,6 +10,7 @@
 
 #include "cas/database.h"
 #include "cas/families.h"
+#include "cdn/families.h"
 #include "fs/families.h"
 #include "fs/records.h"
 
@@ -19,6 +20,7 @@ namespace stellarium::test {
 inline std::unique_ptr<cas::Database> open_database(const std::filesystem::path& dir) {
   std::vector<const cas::Family*> families{cas::kFamilies.begin(), cas::kFamilies.end()};
   families.insert(families.end(), fs::kFamilies.begin(), fs::kFamilies.end());
+  families.insert(families.end(), cdn::kFamilies.begin(), cdn::kFamilies.end());
   // Little: each family's memory is made anew for every store, which takes longer than most tests.
   auto database = cas::Database::open(dir, families, {.write_buffer_bytes = 4u << 20});
   if (!database) throw std::runtime_error(to_string(database.error()));
