@@ -25,6 +25,7 @@ set_target_properties(libext2fs PROPERTIES IMPORTED_LOCATION ${STELLARIUM_LIBEXT
   INTERFACE_LINK_LIBRARIES "${STELLARIUM_LIBCOM_ERR};Threads::Threads")
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(EXPAT REQUIRED IMPORTED_TARGET expat)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(ACL REQUIRED IMPORTED_TARGET libacl)
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
