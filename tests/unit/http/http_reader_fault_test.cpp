@@ -189,13 +189,16 @@ TEST_F(HttpReaderFault, CredentialsDoNotFollowARedirectToOthers) {
 TEST_F(HttpReaderFault, ADeadOriginIsSkippedAfterAWhileAndTriedAgain) {
   const test::DeadPort dead;
   HttpServer server{good()};
-  options.first_skip = milliseconds{200};
   start({dead.url(), server.url()});
   for (unsigned n = 0; n < 20; ++n) EXPECT_TRUE(fetch(part(n, 10)));
   EXPECT_EQ(reader->counters().retries, 5u);
-  std::this_thread::sleep_for(milliseconds{250});
-  for (unsigned n = 0; n < 5; ++n) EXPECT_TRUE(fetch(part(n, 10)));
-  EXPECT_EQ(reader->counters().retries, 6u);
+
+  options.first_skip = milliseconds{50};
+  start({dead.url(), server.url()});
+  const auto begun = Clock::now();
+  while (reader->counters().retries < 7 && Clock::now() - begun < seconds{10}) EXPECT_TRUE(fetch(part(0, 10)));
+  EXPECT_EQ(reader->counters().retries, 7u);
+  EXPECT_GE(Clock::now() - begun, milliseconds{150});  // skipped for 50 ms, and then for 100
 }
 
 TEST_F(HttpReaderFault, NobodyThereIsUnavailable) {
@@ -243,7 +246,7 @@ TEST_F(HttpReaderFault, NothingTakesLongerThanItsBound) {
     EXPECT_EQ(error.code, Errc::unavailable);
     EXPECT_THAT(error.context, HasSubstr("when the time was over"));
     EXPECT_GE(Clock::now() - begun, milliseconds{300});
-    EXPECT_LT(Clock::now() - begun, milliseconds{800});
+    EXPECT_LT(Clock::now() - begun, seconds{2});
   }
 }
 

@@ -116,7 +116,7 @@ TEST_F(HttpReaderTest, NeverHasMoreUnderWayThanAllowed) {
 
 TEST_F(HttpReaderTest, HoldsTheBackgroundToItsRateAndNobodyElse) {
   HttpServer server{good()};
-  options.background_rate = 100'000;
+  options.background_rate = 50'000;
   start({server.url()});
   const auto begun = Clock::now();
   std::vector<std::future<Result<std::string>>> slow;
@@ -126,9 +126,9 @@ TEST_F(HttpReaderTest, HoldsTheBackgroundToItsRateAndNobodyElse) {
     slow.push_back(begin(request));
   }
   for (unsigned n = 0; n < 10; ++n) EXPECT_TRUE(fetch(part(n, 100'000)));
-  EXPECT_LT(Clock::now() - begun, milliseconds{250});
+  EXPECT_EQ(slow.back().wait_for(seconds{0}), std::future_status::timeout);
   for (auto& one : slow) EXPECT_TRUE(one.get());
-  EXPECT_GE(Clock::now() - begun, milliseconds{300});  // the fourth waited for three
+  EXPECT_GE(Clock::now() - begun, milliseconds{600});  // the fourth waited for three
 }
 
 TEST_F(HttpReaderTest, TheRateCanBeChangedMeanwhile) {
@@ -166,7 +166,7 @@ TEST_F(HttpReaderTest, EndsAtOnceWithWhatIsUnderWayCancelled) {
   while (server.requests().size() < 4) std::this_thread::yield();
   const auto begun = Clock::now();
   reader.reset();
-  EXPECT_LT(Clock::now() - begun, milliseconds{500});
+  EXPECT_LT(Clock::now() - begun, seconds{2});
   for (auto& one : all) EXPECT_EQ(one.get().error().code, Errc::cancelled);
 }
 
