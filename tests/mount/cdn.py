@@ -49,13 +49,13 @@ class Authority:
         self._openssl("req", "-x509", *self._new_key("authority"), "-subj", "/CN=tests of this checkout", "-days", "7",
                       "-addext", "keyUsage=critical,keyCertSign", "-out", self.certificate)
 
-    def sign(self, name: str, extension: str) -> tuple[Path, Path]:
-        """A certificate and its key."""
+    def sign(self, name: str, extension: str, days: int = 7) -> tuple[Path, Path]:
+        """A certificate and its key. With less than 0 `days` it is over."""
         request, extensions, certificate = (self.folder / f"{name}.{end}" for end in ("csr", "ext", "crt"))
         extensions.write_text(extension + "\nbasicConstraints=CA:FALSE\n")
         self._openssl("req", "-new", *self._new_key(name), "-subj", f"/CN={name}", "-out", request)
         self._openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.folder / "authority.key", "-CAcreateserial",
-                      "-days", "7", "-extfile", extensions, "-out", certificate)
+                      "-days", days, "-extfile", extensions, "-out", certificate)
         return certificate, self.folder / f"{name}.key"
 
     def _new_key(self, name: str) -> tuple:
@@ -91,11 +91,11 @@ class Nginx:
         }}
         """
 
-    def __init__(self, folder: Path, *, locations: str = "", asks_for_certificates: bool = False):
+    def __init__(self, folder: Path, *, locations: str = "", asks_for_certificates: bool = False, expired: bool = False):
         self.work = Path(tempfile.mkdtemp(prefix="stellarium-nginx-"))
         authority = Authority(self.work / "tls")
         self.ca = authority.certificate
-        certificate, key = authority.sign("localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+        certificate, key = authority.sign("localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1", days=-1 if expired else 7)
         self.client = authority.sign("client", "extendedKeyUsage=clientAuth")
         trust = f"ssl_client_certificate {self.ca}; ssl_verify_client on;" if asks_for_certificates else ""
         for _ in range(5):  # somebody else may take the port in between
@@ -286,11 +286,11 @@ class _FaultyAnswer(http.server.BaseHTTPRequestHandler):
 
 class Link:
     """A line of a length and a width to a port of this host: what comes in leaves half a round trip later, at most `rate` bytes a second
-    each way over all connections; a connection takes a round trip to be made."""
+    each way over all connections; a connection takes a round trip to be made, and ends within what it carries after `cut_after` bytes."""
     PIECE, PIECES = 64 << 10, 64  # how much it holds of each connection, each way
 
-    def __init__(self, port: int, *, round_trip: float = 0.05, rate: float = 12_500_000):
-        self.target, self.round_trip, self.rate = port, round_trip, rate
+    def __init__(self, port: int, *, round_trip: float = 0.05, rate: float = 12_500_000, cut_after: int | None = None):
+        self.target, self.round_trip, self.rate, self.cut_after = port, round_trip, rate, cut_after
         self.bytes = 0  # towards whoever asks
         self._free = [0.0, 0.0]  # when each way is free again
         self._writers: list[asyncio.StreamWriter] = []
@@ -329,27 +329,29 @@ class Link:
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: int) -> None:
         held: asyncio.Queue = asyncio.Queue(self.PIECES)
+        delivering = asyncio.ensure_future(self._deliver(held, target))
+        piece, carried = b"?", 0
+        while piece:
+            try:
+                piece = await source.read(self.PIECE)
+            except OSError:
+                piece = b""
+            if way == 1 and self.cut_after is not None:
+                piece = piece[:self.cut_after - carried]
+                carried += len(piece)
+            self._free[way] = max(self._free[way], time.monotonic()) + len(piece) / self.rate
+            self.bytes += len(piece) if way == 1 else 0
+            await held.put((self._free[way] + self.round_trip / 2, piece))
+        await delivering
 
-        async def deliver() -> None:
-            while True:
-                due, piece = await held.get()
-                await asyncio.sleep(due - time.monotonic())
-                if not piece:
-                    target.close()
-                    return
+    @staticmethod
+    async def _deliver(held: asyncio.Queue, target: asyncio.StreamWriter) -> None:
+        """Nothing is the end."""
+        while True:
+            due, piece = await held.get()
+            await asyncio.sleep(due - time.monotonic())
+            if not piece:
+                return target.close()
+            with contextlib.suppress(OSError):  # of who is gone, what is still to come is dropped
                 target.write(piece)
                 await target.drain()
-
-        delivering = asyncio.ensure_future(deliver())
-        try:
-            piece = b"?"
-            while piece:
-                piece = await source.read(self.PIECE)
-                now = time.monotonic()
-                self._free[way] = max(self._free[way], now) + len(piece) / self.rate
-                self.bytes += len(piece) if way == 1 else 0
-                await held.put((self._free[way] + self.round_trip / 2, piece))
-            await delivering
-        except OSError:
-            delivering.cancel()
-            target.close()

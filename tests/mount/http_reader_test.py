@@ -100,6 +100,15 @@ class HttpReader(unittest.TestCase):
         self.assertRegex(self.error(f"origin={self.nginx.url}", ca=other), "is not trusted .*name the file of the certificates")
         self.assertRegex(self.error(f"origin={self.nginx.url}"), "is not trusted")
 
+    def test_a_certificate_that_is_over_is_not_trusted(self):
+        with Nginx(self.folder, expired=True) as nginx:
+            self.assertRegex(self.error(f"origin={nginx.url}", ca=nginx.ca), "is not trusted .*expired")
+
+    def test_everything_arrives_where_connections_are_cut(self):
+        with Link(self.nginx.port, round_trip=0.001, rate=1e9, cut_after=1_000_003) as link:
+            fetched = self.all_arrives(f"origin={self.nginx.url_by(link)}", ca=self.nginx.ca, count=COUNT // 2)
+            self.assertGreater(fetched.cut_short, 10)
+
     def test_a_client_shows_its_certificate(self):
         with Nginx(self.folder, asks_for_certificates=True) as nginx:
             certificate, key = nginx.client

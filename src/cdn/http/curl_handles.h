@@ -30,7 +30,12 @@ class CurlMulti {
   }
   CurlMulti(const CurlMulti&) = delete;
   CurlMulti& operator=(const CurlMulti&) = delete;
-  ~CurlMulti() { curl_multi_cleanup(multi_); }
+  ~CurlMulti() { close(); }
+  /// Ends its connections.
+  void close() {
+    curl_multi_cleanup(multi_);
+    multi_ = nullptr;
+  }
   CURLM* get() const { return multi_; }
 
  private:

@@ -1,5 +1,7 @@
 #include "cdn/http/fetch_loop.h"
 
+#include <csignal>
+
 #include <algorithm>
 #include <random>
 
@@ -7,6 +9,15 @@ namespace stellarium::cdn::http {
 namespace {
 
 constexpr milliseconds kLongestSleep{60'000};
+
+/// OpenSSL writes to sockets in a way that ends the process if the other end is gone, and who loads this library may
+/// have its own use for the signal: it is blocked in this thread alone.
+void block_sigpipe() {
+  sigset_t broken_pipe;
+  sigemptyset(&broken_pipe);
+  sigaddset(&broken_pipe, SIGPIPE);
+  (void)::pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
+}
 
 }  // namespace
 
@@ -28,8 +39,8 @@ FetchLoop::~FetchLoop() {
   {
     MutexLock lock{mutex_};
     stopping_ = true;
+    curl_multi_wakeup(multi_.get());  // under the lock: the thread closes it as soon as it knows
   }
-  curl_multi_wakeup(multi_.get());
   thread_.join();
 }
 
@@ -63,6 +74,7 @@ ObjectReader::Counters FetchLoop::counters() const {
 }
 
 void FetchLoop::run() {
+  block_sigpipe();
   while (take_calls()) {
     Clock::time_point now = Clock::now();
     drop_overdue(now);
@@ -76,10 +88,12 @@ void FetchLoop::run() {
     for (Finished& finished : std::exchange(finished_, {})) finished.done(std::move(finished.result));
     if (more) continue;  // places are free, or somebody is to be asked again
     const auto wait = std::chrono::ceil<milliseconds>(next_event(now) - now);
-    curl_multi_poll(multi_.get(), nullptr, 0,
-                    static_cast<int>(std::clamp(wait, milliseconds{0}, kLongestSleep).count()), nullptr);
+    const auto sleep = static_cast<int>(std::clamp(wait, milliseconds{0}, kLongestSleep).count());
+    if (curl_multi_poll(multi_.get(), nullptr, 0, sleep, nullptr) != CURLM_OK)
+      std::this_thread::sleep_for(milliseconds{10});  // no memory: it would come back at once
   }
   cancel_all();
+  multi_.close();  // here, where a connection that is gone raises no signal
 }
 
 /// Takes what was called for meanwhile. False: it is to end.

@@ -74,9 +74,13 @@ void FetchLoop::transfer_failed(FetchJob& job, Transfer& transfer, Transfer::End
   if (end.how == How::cut) ++counts_.cut_short;
   if (end.meaning == Meaning::changed) job.forget();
   if (end.meaning == Meaning::permission && secrets_.renew_token()) end.meaning = Meaning::busy;  // not its last word
-  if ((end.how == How::cut || end.how == How::timed_out) && end.meaning == Meaning::body && job.keep(transfer) >= kSome)
-    job.plan.brought_some();
-  note_health(origin, answered, end.text, now);
+  std::uint64_t gained = 0;
+  if ((end.how == How::cut || end.how == How::timed_out) && end.meaning == Meaning::body) gained = job.keep(transfer);
+  if (gained >= kSome) job.plan.brought_some();
+  if (end.how == How::cut && gained > 0)
+    breakers_[origin].abandoned();  // one connection that breaks cuts many short, and says little of the origin
+  else
+    note_health(origin, answered, end.text, now);
   job.plan.failed(origin, end.meaning, end.text, not_before);
   remove(job, transfer);
 }

@@ -9,7 +9,7 @@ namespace stellarium::cdn::http {
 namespace {
 
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 63;
-constexpr std::uint64_t kYear = 366 * 86'400;
+constexpr std::uint64_t kYear = 366u * std::uint64_t{86'400};
 
 bool is_digit(char byte) {
   return byte >= '0' && byte <= '9';

@@ -27,7 +27,7 @@ struct Options {
   milliseconds connect_bound{5'000};   ///< of one connection, TLS included
   std::uint64_t slowest = 1'000;  ///< bytes a second, measured over `slow_window`: less is given up, and tried again
   milliseconds slow_window{10'000};
-  unsigned tries = 10;  ///< of one request, those not counted that brought some of it
+  unsigned tries = 16;  ///< of one request, those not counted that brought some of it
   milliseconds first_pause{50}, longest_pause{2'000};
 
   unsigned skip_after = 5;  ///< failures in a row of one origin

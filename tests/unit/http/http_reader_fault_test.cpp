@@ -207,7 +207,7 @@ TEST_F(HttpReaderFault, NobodyThereIsUnavailable) {
   const Error error = fails(whole());
   EXPECT_EQ(error.code, Errc::unavailable);
   EXPECT_THAT(error.context, HasSubstr(dead.url() + " cannot be reached"));
-  EXPECT_THAT(error.context, HasSubstr("10 tries"));
+  EXPECT_THAT(error.context, HasSubstr("16 tries"));
 }
 
 TEST_F(HttpReaderFault, ABodyThatDripsIsGivenUpAndGoneOnWithElsewhere) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <fstream>
 
 #include "reader_fixture.h"
@@ -208,6 +209,24 @@ TEST_F(HttpReaderTest, SendsWhatTheNetrcFileSaysOfTheHost) {
   start({server.url()});
   EXPECT_TRUE(fetch(whole()));
   EXPECT_EQ(server.requests()[0].field("authorization"), "Basic dXNlcjpzZWNyZXQ=");
+}
+
+TEST_F(HttpReaderTest, AsksAProxyForWhatItDoesNotKnowItself) {
+  HttpServer proxy{good()};
+  options.proxy = proxy.url();
+  start({"http://cdn.example/images"});
+  EXPECT_EQ(fetch(part(5, 5)), object.substr(5, 5));
+  EXPECT_EQ(proxy.requests()[0].path, "http://cdn.example/images/blobs/x");
+}
+
+TEST_F(HttpReaderTest, TheEnvironmentNamesNoProxy) {
+  const test::DeadPort dead;
+  ::setenv("http_proxy", dead.url().c_str(), 1);
+  HttpServer server{good()};
+  start({server.url()});
+  EXPECT_TRUE(fetch(part(5, 5)));
+  EXPECT_EQ(reader->counters().retries, 0u);
+  ::unsetenv("http_proxy");
 }
 
 TEST_F(HttpReaderTest, RefusesOptionsThatCannotBe) {
