@@ -122,7 +122,7 @@ class HttpReader(unittest.TestCase):
         token = Path(self.temporary.name) / "token"
         token.write_text("c0ffee-secret\n")
         with FaultyOrigin(self.folder, busy=1) as busy:
-            fetched = Fetched(self.folder, f"origin={busy.url}", f"origin={self.nginx.url}/none", ca=self.nginx.ca, token=token)
+            fetched = Fetched(self.folder, f"origin={busy.url}", f"origin={self.nginx.url}/none", ca=self.nginx.ca, token=token, bound=1000)
         self.assertNotIn("secret", fetched.text)
         self.assertEqual(len(fetched.errors), 1)
 

@@ -48,11 +48,6 @@ int prepare_socket(void*, curl_socket_t socket, curlsocktype) {
   return CURL_SOCKOPT_OK;
 }
 
-bool is_untrusted(CURLcode code) {
-  return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM ||
-         code == CURLE_SSL_ISSUER_ERROR || code == CURLE_SSL_INVALIDCERTSTATUS;
-}
-
 /// One line, whatever an origin could put into it.
 std::string one_line(std::string text) {
   constexpr std::size_t kLongest = 200;
@@ -157,6 +152,7 @@ CURLcode Transfer::configure_trust(bool own) {
 void Transfer::begin(Clock::time_point now) {
   started_ = last_byte_ = window_ = now;
   window_bytes_ = received_;
+  looked_at_connection_ = false;
 }
 
 bool Transfer::refuse(Meaning meaning, std::string text) {
@@ -209,32 +205,41 @@ std::string Transfer::curl_text(CURLcode code) const {
 }
 
 Transfer::End Transfer::end(CURLcode code) {
-  using How = End::How;
   if (judgement_.meaning != Meaning::none && judgement_.meaning != Meaning::body)
-    return {How::judged, judgement_.meaning, judgement_.text};
+    return {End::How::judged, judgement_.meaning, judgement_.text};
   if (judgement_.meaning == Meaning::body) {
     if (code == CURLE_OK && (!judgement_.size || part_.size() == *judgement_.size))
-      return {How::delivered, Meaning::body, {}};
+      return {End::How::delivered, Meaning::body, {}};
     const std::string of = judgement_.size ? " of " + std::to_string(*judgement_.size) : "";
-    return {code == CURLE_OPERATION_TIMEDOUT ? How::timed_out : How::cut, Meaning::body,
+    return {code == CURLE_OPERATION_TIMEDOUT ? End::How::timed_out : End::How::cut, Meaning::body,
             "stopped after " + std::to_string(part_.size()) + of + " bytes"};
   }
-  if (code == CURLE_OPERATION_TIMEDOUT)
-    return {How::timed_out, Meaning::none, "does not answer (" + curl_text(code) + ")"};
-  if (is_untrusted(code))
-    return {
-        How::untrusted, Meaning::wrong,
-        "is not trusted (" + curl_text(code) + "): name the file of the certificates that it should be checked with"};
-  if (code == CURLE_OK) return {How::judged, Meaning::wrong, "sends no answer"};
-  return {How::unreachable, Meaning::none, "cannot be reached (" + curl_text(code) + ")"};
+  const std::string why = " (" + curl_text(code) + ")";
+  switch (code) {
+    case CURLE_OK:
+      return {End::How::judged, Meaning::wrong, "sends no answer"};
+    case CURLE_OPERATION_TIMEDOUT:
+      return {End::How::timed_out, Meaning::none, "does not answer" + why};
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+      return {End::How::untrusted, Meaning::wrong,
+              "is not trusted" + why + ": name the file of the certificates that it should be checked with"};
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+      return {End::How::untrusted, Meaning::wrong,
+              "was not asked" + why + ": check the files of certificates and keys"};
+    default:
+      return {End::How::unreachable, Meaning::none, "cannot be reached" + why};
+  }
 }
 
 Transfer::End Transfer::give_up_slow() const {
-  const std::string window = std::to_string(options_.slow_window.count()) + " ms";
-  if (judgement_.meaning == Meaning::none)
-    return {End::How::timed_out, Meaning::none, "did not answer within " + window};
-  return {End::How::timed_out, judgement_.meaning == Meaning::body ? Meaning::body : Meaning::none,
-          "sends less than " + std::to_string(options_.slowest) + " bytes a second"};
+  const auto late = [](milliseconds bound) { return " within " + std::to_string(bound.count()) + " ms"; };
+  if (judgement_.meaning == Meaning::body)
+    return {End::How::timed_out, Meaning::body,
+            "sends less than " + std::to_string(options_.slowest) + " bytes a second"};
+  if (!connected()) return {End::How::timed_out, Meaning::none, "has no connection" + late(options_.connect_bound)};
+  return {End::How::timed_out, Meaning::none, "did not answer" + late(options_.slow_window)};
 }
 
 std::string Transfer::text_when_late() const {
@@ -269,7 +274,23 @@ std::optional<Clock::duration> Transfer::take_wait() {
   return std::exchange(wait_, std::nullopt);
 }
 
+bool Transfer::connected() const {
+  curl_off_t took = 0;  // microseconds
+  return curl_easy_getinfo(easy_.get(), CURLINFO_PRETRANSFER_TIME_T, &took) != CURLE_OK || took != 0;
+}
+
+Clock::time_point Transfer::next_look() const {
+  const Clock::time_point end = window_ + options_.slow_window;
+  return looked_at_connection_ ? end : std::min(end, started_ + options_.connect_bound);
+}
+
 bool Transfer::too_slow(Clock::time_point now) {
+  if (now < next_look()) return false;
+  // libcurl bounds the making of a connection, but not the waiting for one that another transfer makes.
+  if (!looked_at_connection_ && now >= started_ + options_.connect_bound) {
+    looked_at_connection_ = true;
+    if (!connected()) return true;
+  }
   if (now < next_look()) return false;
   const double seconds = std::chrono::duration<double>(now - window_).count();
   const bool slow = static_cast<double>(received_ - window_bytes_) < static_cast<double>(options_.slowest) * seconds;

@@ -49,7 +49,7 @@ class Transfer {
       cut,     ///< a body that ended early; what there is of it is right as far as it goes
       timed_out,
       unreachable,  ///< no connection, or it broke before there was an answer
-      untrusted,    ///< the certificate
+      untrusted,    ///< the certificate, or a file of ours
     } how;
     Judgement::Meaning meaning;
     std::string text;  ///< for a person, after the origin's name
@@ -71,9 +71,9 @@ class Transfer {
   Clock::time_point silent_since() const { return last_byte_; }
   /// How long the answer took to begin; nothing: it has not yet, or was asked for before.
   std::optional<Clock::duration> take_wait();
-  /// Whether it is below Options::slowest; it measures since the last window's end.
+  /// Whether it is below Options::slowest since the last window's end, or has no connection in time.
   bool too_slow(Clock::time_point now);
-  Clock::time_point next_look() const { return window_ + options_.slow_window; }
+  Clock::time_point next_look() const;
   /// Whether its connection carries several requests at once; nothing: there was no answer.
   std::optional<bool> multiplexed() const;
   /// Whether the answer was one of a server in trouble.
@@ -89,6 +89,7 @@ class Transfer {
   std::size_t take_body(std::string_view bytes);
   bool refuse(Judgement::Meaning meaning, std::string text);
   std::string curl_text(CURLcode code) const;
+  bool connected() const;
 
   const Options& options_;
   const Secrets& secrets_;
@@ -105,6 +106,7 @@ class Transfer {
   std::uint64_t received_ = 0, ignored_ = 0;
   Clock::time_point started_, last_byte_, window_;
   std::uint64_t window_bytes_ = 0;
+  bool looked_at_connection_ = false;
   std::optional<Clock::duration> wait_;
   CurlEasy easy_;  // last: it knows the others
 };

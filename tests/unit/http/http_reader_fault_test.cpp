@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <future>
 
 #include "reader_fixture.h"
 #include "support/temp_dir.h"
@@ -199,6 +200,18 @@ TEST_F(HttpReaderFault, ADeadOriginIsSkippedAfterAWhileAndTriedAgain) {
   while (reader->counters().retries < 7 && Clock::now() - begun < seconds{10}) EXPECT_TRUE(fetch(part(0, 10)));
   EXPECT_EQ(reader->counters().retries, 7u);
   EXPECT_GE(Clock::now() - begun, milliseconds{150});  // skipped for 50 ms, and then for 100
+}
+
+TEST_F(HttpReaderFault, AnOriginThatOnlyAcceptsHoldsUpAllForOneBoundOfAConnection) {
+  const test::DeadPort full{/*listening=*/true};
+  HttpServer server{good()};
+  options.connect_bound = milliseconds{200};
+  start({"https" + full.url().substr(4), server.url()});
+  const auto begun = Clock::now();
+  std::vector<std::future<Result<std::string>>> all;
+  for (unsigned n = 0; n < 20; ++n) all.push_back(begin(part(n, 10)));  // which would share its connection
+  for (unsigned n = 0; n < 20; ++n) EXPECT_EQ(all[n].get(), object.substr(n, 10));
+  EXPECT_LT(Clock::now() - begun, seconds{2});
 }
 
 TEST_F(HttpReaderFault, NobodyThereIsUnavailable) {
