@@ -286,11 +286,14 @@ class _FaultyAnswer(http.server.BaseHTTPRequestHandler):
 
 class Link:
     """A line of a length and a width to a port of this host: what comes in leaves half a round trip later, at most `rate` bytes a second
-    each way over all connections; a connection takes a round trip to be made, and ends within what it carries after `cut_after` bytes."""
+    each way over all connections; a connection takes a round trip to be made, and ends within what it carries after `cut_after` bytes. After
+    `freeze_after` bytes over all connections it carries nothing any more, and says nothing of it."""
     PIECE, PIECES = 64 << 10, 64  # how much it holds of each connection, each way
 
-    def __init__(self, port: int, *, round_trip: float = 0.05, rate: float = 12_500_000, cut_after: int | None = None):
+    def __init__(self, port: int, *, round_trip: float = 0.05, rate: float = 12_500_000, cut_after: int | None = None,
+                 freeze_after: int | None = None):
         self.target, self.round_trip, self.rate, self.cut_after = port, round_trip, rate, cut_after
+        self.freeze_after = freeze_after
         self.bytes = 0  # towards whoever asks
         self._free = [0.0, 0.0]  # when each way is free again
         self._writers: list[asyncio.StreamWriter] = []
@@ -339,6 +342,8 @@ class Link:
             if way == 1 and self.cut_after is not None:
                 piece = piece[:self.cut_after - carried]
                 carried += len(piece)
+            if self.freeze_after is not None and self.bytes > self.freeze_after:
+                await asyncio.Event().wait()  # until it is cancelled
             self._free[way] = max(self._free[way], time.monotonic()) + len(piece) / self.rate
             self.bytes += len(piece) if way == 1 else 0
             await held.put((self._free[way] + self.round_trip / 2, piece))

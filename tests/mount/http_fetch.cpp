@@ -3,8 +3,9 @@
 //   http_fetch FOLDER NAME=VALUE…
 //
 // origin (several) · ca, certificate, key, token, netrc (files) · count: of requests · size: bytes of each; 0: any up
-// to 64 KiB · whole=1: whole objects · parallel · bound: milliseconds · seed. FOLDER is what the origins serve. Bytes
-// that differ are asked for again, as wrong ones. Prints one object of JSON; exits with 1 if something did not arrive.
+// to 64 KiB · whole=1: whole objects · parallel · bound, window: milliseconds · seed. FOLDER is what the origins serve.
+// Bytes that differ are asked for again, as wrong ones. Prints one object of JSON; exits with 1 if something did not
+// arrive.
 #include <nlohmann/json.hpp>
 
 #include <chrono>
@@ -98,7 +99,7 @@ int main(int argc, char** argv) {
   }
   log::start("http_fetch");  // to standard error
   cdn::http::Options options;
-  std::map<std::string, std::uint64_t> numbers{{"count", 1}, {"size", 0},      {"whole", 0},
+  std::map<std::string, std::uint64_t> numbers{{"count", 1}, {"size", 0},      {"whole", 0},     {"window", 0},
                                                {"seed", 1},  {"parallel", 32}, {"bound", 30'000}};
   const std::map<std::string, std::string*> files{{"ca", &options.ca_file},
                                                   {"certificate", &options.certificate_file},
@@ -117,6 +118,8 @@ int main(int argc, char** argv) {
   }
   options.parallel = static_cast<unsigned>(numbers["parallel"]);
   options.request_bound = std::chrono::milliseconds{numbers["bound"]};
+  if (const std::uint64_t window = numbers["window"]; window != 0)
+    options.slow_window = options.connect_bound = std::chrono::milliseconds{window};
   auto reader = HttpReader::create(options);
   if (!reader) {
     std::fprintf(stderr, "%s\n", to_string(reader.error()).c_str());

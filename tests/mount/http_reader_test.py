@@ -109,6 +109,13 @@ class HttpReader(unittest.TestCase):
             fetched = self.all_arrives(f"origin={self.nginx.url_by(link)}", ca=self.nginx.ca, count=COUNT)
             self.assertGreater(fetched.cut_short, COUNT // 200)
 
+    def test_an_origin_that_freezes_holds_nothing_up_for_long(self):
+        with Link(self.nginx.port, round_trip=0.001, rate=1e9, freeze_after=2_000_000) as link:
+            fetched = self.all_arrives(f"origin={self.nginx.url_by(link)}", f"origin={self.nginx.url}", ca=self.nginx.ca, count=COUNT, window=1000)
+            self.assertGreater(fetched.hedges + fetched.timed_out, 0)
+            self.assertLess(fetched.seconds, 10)
+        print(f"with an origin that freezes: {fetched.seconds:.1f} s, {fetched.retries} retries, {fetched.hedges} hedges, {fetched.timed_out} timed out")
+
     def test_a_client_shows_its_certificate(self):
         with Nginx(self.folder, asks_for_certificates=True) as nginx:
             certificate, key = nginx.client

@@ -9,12 +9,12 @@ namespace stellarium::cdn::http {
 namespace {
 
 Result<void> check_numbers(const Options& options) {
-  const auto positive = [](milliseconds bound) { return bound.count() > 0 && bound < std::chrono::hours{24 * 365}; };
+  const auto positive = [](milliseconds bound) { return bound.count() > 0 && bound <= std::chrono::hours{24}; };
   if (!positive(options.request_bound) || !positive(options.connect_bound) || !positive(options.slow_window))
-    return fail(Errc::invalid_argument, "a bound of time must be more than nothing, and less than a year");
+    return fail(Errc::invalid_argument, "a bound of time must be more than nothing, and a day at most");
   if (!positive(options.first_pause) || !positive(options.longest_pause) || !positive(options.first_skip) ||
       !positive(options.longest_skip) || !positive(options.hedge_at_first))
-    return fail(Errc::invalid_argument, "a pause must be more than nothing, and less than a year");
+    return fail(Errc::invalid_argument, "a pause must be more than nothing, and a day at most");
   if (options.tries == 0 || options.parallel == 0 || options.skip_after == 0 || options.memory == 0)
     return fail(Errc::invalid_argument, "tries, parallel requests, failures and memory must be at least 1");
   if (options.parallel > 1024) return fail(Errc::invalid_argument, "at most 1,024 parallel requests");

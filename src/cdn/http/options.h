@@ -23,11 +23,12 @@ struct Options {
   std::string token_file;        ///< one line; read again when an origin no longer takes it
   std::string proxy;  ///< http://, https:// or socks5h://, without a user; empty: none, whatever the environment
 
-  milliseconds request_bound{30'000};  ///< from the call to its end, whatever is tried; `background`: from its start
-  milliseconds connect_bound{5'000};   ///< of one connection, TLS included
+  /// To the end of a request, whatever is tried: from the call if it is waited for, else from when it leaves the queue.
+  milliseconds request_bound{30'000};
+  milliseconds connect_bound{5'000};  ///< until a connection is made, TLS included; or says nothing to what it was sent
   std::uint64_t slowest = 1'000;  ///< bytes a second, measured over `slow_window`: less is given up, and tried again
   milliseconds slow_window{10'000};
-  unsigned tries = 16;  ///< of one request, those not counted that brought some of it
+  unsigned tries = 16;  ///< of one request, those not counted that brought 64 KiB of it
   milliseconds first_pause{50}, longest_pause{2'000};
 
   unsigned skip_after = 5;  ///< failures in a row of one origin

@@ -41,9 +41,9 @@ class Settings {
 };
 
 /// A connection whose other end is gone must not hold up every request on it: HTTP/2 has only one.
-int prepare_socket(void*, curl_socket_t socket, curlsocktype) {
-  constexpr unsigned kUnanswered = 10'000;  // ms
-  (void)::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnanswered, sizeof kUnanswered);
+int prepare_socket(void* options, curl_socket_t socket, curlsocktype) {
+  const auto unanswered = static_cast<unsigned>(static_cast<const Options*>(options)->connect_bound.count());
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered, sizeof unanswered);
   (void)::fcntl(socket, F_SETFD, FD_CLOEXEC);
   return CURL_SOCKOPT_OK;
 }
@@ -87,6 +87,7 @@ CURLcode Transfer::configure(const std::string& url, const Address& address) {
       .set(CURLOPT_PIPEWAIT, request_.share_connection && !request_.new_connection ? 1L : 0L)
       .set(CURLOPT_FRESH_CONNECT, request_.new_connection ? 1L : 0L)
       .set(CURLOPT_SOCKOPTFUNCTION, prepare_socket)
+      .set(CURLOPT_SOCKOPTDATA, &options_)
       .set(CURLOPT_TCP_KEEPALIVE, 1L)
       .set(CURLOPT_TCP_KEEPIDLE, 15L)
       .set(CURLOPT_TCP_KEEPINTVL, 5L)
