@@ -68,6 +68,11 @@ class HttpReader(unittest.TestCase):
         self.assertLessEqual(len({line.connection for line in lines}), 1 + fetched.hedges)
         self.assertEqual(fetched.retries, 0)
 
+    def test_everything_arrives_where_the_server_ends_connections_after_some_requests(self):
+        with Nginx(self.folder, locations="keepalive_requests 100;") as nginx:
+            self.all_arrives(f"origin={nginx.url}", ca=nginx.ca, count=COUNT)
+            self.assertGreaterEqual(len({line.connection for line in nginx.log()}), COUNT // 100)
+
     def test_whole_objects_arrive(self):
         self.all_arrives(f"origin={self.nginx.url}", ca=self.nginx.ca, count=100, whole=1)
 

@@ -73,6 +73,7 @@ Result<std::unique_ptr<Transfer>> Transfer::create(const Options& options, const
 
 CURLcode Transfer::configure(const std::string& url, const Address& address) {
   address_ = address;
+  const bool share = address == origin_.address ? request_.share_connection : address.secret();
   const std::uint64_t buffer = std::clamp(request_.asked.size.value_or(0), kSmallestBuffer, kLargestBuffer);
   Settings settings{easy_.get()};
   settings.text(CURLOPT_URL, url)
@@ -84,7 +85,7 @@ CURLcode Transfer::configure(const std::string& url, const Address& address) {
       .set(CURLOPT_FOLLOWLOCATION, 0L)
       .set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L)
       .set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS))
-      .set(CURLOPT_PIPEWAIT, request_.share_connection && !request_.new_connection ? 1L : 0L)
+      .set(CURLOPT_PIPEWAIT, share && !request_.new_connection ? 1L : 0L)
       .set(CURLOPT_FRESH_CONNECT, request_.new_connection ? 1L : 0L)
       .set(CURLOPT_SOCKOPTFUNCTION, prepare_socket)
       .set(CURLOPT_SOCKOPTDATA, &options_)
@@ -301,6 +302,7 @@ bool Transfer::too_slow(Clock::time_point now) {
 }
 
 std::optional<bool> Transfer::multiplexed() const {
+  if (redirects_ > 0) return std::nullopt;  // that was another one's
   long version = 0;
   if (curl_easy_getinfo(easy_.get(), CURLINFO_HTTP_VERSION, &version) != CURLE_OK || version == 0) return std::nullopt;
   return version >= CURL_HTTP_VERSION_2_0;

@@ -74,7 +74,7 @@ class Transfer {
   /// Whether it is below Options::slowest since the last window's end, or has no connection in time.
   bool too_slow(Clock::time_point now);
   Clock::time_point next_look() const;
-  /// Whether its connection carries several requests at once; nothing: there was no answer.
+  /// Whether the origin's connection carries several requests at once; nothing: this does not show it.
   std::optional<bool> multiplexed() const;
   /// Whether the answer was one of a server in trouble.
   bool refused() const { return head_.status() >= 500 || head_.status() == 429; }
