@@ -123,13 +123,15 @@ void FetchLoop::cancel_all() {
     if (!job->ended) finish(*job, fail(Errc::cancelled, job->request.path + ": the reader ends"));
   sweep();
   for (;;) {
+    {
+      MutexLock lock{mutex_};  // also what they call for who are told that it ends
+      for (FetchQueue::Entry& entry : std::exchange(called_, {})) queue_.push(std::move(entry));
+    }
     for (const Urgency urgency : FetchQueue::kOrder)
       for (FetchQueue::Entry& entry : std::exchange(queue_.of(urgency), {}))
         finished_.push_back({std::move(entry.done), fail(Errc::cancelled, entry.request.path + ": the reader ends")});
     if (finished_.empty()) return;
     for (Finished& finished : std::exchange(finished_, {})) finished.done(std::move(finished.result));
-    MutexLock lock{mutex_};  // what they called for
-    for (FetchQueue::Entry& entry : std::exchange(called_, {})) queue_.push(std::move(entry));
   }
 }
 

@@ -171,6 +171,25 @@ TEST_F(HttpReaderTest, EndsAtOnceWithWhatIsUnderWayCancelled) {
   for (auto& one : all) EXPECT_EQ(one.get().error().code, Errc::cancelled);
 }
 
+TEST_F(HttpReaderTest, EveryCallIsAnsweredOnceWheneverItEnds) {
+  HttpServer server{good()};
+  for (int n = 0; n < 50; ++n) {
+    start({server.url()});
+    std::atomic<int> answers = 0, again = 0;
+    for (int call = 0; call < 3; ++call)
+      reader->fetch(part(0, 10), [&](const Result<std::string>& result) {
+        ++answers;
+        if (!result) reader->fetch(part(0, 10), [&](const Result<std::string>&) { ++again; });
+      });
+    if (n % 2 == 0)
+      while (answers == 0) std::this_thread::yield();
+    delete reader.get();  // not reset, which forgets it first: who is told that it ends may ask once more
+    (void)reader.release();
+    EXPECT_EQ(answers, 3);
+    EXPECT_LE(again, 3);
+  }
+}
+
 TEST_F(HttpReaderTest, MayBeAskedFromWhereItAnswers) {
   HttpServer server{good()};
   start({server.url()});
