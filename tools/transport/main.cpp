@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "cdn/folder_objects.h"
+#include "cdn/http/http_reader.h"
+#include "cdn/s3/s3_target.h"
 #include "tools/cli/remotes.h"
 #include "tools/text/escape.h"
 #include "tools/transport/object_server.h"
@@ -29,9 +31,42 @@ using namespace stellarium;
 /// What objects are read from and written to.
 struct Remote {
   std::unique_ptr<cdn::FolderObjects> folder;
+  std::unique_ptr<cdn::http::HttpReader> web;
+  std::unique_ptr<cdn::s3::S3Target> bucket;
   cdn::ObjectReader* reader = nullptr;
   cdn::ObjectTarget* target = nullptr;
 };
+
+Result<std::unique_ptr<cdn::http::HttpReader>> open_web(const transport::RemoteAccess& access) {
+  cdn::http::Options options;
+  options.origins = access.bases;
+  options.ca_file = access.ca_file;
+  options.certificate_file = access.certificate_file;
+  options.key_file = access.key_file;
+  options.netrc_file = access.netrc_file;
+  options.token_file = access.token_file;
+  options.proxy = access.proxy;
+  return cdn::http::HttpReader::create(std::move(options));
+}
+
+Result<std::unique_ptr<cdn::s3::S3Target>> open_bucket(const transport::RemoteAccess& access) {
+  const std::string address = access.bases.front().substr(std::string_view{"s3://"}.size());
+  const std::size_t slash = address.find('/');
+  cdn::s3::Options options;
+  options.bucket = address.substr(0, slash);
+  options.prefix = slash == std::string::npos ? "" : address.substr(slash + 1);
+  if (options.prefix.ends_with('/')) options.prefix.pop_back();
+  if (!access.region.empty()) options.region = access.region;
+  options.endpoint = access.endpoint.empty() ? "https://s3." + options.region + ".amazonaws.com" : access.endpoint;
+  options.ca_file = access.ca_file;
+  auto credentials = cdn::s3::find_credentials({.file = access.credentials_file, .profile = access.profile});
+  if (!credentials) return fail(std::move(credentials).error());
+  auto target = cdn::s3::S3Target::create(options, *std::move(credentials));
+  if (!target) return target;
+  // What cannot be published to safely is refused before anything is sent.
+  if (auto capable = (*target)->probe(); !capable) return fail(std::move(capable).error());
+  return target;
+}
 
 Result<Remote> open_remote(const transport::RemoteAccess& access) {
   Remote remote;
@@ -45,7 +80,18 @@ Result<Remote> open_remote(const transport::RemoteAccess& access) {
     remote.target = remote.folder.get();
     return remote;
   }
-  return fail(Errc::not_supported, access.bases.front() + ": no such remote");
+  if (*kind == transport::BaseKind::http) {
+    auto web = open_web(access);
+    if (!web) return fail(std::move(web).error());
+    remote.web = *std::move(web);
+    remote.reader = remote.web.get();
+    return remote;
+  }
+  auto bucket = open_bucket(access);
+  if (!bucket) return fail(std::move(bucket).error());
+  remote.bucket = *std::move(bucket);
+  remote.target = remote.bucket.get();
+  return remote;
 }
 
 /// As the command says, or, for a server, as the user's files say of the remote that it names.
