@@ -8,6 +8,11 @@
 namespace stellarium::cdn {
 
 using Clock = std::chrono::steady_clock;
+namespace {
+
+constexpr std::uint64_t kSmallRange = 256u << 10;  // bytes: 20 ms of a line of 100 Mbit/s
+
+}  // namespace
 
 Result<std::uint64_t> complete(LazyContents& lazy, cas::ContentStore& store, const LazyContents::ImagePtr& image,
                                Urgency urgency, const FetchProgress& progress) {
@@ -17,12 +22,12 @@ Result<std::uint64_t> complete(LazyContents& lazy, cas::ContentStore& store, con
   options.urgency = urgency;
   if (urgency == Urgency::background) {  // others want the line, the memory and the processors
     options.parallel = 2;
-    options.most_in_flight = 8u << 20;
     options.workers = 1;
   }
   FrameFetcher fetcher{**reader, options};
   const auto session = store.begin_session();
-  const auto fetched = fetch_all(store, *session, fetcher, image->manifest(), image->parsed(), progress);
+  const std::uint64_t most = urgency == Urgency::background ? kSmallRange : kMaxRange;
+  const auto fetched = fetch_all(store, *session, fetcher, image->manifest(), image->parsed(), progress, most);
   if (!fetched) return fetched;
   if (auto committed = session->commit(); !committed) return fail(std::move(committed).error());
   if (auto removed = lazy.remove(image->layer()); !removed) return fail(std::move(removed).error());
@@ -56,14 +61,24 @@ bool Completion::rest(std::chrono::milliseconds time) {
   return !stopping_;
 }
 
+bool Completion::rest_until_quiet() {
+  while (true) {
+    const auto left = options_.quiet - lazy_.quiet_for();
+    if (left <= std::chrono::milliseconds{0}) return rest(left);
+    if (!rest(left)) return false;
+  }
+}
+
 /// Whether there is more to do, which includes what failed.
 bool Completion::complete_next() {
   const auto images = lazy_.images();
   const auto next = std::ranges::find_if(images, [](const auto& image) { return image->completes(); });
   if (next == images.end()) return false;
+  if (!rest_until_quiet()) return false;
   const auto began = Clock::now();
   const auto done = complete(lazy_, store_, *next, Urgency::background, [&](std::uint64_t fetched, std::uint64_t) {
-    if (options_.rate == 0) return rest(std::chrono::milliseconds{0});
+    if (!rest_until_quiet()) return false;
+    if (options_.rate == 0) return true;
     const auto due = began + std::chrono::milliseconds{fetched * 1000 / options_.rate};
     return rest(
         std::max(std::chrono::milliseconds{0}, std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now())));

@@ -20,12 +20,13 @@ namespace stellarium::cdn {
 
 /// Completes lazy images one after the other, in the background, and tries again later what failed.
 ///
-/// Rate:    at most `Options::rate` bytes a second.
-/// Threads: one of its own; all functions may be called concurrently.
+/// Rate:    at most `Options::rate` bytes a second, in small requests, and nothing while somebody waits for what he
+/// reads. Threads: one of its own; all functions may be called concurrently.
 class Completion {
  public:
   struct Options {
     std::uint64_t rate = 8u << 20;                            ///< bytes a second; 0: no limit
+    std::chrono::milliseconds quiet{1000};                    ///< since somebody waited, before it goes on
     std::chrono::seconds first_pause{1}, longest_pause{300};  ///< before a failed image is tried again; doubled
   };
   Completion(LazyContents& lazy, cas::ContentStore& store, const Options& options);
@@ -34,6 +35,8 @@ class Completion {
 
  private:
   void run() EXCLUDES(mutex_);
+  /// Sleeps while somebody waits for what he reads; false if it is to stop.
+  bool rest_until_quiet() EXCLUDES(mutex_);
   /// Sleeps; false if it is to stop.
   bool rest(std::chrono::milliseconds time) EXCLUDES(mutex_);
   bool complete_next() EXCLUDES(mutex_);

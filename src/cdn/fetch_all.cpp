@@ -8,7 +8,8 @@
 namespace stellarium::cdn {
 
 Result<std::uint64_t> fetch_all(cas::ContentStore& store, cas::WriteSession& session, FrameFetcher& fetcher,
-                                const Manifest& manifest, const ParsedIndex& parsed, const FetchProgress& progress) {
+                                const Manifest& manifest, const ParsedIndex& parsed, const FetchProgress& progress,
+                                std::uint64_t most) {
   std::unordered_map<cas::ChunkId, std::uint32_t, cas::HashOfHash> sizes;
   for (const ChunkOrder::Chunk& chunk : parsed.order.chunks()) sizes.emplace(chunk.id, chunk.size);
   const auto has = [&](const cas::ChunkId& id) -> Result<bool> {
@@ -20,7 +21,7 @@ Result<std::uint64_t> fetch_all(cas::ContentStore& store, cas::WriteSession& ses
       return fail(Errc::corrupt, "chunk " + id.hex() + " has another size than the image says");
     return true;
   };
-  const auto ranges = plan_contents(manifest, parsed, has);
+  const auto ranges = plan_contents(manifest, parsed, has, most);
   if (!ranges) return fail(ranges.error());
   std::uint64_t total = 0, fetched = 0;
   std::unordered_set<cas::ChunkId, cas::HashOfHash> coming;

@@ -17,9 +17,11 @@ using FetchProgress = std::function<bool(std::uint64_t done, std::uint64_t total
 /// Brings every chunk of an image that the store lacks into `session`, and the chunk lists of its contents once they
 /// are seen to be right (content_checker.h). The caller commits. Returns the bytes that were fetched.
 ///
+/// `most`: bytes of one request.
 /// Errors: those of the fetcher, the store; corrupt (an index that is not true); cancelled.
 [[nodiscard]] Result<std::uint64_t> fetch_all(cas::ContentStore& store, cas::WriteSession& session,
                                               FrameFetcher& fetcher, const Manifest& manifest,
-                                              const ParsedIndex& parsed, const FetchProgress& progress);
+                                              const ParsedIndex& parsed, const FetchProgress& progress,
+                                              std::uint64_t most = kMaxRange);
 
 }  // namespace stellarium::cdn

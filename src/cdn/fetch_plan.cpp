@@ -6,17 +6,19 @@ namespace {
 /// Collects wanted frames, ascending in each bundle.
 class Ranges {
  public:
+  explicit Ranges(std::uint64_t most) : most_{most} {}
   void add(const cas::Hash& bundle, WantedFrame frame) {
     std::string path = blob_path(bundle);
     const bool follows = !ranges_.empty() && ranges_.back().path == path &&
                          ranges_.back().offset() + ranges_.back().size() == frame.offset &&
-                         ranges_.back().size() + frame.stored <= kMaxRange;
+                         ranges_.back().size() + frame.stored <= most_;
     if (!follows) ranges_.push_back({std::move(path), {}});
     ranges_.back().frames.push_back(std::move(frame));
   }
   std::vector<WantedRange> take() && { return std::move(ranges_); }
 
  private:
+  const std::uint64_t most_;
   std::vector<WantedRange> ranges_;
 };
 
@@ -30,12 +32,12 @@ Result<bool> lacks_any(const std::vector<ChunkOrder::Chunk>& chunks, const HasCh
 
 }  // namespace
 
-Result<std::vector<WantedRange>> plan_contents(const Manifest& manifest, const ParsedIndex& parsed,
-                                               const HasChunk& has) {
+Result<std::vector<WantedRange>> plan_contents(const Manifest& manifest, const ParsedIndex& parsed, const HasChunk& has,
+                                               std::uint64_t most) {
   if (manifest.bundles.size() != parsed.index.bundles.size())
     return fail(Errc::corrupt, "the manifest names " + std::to_string(manifest.bundles.size()) +
                                    " bundles, the index " + std::to_string(parsed.index.bundles.size()));
-  Ranges ranges;
+  Ranges ranges{most};
   for (std::size_t b = 0; b < manifest.bundles.size(); ++b) {
     std::uint64_t offset = 0;
     for (const ImageIndex::Frame& frame : parsed.index.bundles[b]) {
@@ -56,7 +58,7 @@ Result<std::vector<WantedRange>> plan_contents(const Manifest& manifest, const P
 
 Result<std::vector<WantedRange>> plan_metadata(const Manifest& manifest, const HasChunk& has) {
   const auto parts = manifest.metadata_chunks();
-  Ranges ranges;
+  Ranges ranges{kMaxRange};
   std::uint64_t offset = 0;
   std::size_t at = 0;
   for (const Manifest::Frame& frame : manifest.metadata_frames) {

@@ -13,10 +13,10 @@ namespace stellarium::cdn {
 using HasChunk = std::function<Result<bool>(const cas::ChunkId&)>;
 
 /// What to fetch so that all chunks of an image are here: the frames that hold one that is missing, those back to back
-/// at once, up to 4 MiB. In the order of the bundles. Errors: corrupt (the manifest's bundles are not the index's);
-/// those of `has`.
+/// at once, up to `most` bytes. In the order of the bundles. Errors: corrupt (the manifest's bundles are not the
+/// index's); those of `has`.
 [[nodiscard]] Result<std::vector<WantedRange>> plan_contents(const Manifest& manifest, const ParsedIndex& parsed,
-                                                             const HasChunk& has);
+                                                             const HasChunk& has, std::uint64_t most = kMaxRange);
 /// The same of the image's metadata.
 [[nodiscard]] Result<std::vector<WantedRange>> plan_metadata(const Manifest& manifest, const HasChunk& has);
 

@@ -91,6 +91,7 @@ Result<void> LazyContents::add(const cas::ContentId& layer, LazyRecord record) {
   std::erase_if(images_, [&](const ImagePtr& present) { return present->layer() == layer; });
   images_.push_back(*std::move(image));
   count_ = images_.size();
+  last_wanted_ = Clock::now();  // it was not pulled for nothing
   return {};
 }
 
@@ -160,6 +161,7 @@ void LazyContents::bring(const tier::ContentRef& content, std::uint64_t offset, 
   auto wanted = missing(content, offset, size);
   if (!wanted) return done(fail(std::move(wanted).error()));
   if (wanted->empty()) return done({});
+  last_wanted_ = Clock::now();
   std::vector<FlightPtr> fresh;
   bool stopped = false;
   {
@@ -291,10 +293,15 @@ void LazyContents::end(const FlightPtr& flight, const Result<void>& how) {
       flights_.erase({flight->image.get(), place.bundle, place.frame});
     waiting.swap(flight->waiting);
     reader.swap(flight->reader);
+    last_wanted_ = Clock::now();
     if (how) stats_.bytes += flight->range.size();
     if (!how) ++stats_.failures;
   }
   for (const Done& done : waiting) done(how);
+}
+
+std::chrono::milliseconds LazyContents::quiet_for() const {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last_wanted_.load());
 }
 
 bool LazyContents::expects(const cas::ChunkId& chunk) const {

@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -66,12 +67,16 @@ class LazyContents final : public tier::RemoteContents {
   /// `live`, and what only these images need: gc keeps what has come of them.
   cas::ContentStore::LiveContents with_lazy(cas::ContentStore::LiveContents live) const;
 
+  /// Since somebody last waited for another host, or began to.
+  std::chrono::milliseconds quiet_for() const;
+
   struct Stats {
     std::uint64_t images = 0, requests = 0, bytes = 0, failures = 0, distrusted = 0;
   };
   Stats stats() const EXCLUDES(mutex_);
 
  private:
+  using Clock = std::chrono::steady_clock;
   /// One frame of one image.
   using FrameKey = std::tuple<const LazyImage*, std::uint32_t, std::uint32_t>;
   /// A request under way.
@@ -118,6 +123,7 @@ class LazyContents final : public tier::RemoteContents {
   Stats stats_ GUARDED_BY(mutex_);
   bool stopped_ GUARDED_BY(mutex_) = false;
   std::atomic<std::size_t> count_{0};
+  std::atomic<Clock::time_point> last_wanted_{Clock::now() - std::chrono::hours{1}};
   const std::shared_ptr<Landing> landing_ = std::make_shared<Landing>();
   std::thread lander_;  // last: uses the members above
 };

@@ -195,7 +195,9 @@ TEST_F(Lazy, ACompleteImageIsLikeAnyOther) {
 
 TEST_F(Lazy, CompletionTriesAgainWhenTheLineIsBack) {
   line_->is_cut = true;
-  Completion completion{*lazy_, *to_.contents, {.rate = 0, .first_pause = std::chrono::seconds{0}}};
+  Completion completion{*lazy_,
+                        *to_.contents,
+                        {.rate = 0, .quiet = std::chrono::milliseconds{0}, .first_pause = std::chrono::seconds{0}}};
   while (line_->requests < 2) std::this_thread::yield();
   EXPECT_TRUE(lazy_->any());
   line_->is_cut = false;
