@@ -1,6 +1,7 @@
 #include "cdn/lazy_contents.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "base/log.h"
 #include "cdn/families.h"
@@ -110,14 +111,35 @@ std::vector<LazyContents::ImagePtr> LazyContents::images() const {
   return images_;
 }
 
-Result<std::shared_ptr<ObjectReader>> LazyContents::reader_of(const std::string& remote) const {
+Result<std::shared_ptr<ObjectReader>> LazyContents::reader_of(const std::string& remote) {
   FindReader find;
   {
     const MutexLock lock{mutex_};
     find = find_reader_;
   }
   if (!find) return fail(Errc::unavailable, "remote " + remote + " cannot be reached by this server");
-  return find(remote);
+  auto reader = find(remote);
+  if (!reader) return reader;
+  const MutexLock lock{mutex_};
+  std::erase_if(used_, [](const auto& used) { return used.expired(); });
+  if (std::ranges::none_of(used_, [&](const auto& used) { return used.lock() == *reader; })) used_.push_back(*reader);
+  return reader;
+}
+
+void LazyContents::note(const ObjectReader::Counters& counters) {
+  const MutexLock lock{mutex_};
+  stats_.remotes.add(counters);
+}
+
+Result<void> LazyContents::forget_unused(const cas::ContentStore::LiveContents& live) {
+  if (!any()) return {};
+  std::unordered_set<cas::ContentId, cas::HashOfHash> unused;
+  for (const ImagePtr& image : images()) unused.insert(image->layer());
+  const auto read = live([&](const cas::ContentStore::LiveContent& content) { unused.erase(content.id); });
+  if (!read) return read;
+  for (const cas::ContentId& layer : unused)
+    if (auto removed = remove(layer); !removed) return removed;
+  return {};
 }
 
 Result<cas::Recipe> LazyContents::recipe(const tier::ContentRef& content) {
@@ -155,6 +177,11 @@ Result<std::vector<LazyContents::Missing>> LazyContents::missing(const tier::Con
     }
   }
   return wanted;
+}
+
+bool LazyContents::lacks(const tier::ContentRef& content) {
+  const auto wanted = missing(content, 0, content.size);
+  return !wanted || !wanted->empty();
 }
 
 void LazyContents::bring(const tier::ContentRef& content, std::uint64_t offset, std::uint64_t size, Done done) {
@@ -334,6 +361,8 @@ LazyContents::Stats LazyContents::stats() const {
   const MutexLock lock{mutex_};
   Stats stats = stats_;
   stats.images = images_.size();
+  for (const auto& used : used_)
+    if (const auto reader = used.lock()) stats.remotes.add(reader->counters());
   return stats;
 }
 

@@ -55,10 +55,11 @@ class LazyContents final : public tier::RemoteContents {
   [[nodiscard]] Result<void> remove(const cas::ContentId& layer) EXCLUDES(mutex_);
   using ImagePtr = std::shared_ptr<const LazyImage>;
   std::vector<ImagePtr> images() const EXCLUDES(mutex_);
-  Result<std::shared_ptr<ObjectReader>> reader_of(const std::string& remote) const EXCLUDES(mutex_);
+  Result<std::shared_ptr<ObjectReader>> reader_of(const std::string& remote) EXCLUDES(mutex_);
 
   bool any() const override { return count_.load(std::memory_order_relaxed) != 0; }
   Result<cas::Recipe> recipe(const tier::ContentRef& content) override;
+  bool lacks(const tier::ContentRef& content) override;
   void bring(const tier::ContentRef& content, std::uint64_t offset, std::uint64_t size, Done done) override;
 
   /// Whether it is no damage that the store lacks the chunk, or the recipe of the content: it can be fetched.
@@ -72,7 +73,12 @@ class LazyContents final : public tier::RemoteContents {
 
   struct Stats {
     std::uint64_t images = 0, requests = 0, bytes = 0, failures = 0, distrusted = 0;
+    ObjectReader::Counters remotes;  ///< of all readers that were used, and of what `note` was told
   };
+  void note(const ObjectReader::Counters& counters) EXCLUDES(mutex_);  ///< of a reader that is gone: a pull's
+  /// Forgets images whose layer object is not among what `live` needs: no name, clone or mount is left that could show
+  /// them. Errors: those of `live`.
+  [[nodiscard]] Result<void> forget_unused(const cas::ContentStore::LiveContents& live);
   Stats stats() const EXCLUDES(mutex_);
 
  private:
@@ -121,6 +127,7 @@ class LazyContents final : public tier::RemoteContents {
   std::vector<ImagePtr> images_ GUARDED_BY(mutex_);
   std::map<FrameKey, FlightPtr> flights_ GUARDED_BY(mutex_);
   Stats stats_ GUARDED_BY(mutex_);
+  mutable std::vector<std::weak_ptr<ObjectReader>> used_ GUARDED_BY(mutex_);
   bool stopped_ GUARDED_BY(mutex_) = false;
   std::atomic<std::size_t> count_{0};
   std::atomic<Clock::time_point> last_wanted_{Clock::now() - std::chrono::hours{1}};

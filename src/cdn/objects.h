@@ -54,6 +54,10 @@ class ObjectReader {
     std::uint64_t hedges = 0;    ///< sent beside a slow one
     std::uint64_t refused = 0;   ///< answers of 5xx and 429
     std::uint64_t cut_short = 0, timed_out = 0, distrusted = 0;
+    void add(const Counters& more) {
+      requests += more.requests, bytes += more.bytes, retries += more.retries, hedges += more.hedges;
+      refused += more.refused, cut_short += more.cut_short, timed_out += more.timed_out, distrusted += more.distrusted;
+    }
   };
   virtual Counters counters() const = 0;
 };

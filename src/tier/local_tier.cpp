@@ -140,11 +140,11 @@ void LocalTier::make_hot(const ContentRef& content, std::function<void(Result<Ho
 
 bool LocalTier::prefetch(const ContentRef& content, Place place) {
   if (hot_->find(content)) return false;
+  if (may_be_remote() && remote_->lacks(content)) return false;
   if (place == Place::hot_file) {
     make_hot(content, [](const Result<HotFilePtr>&) {});  // its failure is logged
     return true;
   }
-  if (may_be_remote()) return false;  // only what somebody reads is fetched for him
   if (content.size == 0 || (content.size <= cas::kMaxChunk && frames_.find(content.id))) return false;
   pool_.submit(WorkerPool::Priority::fill, [this, content] { reader_.prefetch(content, 0, content.size); });
   return true;

@@ -20,6 +20,9 @@ class RemoteContents {
   /// The chunks of a content that the store has no recipe of. Errors: not_found.
   [[nodiscard]] virtual Result<cas::Recipe> recipe(const ContentRef& content) = 0;
 
+  /// Whether some of the content is not here: then nothing fetches it but who reads it.
+  virtual bool lacks(const ContentRef& content) = 0;
+
   using Done = std::function<void(Result<void>)>;
   /// Calls `done` once the store has every chunk of the bytes [offset, offset + size), at once if it has them already,
   /// else on a thread of its own. Errors: unavailable (not within its bound), corrupt (the remote has other bytes), io.

@@ -43,6 +43,8 @@ int run(const cli::GcOptions& options, CommandContext& context) {
     auto swept = store.with_room([&] { return store.catalog().sweep({.go_on = {}, .drop = drop}); });
     if (!swept) return io.complain(swept.error());
     records = *swept;
+    if (auto known = store.lazy().forget_unused(store.catalog().live_contents()); !known)
+      return io.complain(known.error());
     auto maps = store.with_room([&] { return store.volumes().sweep(); });
     if (!maps) return io.complain(maps.error());
   }

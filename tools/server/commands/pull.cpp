@@ -35,6 +35,8 @@ int run(const cli::PullOptions& options, CommandContext& context) {
     io.progress({.phase = "pull", .done = done, .total = total});
     return !io.cancelled();
   });
+  const auto counters = objects.counters();
+  store.lazy().note(counters);
   if (!report)
     return io.complain(Error{report.error().code, "pulling " + options.source + ": " + report.error().context,
                              report.error().sys_errno});
@@ -43,7 +45,6 @@ int run(const cli::PullOptions& options, CommandContext& context) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   const std::uint64_t fetched = report->manifest_bytes + report->metadata_bytes + report->content_bytes;
   if (context.global.json) {
-    const auto counters = objects.counters();
     io.out(dump(Json{{"schema", 1},
                      {"image", report->image.name.text()},
                      {"manifest", manifest->hex()},
@@ -55,6 +56,9 @@ int run(const cli::PullOptions& options, CommandContext& context) {
                      {"bytes_stored", report->totals.bytes_stored},
                      {"requests", counters.requests},
                      {"retries", counters.retries},
+                     {"hedges", counters.hedges},
+                     {"refused", counters.refused},
+                     {"cut_short", counters.cut_short},
                      {"seconds", seconds}}));
   } else if (!context.global.quiet) {
     io.err(fmt::format("{}: {}, {} fetched{}, {} new, {}\n", report->image.name.text(),

@@ -54,6 +54,7 @@ int run(const cli::StatsOptions&, CommandContext& context) {
   Store& store = context.store;
   const auto contents = store.contents().stats();
   const auto tier = store.tier().stats();
+  const auto lazy = store.lazy().stats();
   const auto database = store.database().stats();
   const auto mounts = store.fuse().stats();
   const auto ballast = store.ballast().stats();
@@ -73,6 +74,12 @@ int run(const cli::StatsOptions&, CommandContext& context) {
     out["database"] = {{"table_bytes", database.table_bytes},
                        {"memory_bytes", database.memory_bytes},
                        {"wal_bytes", database.wal_bytes}};
+    const auto& remotes = lazy.remotes;
+    out["remote"] = {
+        {"lazy_images", lazy.images},      {"ranges", lazy.requests},        {"bytes_read", lazy.bytes},
+        {"failures", lazy.failures},       {"wrong_bytes", lazy.distrusted}, {"requests", remotes.requests},
+        {"bytes_received", remotes.bytes}, {"retries", remotes.retries},     {"hedges", remotes.hedges},
+        {"refused", remotes.refused},      {"cut_short", remotes.cut_short}, {"timed_out", remotes.timed_out}};
     out["tier"] = {{"hot_files", tier.hot_files},
                    {"hot_bytes", tier.hot_bytes},
                    {"hot_budget", tier.hot_budget},
@@ -119,6 +126,14 @@ int run(const cli::StatsOptions&, CommandContext& context) {
                      text::format_bytes(tier.frame_budget), tier.frame_hits, tier.frame_misses);
   out += fmt::format("staged     {} files of {} that clones wrote and that are not settled\n", staged->files,
                      text::format_bytes(staged->bytes));
+  if (lazy.images + lazy.remotes.requests != 0)
+    out += fmt::format(
+        "remotes    {} images not complete; {} in {} requests; {} tried again, {} refused, {} cut short, {} timed out, "
+        "{} "
+        "with wrong bytes\n",
+        lazy.images, text::format_bytes(lazy.remotes.bytes), lazy.remotes.requests, lazy.remotes.retries,
+        lazy.remotes.refused, lazy.remotes.cut_short, lazy.remotes.timed_out,
+        lazy.distrusted + lazy.remotes.distrusted);
   if (chores.unused + chores.foldable != 0)
     out += fmt::format("layers     {} to be removed, {} to be folded\n", chores.unused, chores.foldable);
   out += fmt::format("space      {} of {} free; clones stop at {}, and were refused {} times\n",
