@@ -140,7 +140,7 @@ void LocalTier::make_hot(const ContentRef& content, std::function<void(Result<Ho
 
 bool LocalTier::prefetch(const ContentRef& content, Place place) {
   if (hot_->find(content)) return false;
-  if (may_be_remote() && remote_->lacks(content)) return false;
+  if (lacks(content)) return false;  // only what somebody reads is fetched for him
   if (place == Place::hot_file) {
     make_hot(content, [](const Result<HotFilePtr>&) {});  // its failure is logged
     return true;

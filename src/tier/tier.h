@@ -82,6 +82,9 @@ class Tier {
   enum class Place : std::uint8_t { hot_file, memory };
   virtual bool prefetch(const ContentRef& content, Place place) = 0;
 
+  /// Whether some of the content is at another host still. Cheap where there is no such content.
+  virtual bool lacks(const ContentRef& /*content*/) { return false; }
+
   /// Somebody with pages of their own (a virtual machine without a window, a mount without passthrough) begins to read
   /// a content that has no hot file. The second one within a while is not the last: then it is filled, in the
   /// background, if there is room to spare.

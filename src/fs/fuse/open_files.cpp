@@ -117,8 +117,10 @@ bool OpenFiles::open(const Request& request, const OpenTarget& target, Reply rep
     finish(request.id(), target, hot, std::move(reply));
     return false;
   }
-  if (!target.program && target.content.size > kEagerFill) {
-    tier_.make_hot(target.content, [](const Result<tier::HotFilePtr>&) {});
+  // A large program that is not all here yet is read like data: what nobody uses of either need not come.
+  const bool lacks = target.content.size > kEagerFill && tier_.lacks(target.content);
+  if (lacks || (!target.program && target.content.size > kEagerFill)) {
+    if (!lacks) tier_.make_hot(target.content, [](const Result<tier::HotFilePtr>&) {});
     finish(request.id(), target, nullptr, std::move(reply));
     return false;
   }
