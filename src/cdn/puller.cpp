@@ -67,14 +67,18 @@ Result<std::vector<ImageContent>> enter_layer(std::string_view object, fs::Layer
   TextInput input{object};
   fs::LayerObjectReader reader{input};
   std::vector<ImageContent> contents;
-  std::unordered_set<cas::ContentId, cas::HashOfHash> seen;
+  std::unordered_map<cas::ContentId, std::uint64_t, cas::HashOfHash> sizes;
   while (true) {
     const auto entry = reader.next();
     if (!entry) return fail(entry.error(), "layer object");
     if (!*entry) break;
     if (auto added = tables.add(**entry); !added) return fail(added.error());
     const auto content = (*entry)->first ? fs::content_of((*entry)->inode) : std::nullopt;
-    if (content && seen.insert(content->id).second) contents.push_back({*content, (*entry)->inode.program});
+    if (!content) continue;
+    const auto [before, is_new] = sizes.emplace(content->id, content->size);
+    if (before->second != content->size)
+      return fail(Errc::corrupt, "layer object: content " + content->id.hex() + " has two sizes");
+    if (is_new) contents.push_back({*content, (*entry)->inode.program});
   }
   if (auto done = tables.ingest(); !done) return fail(done.error());
   return contents;
