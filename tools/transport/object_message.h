@@ -35,7 +35,7 @@ inline constexpr std::uint64_t kMaxObject = 80u << 20;  ///< bytes of one that i
 struct Question {
   std::uint64_t number = 0;
   cdn::ObjectRequest request = {};  ///< `path` is a prefix for list
-  bool replace = false;        ///< of write: Existing::replace; `size` is then the object's
+  bool replace = false;             ///< of write: Existing::replace; `size` is then the object's
   std::string encode() const;
   static Result<Question> decode(std::string_view payload);
 };
