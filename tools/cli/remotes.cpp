@@ -184,6 +184,8 @@ Result<void> Remotes::remember(const std::string& base, const std::string& name,
 
 Result<cdn::SigningKey> Remotes::key(const std::string& file) const {
   if (!file.empty()) return cdn::SigningKey::load(file);
+  auto there = cdn::SigningKey::load(default_key());
+  if (there || there.error().code != Errc::not_found) return there;
   std::error_code ignored;
   files::create_directories(folder_, ignored);
   auto made = cdn::SigningKey::create(default_key());

@@ -147,5 +147,17 @@ TEST_F(RemotesOfUser, MakeTheDefaultKeyOnce) {
   EXPECT_EQ(remotes_.key(dir_ / "none").error().code, Errc::not_found) << "one that was asked for is not made";
 }
 
+TEST_F(RemotesOfUser, MakeOneDefaultKeyForSeveralAtATime) {
+  std::vector<cdn::PublicKey> keys(8);
+  {
+    std::vector<std::jthread> publishes;
+    for (cdn::PublicKey& key : keys) publishes.emplace_back([&] { key = remotes_.key("").value().public_key(); });
+  }
+  for (const cdn::PublicKey& key : keys) EXPECT_EQ(key, keys[0]);
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator{dir_.path()}) files += entry.exists() ? 1 : 0;
+  EXPECT_EQ(files, 1u) << "nothing else is left";
+}
+
 }  // namespace
 }  // namespace stellarium::cli
