@@ -300,6 +300,40 @@ class Distribution(unittest.TestCase):
                 shutil.rmtree(target)
         self.assertGreater(ended, KILLS // 8, "too few kills came in time to say anything")
 
+    def test_an_interrupted_command_leaves_nothing_half_made(self):
+        for number in range(6):
+            with PullingStore() as store:
+                store.run("daemon", "start")
+                target = store.scratch / "target"
+                publishing = self.start(self.origin, "publish", "app:1", target)
+                pulling = self.start(store, "pull", "--trust", self.key, f"{self.www}/app:1")
+                time.sleep(random.Random(number).uniform(0.005, 0.08))
+                for command in (publishing, pulling):
+                    command.send_signal(signal.SIGINT)
+                for command in (publishing, pulling):
+                    command.communicate(timeout=60)
+                    self.assertIn(command.returncode, (0, -signal.SIGINT, 128 + signal.SIGINT))
+                self.assertEqual((target / "names").exists(), publishing.returncode == 0)
+                if pulling.returncode == 0 or store.images():  # it may come too late
+                    self.assertTrue(store.export("app:1") == self.exports["1"])
+
+    def test_a_transport_that_hangs_goes_with_its_command(self):
+        with PullingStore() as store:
+            store.run("daemon", "start")
+            command = self.start(store, "pull", "--trust", self.key, f"{self.www}/app:1")
+            while not (pids := transports_of(command.pid)) and command.poll() is None:
+                time.sleep(0.001)
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.1)
+            command.kill()
+            command.communicate(timeout=60)
+            deadline = time.monotonic() + 10
+            while any(Path(f"/proc/{pid}").exists() for pid in pids):
+                self.assertLess(time.monotonic(), deadline, "the transport is still there")
+                time.sleep(0.01)
+            self.pull(store, self.www)  # the server is not stuck
+
     def assert_complete(self, target: Path) -> None:
         """Every object of app:2 has the bytes that an undisturbed publish gave it."""
         names = [path.name for path in (self.origin.scratch / "undisturbed" / "blobs").iterdir()]
