@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -145,6 +146,28 @@ class Distribution(unittest.TestCase):
             store.run("pull", f"{self.www}@{self.manifests['1']}", "pinned:1")
             self.assertTrue(store.export("pinned:1") == self.exports["1"])
             self.assertIn("0" * 64, store.refuses("pull", f"{self.www}@{'0' * 64}", "none"))
+
+    def test_gc_takes_nothing_from_a_pull(self):
+        with PullingStore() as store:
+            self.pull(store, self.www, "app:2")
+            ended = threading.Event()
+
+            def collect():
+                while not ended.is_set():
+                    store.run("gc", "--quiet")
+
+            collecting = threading.Thread(target=collect)
+            collecting.start()
+            try:
+                for _ in range(6):  # with what the removed ones had in common with it, or not any more
+                    self.pull(store, self.www, "app:1")
+                    self.assertTrue(store.export("app:1") == self.exports["1"])
+                    store.run("rm", "app:1")
+            finally:
+                ended.set()
+                collecting.join()
+            store.run("fsck", "--deep")
+            self.assertTrue(store.export("app:2") == self.exports["2"])
 
     # Names
 
