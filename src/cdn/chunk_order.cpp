@@ -2,11 +2,14 @@
 
 namespace stellarium::cdn {
 
-void ChunkOrder::add(const ImageContent& content, const cas::Recipe& recipe) {
+bool ChunkOrder::add(const ImageContent& content, const cas::Recipe& recipe) {
   const bool packed = content.ref.size <= kMaxPackedContent && !content.program;
-  for (const cas::Recipe::Entry& entry : recipe.entries)
-    if (numbers_.emplace(entry.id, static_cast<ChunkNumber>(chunks_.size())).second)
-      chunks_.push_back({entry.id, entry.size, packed});
+  for (const cas::Recipe::Entry& entry : recipe.entries) {
+    const auto [number, is_new] = numbers_.emplace(entry.id, static_cast<ChunkNumber>(chunks_.size()));
+    if (is_new) chunks_.push_back({entry.id, entry.size, packed});
+    if (chunks_[number->second].size != entry.size) return false;
+  }
+  return true;
 }
 
 }  // namespace stellarium::cdn

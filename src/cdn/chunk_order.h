@@ -32,8 +32,9 @@ class ChunkOrder {
     std::uint32_t size = 0;
     bool packed = false;  ///< published in a pack
   };
-  /// The contents, each once, in layer order; `recipe` is that of `content`.
-  void add(const ImageContent& content, const cas::Recipe& recipe);
+  /// The contents, each once, in layer order; `recipe` is that of `content`. False if a chunk of it had another size
+  /// before: they cannot both be true.
+  [[nodiscard]] bool add(const ImageContent& content, const cas::Recipe& recipe);
   const std::vector<Chunk>& chunks() const { return chunks_; }
 
  private:

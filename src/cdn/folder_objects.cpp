@@ -1,6 +1,7 @@
 #include "cdn/folder_objects.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,13 @@ namespace files = std::filesystem;
 
 Error no_path(const std::string& path) {
   return Error{Errc::invalid_argument, "\"" + path.substr(0, 80) + "\" cannot be the path of an object", 0};
+}
+
+/// Unlike those of every other writer, dead ones included: process ids come again, in containers the same ones always.
+Result<std::string> random_name() {
+  std::uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, 0) != sizeof number) return fail_errno("random numbers for a file's name");
+  return "." + std::to_string(number) + ".part";
 }
 
 }  // namespace
@@ -94,10 +102,11 @@ Result<void> FolderObjects::make_parents(const std::string& path) const {
 Result<void> FolderObjects::write(const std::string& path, ByteSpan bytes, Existing existing) {
   if (!is_object_path(path)) return fail(no_path(path));
   if (auto made = make_parents(path); !made) return made;
-  // Named so that nobody takes it for an object: those do not begin with a dot.
+  // Nobody takes it for an object: those do not begin with a dot.
+  const auto name = random_name();
+  if (!name) return fail(name.error());
   const std::size_t last = path.rfind('/');
-  const std::string temporary = (last == std::string::npos ? "" : path.substr(0, last + 1)) + "." +
-                                std::to_string(::getpid()) + "-" + std::to_string(++temporary_) + ".part";
+  const std::string temporary = (last == std::string::npos ? "" : path.substr(0, last + 1)) + *name;
   const UniqueFd file{::openat(fd_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
   if (!file) return fail_errno(folder_ / temporary);
   Result<void> done = system_io().write_at(file.get(), bytes, 0);

@@ -12,7 +12,7 @@ namespace stellarium::cdn {
 /// A remote that is a folder: what a web server serves, a mounted disk, or the source of an rsync.
 ///
 /// Crashes: an object gets its name when it is complete. Objects named by their content are not synced one by one; all
-///          are before a name or a manifest appears. One that a power cut left with another size is written again by
+///          are before a name appears. One that a power cut left with another size is written again by
 ///          the next publish.
 class FolderObjects final : public ObjectReader, public ObjectTarget {
  public:
@@ -37,7 +37,7 @@ class FolderObjects final : public ObjectReader, public ObjectTarget {
 
   const std::filesystem::path folder_;
   const UniqueFd fd_;
-  std::atomic<std::uint64_t> requests_{0}, bytes_{0}, temporary_{0};
+  std::atomic<std::uint64_t> requests_{0}, bytes_{0};
   cas::WorkerPool workers_;  // last: its jobs use the members above
 };
 

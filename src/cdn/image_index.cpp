@@ -198,20 +198,20 @@ Result<ParsedIndex> parse_index(ByteSpan bytes, const std::vector<ImageContent>&
 
   ParsedIndex parsed;
   for (const ImageContent& content : contents) {
-    if (content.ref.size <= cas::kMaxChunk) {
-      parsed.order.add(content, cas::Recipe::of_single_chunk(content.ref.id, content.ref.size));
-      continue;
-    }
-    auto recipe = take_recipe(lists, ids, content.ref);
+    const bool single = content.ref.size <= cas::kMaxChunk;
+    auto recipe =
+        single ? cas::Recipe::of_single_chunk(content.ref.id, content.ref.size) : take_recipe(lists, ids, content.ref);
     if (!recipe) return fail(std::move(recipe).error());
-    parsed.order.add(content, *recipe);
-    parsed.index.recipes.push_back(*std::move(recipe));
+    if (!parsed.order.add(content, *recipe)) return refuse("a chunk of two sizes");
+    if (!single) parsed.index.recipes.push_back(*std::move(recipe));
   }
   if (parsed.index.recipes.size() != recipes || !lists.at_end() || !ids.at_end())
     return refuse("chunk lists of other contents than the tree has");
   if (auto taken = take_bundles(reader, parsed.order.chunks(), parsed.index); !taken) return fail(taken.error());
   if (auto taken = take_packs(reader, parsed.order.chunks(), parsed.index); !taken) return fail(taken.error());
   if (!reader.at_end()) return refuse("bytes behind its end");
+  // A number can be written longer than it need be, and equal images shall have equal indexes.
+  if (encode_index(parsed.index) != as_text(bytes)) return refuse("not in its one form");
   return parsed;
 }
 

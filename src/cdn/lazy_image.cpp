@@ -1,7 +1,5 @@
 #include "cdn/lazy_image.h"
 
-#include <unordered_set>
-
 #include "fs/content_input.h"
 #include "fs/layer_object.h"
 #include "fs/records.h"
@@ -11,13 +9,17 @@ namespace stellarium::cdn {
 Result<std::vector<ImageContent>> contents_of_layer(fs::ByteInput& object) {
   fs::LayerObjectReader reader{object};
   std::vector<ImageContent> contents;
-  std::unordered_set<cas::ContentId, cas::HashOfHash> seen;
+  std::unordered_map<cas::ContentId, std::uint64_t, cas::HashOfHash> sizes;
   while (true) {
     const auto entry = reader.next();
     if (!entry) return fail(entry.error(), "layer object");
     if (!*entry) return contents;
     const auto content = (*entry)->first ? fs::content_of((*entry)->inode) : std::nullopt;
-    if (content && seen.insert(content->id).second) contents.push_back({*content, (*entry)->inode.program});
+    if (!content) continue;
+    const auto [before, is_new] = sizes.emplace(content->id, content->size);
+    if (before->second != content->size)
+      return fail(Errc::corrupt, "layer object: content " + content->id.hex() + " has two sizes");
+    if (is_new) contents.push_back({*content, (*entry)->inode.program});
   }
 }
 

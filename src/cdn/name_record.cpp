@@ -109,7 +109,7 @@ Result<NameRecord> parse_name(std::string_view text) {
   const auto key = PublicKey::from_text(lines.take("key: "));
   const auto signature = signature_from(lines.take(kSignature));
   if (!lines.ok() || !lines.rest().empty() || !manifest || !key || !signature || record.revision == 0 ||
-      !is_repository(record.repository))
+      record.revision > kMaxRevision || !is_repository(record.repository))
     return fail(wrong("malformed"));
   record.manifest = *manifest;
   record.key = *key;

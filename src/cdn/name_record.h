@@ -22,7 +22,8 @@ struct NameRecord {
   bool operator==(const NameRecord&) const = default;
 };
 
-inline constexpr std::size_t kMaxNameRecord = 2048;  ///< bytes
+inline constexpr std::size_t kMaxNameRecord = 2048;              ///< bytes
+inline constexpr std::uint64_t kMaxRevision = (1ull << 63) - 1;  ///< what JSON, where readers keep it, has room for
 
 /// 1 … 128 bytes of [A-Za-z0-9._-], the first one a letter or a digit.
 bool is_repository(std::string_view text);

@@ -75,7 +75,8 @@ Result<void> Publisher::add_contents(const fs::LayerReader& reader) {
   for (const ImageContent& content : *contents) {
     auto recipe = contents_.recipe(content.ref.id, content.ref.size);
     if (!recipe) return fail(std::move(recipe).error());
-    order_.add(content, *recipe);
+    if (!order_.add(content, *recipe))
+      return fail(Errc::corrupt, "the chunk list of content " + content.ref.id.hex() + " has a chunk of another size");
     if (content.ref.size > cas::kMaxChunk) index_.recipes.push_back(*std::move(recipe));
   }
   return {};

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdlib>
 #include <utility>
 
 #include "base/io.h"
@@ -84,14 +85,15 @@ Result<SigningKey> SigningKey::create(const std::filesystem::path& file) {
   SigningKey key{seed};
   const std::string text = std::string{kFileHead} + hex_of(seed) + "\n";
   ::sodium_memzero(seed.data(), seed.size());
-  const UniqueFd fd{::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
+  // Under its name it is whole: half a key would be in the way of every further one.
+  std::string temporary = (file.parent_path() / ".new-key-XXXXXX").string();
+  const UniqueFd fd{::mkostemp(temporary.data(), O_CLOEXEC)};  // for its owner only
   if (!fd) return fail_errno(file);
   Result<void> written = system_io().write_at(fd.get(), as_bytes(text), 0);
   if (written) written = system_io().sync(fd.get());
-  if (!written) {
-    ::unlink(file.c_str());
-    return fail(std::move(written).error());
-  }
+  if (written && ::link(temporary.c_str(), file.c_str()) != 0) written = fail_errno(file);
+  ::unlink(temporary.c_str());
+  if (!written) return fail(std::move(written).error());
   return key;
 }
 

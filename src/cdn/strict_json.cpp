@@ -58,6 +58,8 @@ const json& nothing() {
 }  // namespace
 
 Result<json> parse_strict_json(std::string_view text) {
+  // The parser takes a NUL for the end, whatever is behind it.
+  if (text.find('\0') != std::string_view::npos) return fail(Errc::invalid_argument, "a NUL in it");
   Inspector inspector;
   if (!json::sax_parse(text, &inspector)) return fail(Errc::invalid_argument, inspector.wrong);
   json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);

@@ -39,12 +39,17 @@ Result<cdn::NameRecord> sign(const PublishOptions& options, const Remote& remote
   const auto before = present_record(target, *path);
   if (!before) return fail(before.error());
   cdn::NameRecord record;
+  // An earlier record says where the name counts only if we have signed it: who can write to the target could otherwise
+  // have us sign for another repository.
+  const bool ours = *before && (*before)->key == key.public_key();
   record.repository = !options.repository.empty()  ? options.repository
                       : !remote.repository.empty() ? remote.repository
+                      : ours                       ? (*before)->repository
                                                    : "default";
-  if (*before && options.repository.empty()) record.repository = (*before)->repository;
   record.name = name;
   record.manifest = manifest;
+  if (*before && (*before)->revision == cdn::kMaxRevision)
+    return fail(Errc::corrupt, *path + " at the target has the last revision that there is: remove it");
   record.revision = *before ? (*before)->revision + 1 : 1;
   const std::int64_t now = ::time(nullptr);
   record.not_before = now - kDay;  // clocks differ

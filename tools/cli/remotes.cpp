@@ -1,6 +1,7 @@
 #include "tools/cli/remotes.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -159,17 +160,28 @@ Result<cdn::SeenName> Remotes::seen(const std::string& base, const std::string& 
   return seen;
 }
 
-Result<void> Remotes::remember(const std::string& base, const std::string& name, const cdn::SeenName& seen) const {
+Result<void> Remotes::remember(const std::string& base, const std::string& name, const cdn::SeenName& now) const {
   const files::path file = seen_file(folder_, base);
+  std::error_code failed;
+  files::create_directories(file.parent_path(), failed);
+  if (failed) return fail_errno("making " + file.parent_path().string(), failed.value());
+  // Two pulls at a time: none of them may make the other one's name, or a later revision of its own, be forgotten.
+  const UniqueFd lock{::open((file.parent_path() / "lock").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
+  if (!lock || ::flock(lock.get(), LOCK_EX) != 0) return fail_errno("locking " + file.parent_path().string());
+  const auto before = seen(base, name);
+  if (!before) return fail(before.error());
+  if (before->revision >= now.revision) return {};
   auto read = read_json(file);
   if (!read) return fail(std::move(read).error());
   json value = *read ? **std::move(read) : json{{"schema", kSchema}, {"base", base}, {"names", json::object()}};
-  value["names"][name] = {{"revision", seen.revision}, {"manifest", seen.manifest.hex()}};
+  value["names"][name] = {{"revision", now.revision}, {"manifest", now.manifest.hex()}};
   return write_json(file, value);
 }
 
 Result<cdn::SigningKey> Remotes::key(const std::string& file) const {
   if (!file.empty()) return cdn::SigningKey::load(file);
+  auto there = cdn::SigningKey::load(default_key());
+  if (there || there.error().code != Errc::not_found) return there;
   std::error_code ignored;
   files::create_directories(folder_, ignored);
   auto made = cdn::SigningKey::create(default_key());

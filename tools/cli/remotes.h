@@ -25,7 +25,7 @@ struct Remote {
 /// listens to guests, never sees. $STELLARIUM_CONFIG, else /etc/stellarium for root and $XDG_CONFIG_HOME/stellarium for
 /// others.
 ///
-/// Files:   remotes.d/NAME.json; seen/ID.json; default.key. Each is replaced as a whole.
+/// Files:   remotes.d/NAME.json; seen/ID.json and its lock; default.key. Each is replaced as a whole.
 /// Errors:  not_found, exists, invalid_argument (a name), corrupt (a file, with its path), permission, io.
 class Remotes {
  public:
@@ -39,8 +39,8 @@ class Remotes {
 
   /// What `name` was seen to stand for at the remote whose preferred address is `base`.
   [[nodiscard]] Result<cdn::SeenName> seen(const std::string& base, const std::string& name) const;
-  [[nodiscard]] Result<void> remember(const std::string& base, const std::string& name,
-                                      const cdn::SeenName& seen) const;
+  /// Whatever is older than what was seen before changes nothing.
+  [[nodiscard]] Result<void> remember(const std::string& base, const std::string& name, const cdn::SeenName& now) const;
 
   std::filesystem::path default_key() const { return folder_ / "default.key"; }
   /// The key in `file`, made if it is the default one and there is none.

@@ -1,6 +1,7 @@
 #include "tools/cli/transport_process.h"
 
 #include <poll.h>
+#include <sys/wait.h>
 
 #include "tools/cli/programs_folder.h"
 
@@ -28,6 +29,7 @@ Result<TransportProcess> TransportProcess::start(const transport::RemoteAccess& 
 
 TransportProcess::TransportProcess(ChildProgram program, UniqueFd own, UniqueFd for_server)
     : program_{std::make_unique<ChildProgram>(std::move(program))},
+      socket_{own.get()},
       objects_{std::make_unique<transport::ObjectClient>(protocol::Channel{std::move(own)})},
       for_server_{std::move(for_server)} {}
 
@@ -39,8 +41,14 @@ TransportProcess::~TransportProcess() {
 }
 
 bool TransportProcess::has_failed() const {
+  pollfd gone{socket_, 0, 0};
+  if (::poll(&gone, 1, 0) <= 0) return false;
   pollfd ended{program_->ended(), POLLIN, 0};
-  return ::poll(&ended, 1, 200) > 0;  // it may be on its way: the end of its sockets comes first
+  (void)::poll(&ended, 1, 200);  // it may be on its way: the end of its sockets comes first
+  siginfo_t how{};
+  const auto id = static_cast<id_t>(program_->pid());
+  if (::waitid(P_PID, id, &how, WEXITED | WNOHANG | WNOWAIT) != 0 || how.si_pid == 0) return false;
+  return how.si_code == CLD_EXITED && how.si_status != 0;  // who is killed says nothing
 }
 
 }  // namespace stellarium::cli

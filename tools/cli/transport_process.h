@@ -27,6 +27,7 @@ class TransportProcess {
  private:
   TransportProcess(ChildProgram program, UniqueFd own, UniqueFd for_server);
   std::unique_ptr<ChildProgram> program_;
+  int socket_;  // of objects_
   std::unique_ptr<transport::ObjectClient> objects_;
   UniqueFd for_server_;
 };

@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace stellarium::transport {
+namespace {
+
+constexpr std::size_t kMaxListed = 16u << 20;  // objects of one listing: all of them are in memory
+
+}  // namespace
 
 ObjectClient::ObjectClient(protocol::Channel channel)
     : channel_{std::move(channel)}, receiver_{[this] { receive(); }} {}
@@ -47,6 +52,9 @@ Result<Answer> ObjectClient::ask_and_wait(ObjectType type, Question question, co
 }
 
 void ObjectClient::fetch(cdn::ObjectRequest request, Done done) {
+  if (request.size.value_or(0) > kMaxObject)  // a question that the other end would not take
+    return done(fail(Errc::invalid_argument,
+                     request.path + ": at most " + std::to_string(kMaxObject) + " bytes are fetched at once"));
   const auto asked = std::make_shared<Asked>();
   asked->limit = std::min(request.size.value_or(request.limit), kMaxObject);
   const auto size = request.size;
@@ -101,6 +109,7 @@ Result<void> ObjectClient::write(const std::string& path, ByteSpan bytes, Existi
 
 Result<void> ObjectClient::list(const std::string& prefix, const std::function<Result<void>(const Listed&)>& found) {
   const auto asked = std::make_shared<Asked>();
+  asked->lists = true;
   Question question;
   question.request.path = prefix;
   const auto answer = ask_and_wait(ObjectType::list, std::move(question), asked);
@@ -141,7 +150,7 @@ Result<void> ObjectClient::take(const protocol::Frame& frame) {
       auto listed = decode_listed(frame.payload);
       if (!listed) return fail(listed.error());
       const AskedPtr asked = find(listed->first);
-      if (!asked) return unexpected();
+      if (!asked || !asked->lists || asked->listed.size() == kMaxListed) return unexpected();
       asked->listed.push_back(std::move(listed->second));
       return {};
     }

@@ -43,6 +43,7 @@ class ObjectClient final : public cdn::ObjectReader, public cdn::ObjectTarget {
   /// A question that waits for its answer.
   struct Asked {
     std::uint64_t limit = 0;  ///< bytes that may come
+    bool lists = false;       ///< or objects that are listed
     std::string bytes;
     std::vector<Listed> listed;
     std::function<void(Result<Answer>, Asked&)> ended;

@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
 
+#include "support/golden.h"
 #include "support/temp_dir.h"
 
 namespace stellarium::cdn {
@@ -36,6 +38,54 @@ TEST_F(Names, ARecordComesBackAsItWasSigned) {
   NameRecord expected = record();
   expected.key = key.public_key();
   EXPECT_EQ(*parsed, expected);
+}
+
+TEST_F(Names, ARecordOfTheFirstVersionIsReadForEver) {
+  // The first key of RFC 8032, section 7.1: everybody knows its secret half.
+  std::ofstream{dir_ / "key"}
+      << "stellarium-secret-key 1 9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60\n";
+  ::chmod((dir_ / "key").c_str(), 0600);
+  const SigningKey key = SigningKey::load(dir_ / "key").value();
+  EXPECT_EQ(key.public_key().text(), "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+  const std::string text = sign_name(record(), key);
+  EXPECT_EQ(test::golden_or_write("name-record-v1.txt", text), text);
+  EXPECT_TRUE(parse_name(text));
+}
+
+TEST_F(Names, ARecordOfAnotherVersionIsRefusedByName) {
+  std::string text = sign_name(record(), make_key("key"));
+  text[text.find('1')] = '2';
+  const auto parsed = parse_name(text);
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().code, Errc::version);
+  EXPECT_THAT(parsed.error().context, HasSubstr("version 2, this program knows 1"));
+}
+
+TEST_F(Names, ARevisionThatCannotBeFollowedIsRefused) {
+  NameRecord last = record();
+  const SigningKey key = make_key("key");
+  last.revision = kMaxRevision;
+  EXPECT_TRUE(parse_name(sign_name(last, key)));
+  for (const std::uint64_t revision : {std::uint64_t{0}, kMaxRevision + 1, ~std::uint64_t{0}}) {
+    last.revision = revision;
+    EXPECT_FALSE(parse_name(sign_name(last, key))) << revision;
+  }
+}
+
+TEST_F(Names, ARecordThatWasSignedInAnotherFormIsRefused) {
+  const SigningKey key = make_key("key");
+  std::string name_of_two_lines = "debian:12\nmanifest: ";
+  NameRecord odd = record();
+  odd.name = name_of_two_lines;
+  EXPECT_FALSE(parse_name(sign_name(odd, key)));
+  odd = record();
+  odd.repository = "";
+  EXPECT_FALSE(parse_name(sign_name(odd, key)));
+  odd.repository = "../x";
+  EXPECT_FALSE(parse_name(sign_name(odd, key)));
+  odd = record();
+  odd.name = std::string(kMaxNameRecord, 'n');
+  EXPECT_FALSE(parse_name(sign_name(odd, key)));
 }
 
 TEST_F(Names, NoByteOfARecordCanBeChanged) {
