@@ -15,16 +15,14 @@ constexpr std::uint64_t kSmallRange = 256u << 10;  // bytes: 20 ms of a line of 
 }  // namespace
 
 Result<std::uint64_t> complete(LazyContents& lazy, cas::ContentStore& store, const LazyContents::ImagePtr& image,
-                               Urgency urgency, const FetchProgress& progress) {
-  const auto reader = lazy.reader_of(image->remote());
-  if (!reader) return fail(reader.error());
+                               ObjectReader& reader, Urgency urgency, const FetchProgress& progress) {
   FrameFetcher::Options options;
   options.urgency = urgency;
   if (urgency == Urgency::background) {  // others want the line, the memory and the processors
     options.parallel = 2;
     options.workers = 1;
   }
-  FrameFetcher fetcher{**reader, options};
+  FrameFetcher fetcher{reader, options};
   const auto session = store.begin_session();
   const std::uint64_t most = urgency == Urgency::background ? kSmallRange : kMaxRange;
   const auto fetched = fetch_all(store, *session, fetcher, image->manifest(), image->parsed(), progress, most);
@@ -76,13 +74,16 @@ bool Completion::complete_next() {
   if (next == images.end()) return false;
   if (!rest_until_quiet()) return false;
   const auto began = Clock::now();
-  const auto done = complete(lazy_, store_, *next, Urgency::background, [&](std::uint64_t fetched, std::uint64_t) {
+  const auto go_on = [&](std::uint64_t fetched, std::uint64_t) {
     if (!rest_until_quiet()) return false;
     if (options_.rate == 0) return true;
     const auto due = began + std::chrono::milliseconds{fetched * 1000 / options_.rate};
     return rest(
         std::max(std::chrono::milliseconds{0}, std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now())));
-  });
+  };
+  const auto reader = lazy_.reader_of((*next)->remote());
+  const auto done = reader ? complete(lazy_, store_, *next, **reader, Urgency::background, go_on)
+                           : Result<std::uint64_t>{fail(reader.error())};
   if (done) {
     log::info("a lazy image of remote {} is complete", (*next)->remote());
     return true;

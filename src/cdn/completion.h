@@ -13,9 +13,10 @@
 namespace stellarium::cdn {
 
 /// Fetches all that is missing of a lazy image, whose contents then are like any others'. Returns the bytes fetched.
+/// `reader`: of its remote.
 /// Errors: those of the reader, cancelled, corrupt: the image stays lazy.
 [[nodiscard]] Result<std::uint64_t> complete(LazyContents& lazy, cas::ContentStore& store,
-                                             const LazyContents::ImagePtr& image, Urgency urgency,
+                                             const LazyContents::ImagePtr& image, ObjectReader& reader, Urgency urgency,
                                              const FetchProgress& progress);
 
 /// Completes lazy images one after the other, in the background, and tries again later what failed.

@@ -79,12 +79,12 @@ class Distribution(unittest.TestCase):
             yield www, store
 
     def pull(self, store: Store, www: Path, name: str = "app:1", *args):
-        return store.run("pull", "--trust", self.key, f"{www}/{name}", *args)
+        return store.run("pull", "--full", "--trust", self.key, f"{www}/{name}", *args)
 
     def refuses_to_pull(self, store: Store, www: Path, name: str = "app:1", *args) -> str:
         """One line, and nothing is there afterwards that was not before."""
         before = store.images()
-        line = store.refuses("pull", "--trust", self.key, f"{www}/{name}", *args)
+        line = store.refuses("pull", "--full", "--trust", self.key, f"{www}/{name}", *args)
         self.assertEqual(store.images(), before)
         if store.dir.exists():
             store.run("fsck", "--deep")
@@ -114,7 +114,7 @@ class Distribution(unittest.TestCase):
             self.assertTrue(store.export("app:1") == self.exports["1"])
 
     def json_of_pull(self, store: Store, name: str) -> dict:
-        return store.json("pull", "--trust", self.key, f"{self.www}/{name}")
+        return store.json("pull", "--full", "--trust", self.key, f"{self.www}/{name}")
 
     def test_a_second_publisher_makes_the_same_objects(self):
         with self.copy() as (www, store):
@@ -136,16 +136,16 @@ class Distribution(unittest.TestCase):
     def test_a_tree_that_is_there_gets_one_more_name(self):
         with PullingStore() as store:
             self.pull(store, self.www)
-            report = store.json("pull", "--trust", self.key, f"{self.www}/app:1", "other:name")
+            report = store.json("pull", "--full", "--trust", self.key, f"{self.www}/app:1", "other:name")
             self.assertLess(report["bytes_fetched"], 100_000)
             self.assertEqual(store.images(), ["app:1", "other:name"])
 
     def test_a_manifest_is_pulled_by_its_id_without_a_signature(self):
         with PullingStore() as store:
-            self.assertIn("has no name", store.refuses("pull", f"{self.www}@{self.manifests['1']}"))
-            store.run("pull", f"{self.www}@{self.manifests['1']}", "pinned:1")
+            self.assertIn("has no name", store.refuses("pull", "--full", f"{self.www}@{self.manifests['1']}"))
+            store.run("pull", "--full", f"{self.www}@{self.manifests['1']}", "pinned:1")
             self.assertTrue(store.export("pinned:1") == self.exports["1"])
-            self.assertIn("0" * 64, store.refuses("pull", f"{self.www}@{'0' * 64}", "none"))
+            self.assertIn("0" * 64, store.refuses("pull", "--full", f"{self.www}@{'0' * 64}", "none"))
 
     def test_gc_takes_nothing_from_a_pull(self):
         with PullingStore() as store:
@@ -173,22 +173,22 @@ class Distribution(unittest.TestCase):
 
     def test_a_key_that_nobody_trusts_is_refused(self):
         with PullingStore() as store:
-            line = store.refuses("pull", f"{self.www}/app:1")
+            line = store.refuses("pull", "--full", f"{self.www}/app:1")
             self.assertIn(self.key, line)
             self.assertIn("not trusted", line)
             other = "ed25519:" + ed25519.public_key(bytes(32)).hex()
-            self.assertIn("not trusted", store.refuses("pull", "--trust", other, f"{self.www}/app:1"))
+            self.assertIn("not trusted", store.refuses("pull", "--full", "--trust", other, f"{self.www}/app:1"))
             self.assertEqual(store.images(), [])
 
     def test_a_remote_remembers_whom_to_trust(self):
         with PullingStore() as store:
             store.run("remote", "add", "ours", self.www)
-            self.assertIn("'stellarium remote trust ours", store.refuses("pull", "ours/app:1"))
+            self.assertIn("'stellarium remote trust ours", store.refuses("pull", "--full", "ours/app:1"))
             store.run("remote", "trust", "ours", self.key)
-            store.run("pull", "ours/app:1")
+            store.run("pull", "--full", "ours/app:1")
             self.assertEqual(store.images(), ["app:1"])
             store.run("remote", "trust", "ours", "ed25519:" + "0" * 63 + "1")
-            self.assertIn("not trusted", store.refuses("pull", "ours/app:2"))
+            self.assertIn("not trusted", store.refuses("pull", "--full", "ours/app:2"))
 
     def test_an_older_revision_is_refused(self):
         with self.copy() as (www, store):
@@ -209,14 +209,14 @@ class Distribution(unittest.TestCase):
         with self.copy() as (www, store):
             store.run("remote", "add", "ours", www, "--repository", "ours")
             store.run("remote", "trust", "ours", self.key)
-            self.assertIn("repository default, expected ours", store.refuses("pull", "ours/app:1"))
+            self.assertIn("repository default, expected ours", store.refuses("pull", "--full", "ours/app:1"))
             for changes, why in (({"expires": now - 10}, "expired"), ({"not_before": now + 5000}, "clock"), ({"name": "app:2"}, "that of app:2"),
                                  ({"revision": 0}, "malformed"), ({"revision": 1 << 63}, "malformed"), ({"manifest": "0" * 63}, "malformed"),
                                  ({"expires": "+0"}, "malformed"), ({"revision": "01"}, "one form")):
                 (www / "names/app/1").write_bytes(self.record(**changes))
                 self.assertIn(why, self.refuses_to_pull(store, www))
             (www / "names/app/1").write_bytes(self.record(repository="ours"))
-            store.run("pull", "ours/app:1")
+            store.run("pull", "--full", "ours/app:1")
 
     def test_a_publish_follows_the_record_that_is_there(self):
         with self.copy() as (www, store):
@@ -329,7 +329,7 @@ class Distribution(unittest.TestCase):
                 store.run("daemon", "start")
                 target = store.scratch / "target"
                 publishing = self.start(self.origin, "publish", "app:1", target)
-                pulling = self.start(store, "pull", "--trust", self.key, f"{self.www}/app:1")
+                pulling = self.start(store, "pull", "--full", "--trust", self.key, f"{self.www}/app:1")
                 time.sleep(random.Random(number).uniform(0.005, 0.08))
                 for command in (publishing, pulling):
                     command.send_signal(signal.SIGINT)
@@ -343,7 +343,7 @@ class Distribution(unittest.TestCase):
     def test_a_transport_that_hangs_goes_with_its_command(self):
         with PullingStore() as store:
             store.run("daemon", "start")
-            command = self.start(store, "pull", "--trust", self.key, f"{self.www}/app:1")
+            command = self.start(store, "pull", "--full", "--trust", self.key, f"{self.www}/app:1")
             while not (pids := transports_of(command.pid)) and command.poll() is None:
                 time.sleep(0.001)
             for pid in pids:
@@ -377,7 +377,7 @@ class Distribution(unittest.TestCase):
                     continue
                 # The transport has done its part early: the rest is the store's.
                 until = seconds / 4 if number % 3 == 2 else seconds
-                ended += self.killed(store, number, until, "pull", "--trust", self.key, f"{self.www}/app:2")
+                ended += self.killed(store, number, until, "pull", "--full", "--trust", self.key, f"{self.www}/app:2")
                 if store.images():
                     self.assertTrue(store.export("app:2") == self.exports["2"])
                 store.run("fsck")

@@ -184,7 +184,7 @@ TEST_F(Lazy, GarbageCollectionKeepsWhatHasCome) {
 
 TEST_F(Lazy, ACompleteImageIsLikeAnyOther) {
   ASSERT_TRUE(read("/usr/share/large"));
-  must(complete(*lazy_, *to_.contents, lazy_->images().front(), Urgency::soon, {}));
+  must(complete(*lazy_, *to_.contents, lazy_->images().front(), *line_, Urgency::soon, {}));
   EXPECT_FALSE(lazy_->any());
   line_->is_cut = true;
   EXPECT_EQ(to_.content(to_.stat("b", "/usr/share/zeros")), from_.content(from_.stat("a", "/usr/share/zeros")));

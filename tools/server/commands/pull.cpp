@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "cdn/puller.h"
@@ -31,10 +32,22 @@ int run(const cli::PullOptions& options, CommandContext& context) {
       return store.lazy().add(layer, {options.remote, text, !options.lazy_only});
     };
   cdn::Puller puller{{store.database(), store.contents(), store.catalog(), store.scratch()}, objects, {}, lazy};
-  const auto report = puller.pull(*manifest, *name, options.source, [&](std::uint64_t done, std::uint64_t total) {
+  const auto progress = [&](std::uint64_t done, std::uint64_t total) {
     io.progress({.phase = "pull", .done = done, .total = total});
     return !io.cancelled();
-  });
+  };
+  auto report = puller.pull(*manifest, *name, options.source, progress);
+  if (report && options.full) {
+    // The same tree may be here under another name, without all of its contents.
+    const auto lazy_images = store.lazy().images();
+    const auto known =
+        std::ranges::find(lazy_images, report->image.manifest, [](const auto& image) { return image->layer(); });
+    if (known != lazy_images.end()) {
+      const auto fetched = cdn::complete(store.lazy(), store.contents(), *known, objects, cdn::Urgency::soon, progress);
+      if (fetched) report->content_bytes += *fetched;
+      if (!fetched) report = fail(fetched.error());
+    }
+  }
   const auto counters = objects.counters();
   store.lazy().note(counters);
   if (!report)
