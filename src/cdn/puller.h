@@ -54,7 +54,7 @@ class Puller {
   struct Metadata {
     std::string layer, index;
   };
-  Result<Metadata> fetch_metadata(const Manifest& manifest);
+  Result<Metadata> fetch_metadata(const Manifest& manifest, cas::WriteSession& session);
   Result<void> fetch_contents(const Manifest& manifest, const ParsedIndex& parsed, cas::WriteSession& session,
                               const Progress& progress);
   Result<void> store_layer(const Manifest& manifest, const Metadata& metadata, fs::LayerId layer,
