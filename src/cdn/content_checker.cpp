@@ -12,7 +12,7 @@ ContentChecker::ContentChecker(cas::ContentStore& store, cas::WriteSession& sess
                                std::unordered_set<cas::ChunkId, cas::HashOfHash> missing)
     : store_{store}, session_{session}, recipes_{recipes}, missing_{std::move(missing)} {}
 
-Result<void> ContentChecker::take(FramePtr frame) {
+Result<void> ContentChecker::take(const FramePtr& frame) {
   for (const cas::DecodedFrame::Entry& entry : frame->entries) missing_.erase(entry.id);
   remember(frame);
   return advance();

@@ -29,7 +29,7 @@ class ContentChecker {
                  std::unordered_set<cas::ChunkId, cas::HashOfHash> missing);
 
   /// A frame that the session has taken already.
-  [[nodiscard]] Result<void> take(std::shared_ptr<const cas::DecodedFrame> frame);
+  [[nodiscard]] Result<void> take(const std::shared_ptr<const cas::DecodedFrame>& frame);
   /// Everything has come. Errors: not_found (a chunk has not).
   [[nodiscard]] Result<void> finish();
 

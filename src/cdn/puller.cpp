@@ -92,8 +92,11 @@ Result<Manifest> Puller::fetch_manifest(const cas::Hash& id) {
   }
 }
 
-Result<Puller::Metadata> Puller::fetch_metadata(const Manifest& manifest) {
-  const auto ranges = plan_metadata(manifest, [&](const cas::ChunkId& id) { return parts_.contents.has_chunk(id); });
+Result<Puller::Metadata> Puller::fetch_metadata(const Manifest& manifest, cas::WriteSession& session) {
+  std::unordered_map<cas::ChunkId, std::uint32_t, cas::HashOfHash> sizes;
+  for (const Manifest::Part& part : manifest.metadata_chunks()) sizes.emplace(part.id, part.size);
+  // The session keeps alive what is here: gc may run, and a removed image may have had it.
+  const auto ranges = plan_metadata(manifest, [&](const cas::ChunkId& id) { return session.knows(id, sizes.at(id)); });
   if (!ranges) return fail(ranges.error());
   MadeOf chunks;
   auto fetched = fetcher_.fetch(*ranges, [&](const FetchedFrame& fetched_frame) -> Result<void> {
@@ -174,7 +177,7 @@ Result<Puller::Report> Puller::pull(const cas::Hash& id, const fs::ImageName& na
     if (auto named = publish(name, source); !named) return fail(named.error());
     return report_;
   }
-  const auto metadata = fetch_metadata(*manifest);
+  const auto metadata = fetch_metadata(*manifest, *session);
   if (!metadata) return fail(metadata.error());
   auto layer = parts_.catalog.begin_layer();
   if (!layer) return fail(std::move(layer).error());

@@ -55,7 +55,7 @@ class Puller {
   struct Metadata {
     std::string layer, index;
   };
-  Result<Metadata> fetch_metadata(const Manifest& manifest);
+  Result<Metadata> fetch_metadata(const Manifest& manifest, cas::WriteSession& session);
   Result<void> store_layer(const Manifest& manifest, const Metadata& metadata, fs::LayerId layer,
                            cas::WriteSession& session, const FetchProgress& progress);
   Result<void> publish(const fs::ImageName& name, const std::string& source);

@@ -20,7 +20,7 @@ ObjectClient::~ObjectClient() {
   end_all(Error{Errc::cancelled, "no longer wanted", 0});
 }
 
-void ObjectClient::ask(ObjectType type, Question question, AskedPtr asked, ByteSpan data) {
+void ObjectClient::ask(ObjectType type, Question question, const AskedPtr& asked, ByteSpan data) {
   std::optional<Error> lost;
   {
     const MutexLock lock{mutex_};

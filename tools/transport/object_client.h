@@ -49,7 +49,7 @@ class ObjectClient final : public cdn::ObjectReader, public cdn::ObjectTarget {
     std::function<void(Result<Answer>, Asked&)> ended;
   };
   using AskedPtr = std::shared_ptr<Asked>;
-  void ask(ObjectType type, Question question, AskedPtr asked, ByteSpan data = {}) EXCLUDES(mutex_);
+  void ask(ObjectType type, Question question, const AskedPtr& asked, ByteSpan data = {}) EXCLUDES(mutex_);
   /// Asks, and waits.
   Result<Answer> ask_and_wait(ObjectType type, Question question, const AskedPtr& asked, ByteSpan data = {});
   void receive() EXCLUDES(mutex_);
