@@ -5,6 +5,7 @@
 
 #include "cdn/completion.h"
 #include "cdn/lazy_contents.h"
+#include "support/golden.h"
 #include "support/published_tree.h"
 
 namespace stellarium::cdn {
@@ -96,6 +97,17 @@ class Lazy : public testing::Test {
   std::unique_ptr<LazyContents> lazy_;
   std::unique_ptr<tier::Tier> tier_;
 };
+
+TEST(LazyRecord, IsStoredAsDocumented) {
+  const LazyRecord record{"far", "{\"stellarium\":1}\n", false};
+  const std::string bytes = encode_lazy(record);
+  EXPECT_EQ(test::golden_or_write("lazy-record-v1.bin", bytes), bytes);
+  const LazyRecord read = must(decode_lazy(bytes));
+  EXPECT_EQ(std::tuple(read.remote, read.manifest, read.completes), std::tuple(record.remote, record.manifest, false));
+  for (std::size_t size = 0; size < 7; ++size)
+    EXPECT_EQ(decode_lazy(bytes.substr(0, size)).error().code, Errc::corrupt);
+  EXPECT_FALSE(decode_lazy("\2" + bytes.substr(1)));
+}
 
 TEST_F(Lazy, TheTreeIsThereBeforeItsContents) {
   EXPECT_EQ(to_.stat("b", "/usr/share/large").size, 2'000'000u);
