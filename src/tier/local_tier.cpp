@@ -150,6 +150,12 @@ bool LocalTier::prefetch(const ContentRef& content, Place place) {
   return true;
 }
 
+void LocalTier::bring(const ContentRef& content, std::uint64_t offset, std::uint64_t size,
+                      std::function<void(Result<void>)> done) {
+  if (!may_be_remote() || hot_->find(content)) return done({});
+  remote_->bring(content, offset, size, std::move(done));
+}
+
 void LocalTier::note_reader(const ContentRef& content) {
   if (content.size < kWorthAFile || !repeated_.again(content.id) || !hot_->has_room_to_spare()) return;
   prefetch(content, Place::hot_file);

@@ -85,6 +85,13 @@ class Tier {
   /// Whether some of the content is at another host still. Cheap where there is no such content.
   virtual bool lacks(const ContentRef& /*content*/) { return false; }
 
+  /// Fetches what of the bytes is at another host still, and then calls back; at once where nothing is. `read` does the
+  /// same: this is for who would hold something back meanwhile that others need. Errors: those of a RemoteContents.
+  virtual void bring(const ContentRef& /*content*/, std::uint64_t /*offset*/, std::uint64_t /*size*/,
+                     std::function<void(Result<void>)> done) {
+    done({});
+  }
+
   /// Somebody with pages of their own (a virtual machine without a window, a mount without passthrough) begins to read
   /// a content that has no hot file. The second one within a while is not the last: then it is filled, in the
   /// background, if there is room to spare.

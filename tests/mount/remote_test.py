@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Images from web servers: all at once, or shown before they have arrived; over good lines, bad ones, and none."""
+import concurrent.futures
 import hashlib
 import os
 import random
@@ -143,6 +144,35 @@ class Remote(unittest.TestCase):
         self.same(point, "folder3/small10")
         self.assertEqual(len(list(point.rglob("*"))), 313)
         self.store.run("daemon", "stop", "--unmount")
+
+    def test_a_restart_and_slow_readers_disturb_nobody(self):
+        """Readers that wait for another host hold nothing that others need, and the next server answers them."""
+        with Link(self.nginx.port, round_trip=0) as link:
+            self.pull(self.nginx.url_by(link), "--lazy-only")
+            point = self.mounted()
+            present = sorted((self.folder / "tree" / "folder3").iterdir())
+            for path in present:
+                self.same(point, f"folder3/{path.name}")
+            Path("/proc/sys/vm/drop_caches").write_text("3")  # so that the server is asked for them once more
+            link.round_trip = 4
+            with concurrent.futures.ThreadPoolExecutor(24) as pool:
+                def read_at(offset: int) -> bytes:
+                    with open(point / "large", "rb") as file:
+                        file.seek(offset)
+                        return file.read(4096)
+                offsets = range(0, 24_000_000, 1_000_000)
+                reading = [pool.submit(read_at, offset) for offset in offsets]
+                time.sleep(0.5)
+                began = time.monotonic()
+                for path in present:
+                    self.same(point, f"folder3/{path.name}")
+                self.assertLess(time.monotonic() - began, 2)
+                self.assertFalse(any(each.done() for each in reading))
+                self.store.run("daemon", "restart")
+                link.round_trip = 0.1
+                whole = (self.folder / "tree" / "large").read_bytes()
+                for offset, each in zip(offsets, reading):
+                    self.assertEqual(each.result(60), whole[offset:offset + 4096])
 
     def test_the_next_server_fetches_what_the_last_one_did_not(self):
         self.pull(self.nginx.url, "--lazy-only")

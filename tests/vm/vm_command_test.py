@@ -33,6 +33,7 @@ case $1 in
     touch /booted
     sync
     echo "the first boot"
+    sleep 1  # the console is slower than the reset
     echo b >/proc/sysrq-trigger
     read never ;;
   loop)

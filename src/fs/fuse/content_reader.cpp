@@ -20,6 +20,8 @@ void answer(Reply& reply, const tier::ContentRef& content, MutableByteSpan wante
     reply.bytes(wanted);
     return;
   }
+  // The server is ending: the kernel asks the next one.
+  if (!got && got.error().code == Errc::cancelled) return reply.none();
   log::error("content {} cannot be read: {}", content.id.hex(),
              got ? "it ends after " + std::to_string(*got) + " of " + std::to_string(wanted.size()) + " bytes"
                  : to_string(got.error()));
@@ -57,6 +59,16 @@ bool ContentReader::read(const Request& request, const tier::ContentRef& content
   }
   const auto parked = ParkedReplies::park(request, std::move(reply), ParkedReply::By::killing_signal,
                                           [](Reply early) { early.error(EINTR); });
+  // Buffers are few: they are not for those who wait for another host.
+  tier_.bring(content, offset, length, [this, content, offset, length, parked](const Result<void>& brought) {
+    if (brought) return fill(content, offset, length, parked);
+    if (auto due = parked->take()) answer(*due, content, {}, fail(brought.error()));
+  });
+  return true;
+}
+
+void ContentReader::fill(const tier::ContentRef& content, std::uint64_t offset, std::size_t length,
+                         const std::shared_ptr<ParkedReply>& parked) {
   buffers_.lend([this, content, offset, length, parked](Result<ReplyBuffer> buffer) {
     if (!buffer) {
       if (auto due = parked->take()) due->error(ENOMEM);
@@ -68,7 +80,6 @@ bool ContentReader::read(const Request& request, const tier::ContentRef& content
       if (auto due = filling->reply->take()) answer(*due, content, wanted, got);
     });
   });
-  return true;
 }
 
 }  // namespace stellarium::fs::fuse

@@ -1,5 +1,7 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "fs/fuse/reply.h"
 #include "fs/fuse/reply_buffers.h"
@@ -7,6 +9,8 @@
 #include "tier/tier.h"
 
 namespace stellarium::fs::fuse {
+
+class ParkedReply;
 
 /// Answers READ requests from the tier: at once where the bytes are in memory or in a hot file, else from a thread of
 /// the tier with a buffer of its own, so that a cold miss holds no worker.
@@ -22,6 +26,10 @@ class ContentReader {
             Reply reply);
 
  private:
+  /// Once everything is at this host: with a buffer, on a thread of the tier.
+  void fill(const tier::ContentRef& content, std::uint64_t offset, std::size_t length,
+            const std::shared_ptr<ParkedReply>& parked);
+
   tier::Tier& tier_;
   ReplyBuffers buffers_;
 };
