@@ -67,6 +67,21 @@ class Images(unittest.TestCase):
         done = subprocess.run(["tar", "-C", tree, "--xattrs", "--xattrs-include=*", "--acls", "--compare", "-f", archive], capture_output=True)
         self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr[-500:])
 
+    def test_a_clone_that_was_changed_becomes_an_image(self):
+        with imported(SOURCES[0]) as (store, _):
+            store.run("clone", "image", "changed")
+            with store.mounted("changed") as mount:
+                (mount / "new folder").mkdir()
+                (mount / "new folder" / "file").write_bytes(b"new" * 100_000)
+                next(path for path in sorted(mount.rglob("*")) if path.is_file() and not path.is_symlink()).unlink()
+                expected = {name: listing(mount, name) for name in LISTINGS}
+            store.run("commit", "changed", "made:1")
+            store.run("rm", "changed", "image")
+            store.run("gc")
+            with store.mounted("made:1") as mount:
+                for name in LISTINGS:
+                    self.assertEqual(listing(mount, name), expected[name], name)
+
 
 if __name__ == "__main__":
     sys.argv = [sys.argv[0], *(word for word in sys.argv[1:] if word.startswith("-"))]

@@ -21,7 +21,7 @@ constexpr auto kAllowed = std::to_array<const char*>({
     "stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "fchmod", "chmod", "fchmodat", "utimensat",
     "fgetxattr", "fsetxattr", "flistxattr", "fremovexattr", "getxattr", "lgetxattr", "listxattr", "llistxattr",
     // descriptors, and waiting for them
-    "dup", "dup2", "dup3", "fcntl", "eventfd2", "signalfd4", "memfd_create", "epoll_create1", "epoll_ctl", "epoll_wait",
+    "dup", "dup2", "dup3", "fcntl", "pipe2", "eventfd2", "signalfd4", "memfd_create", "epoll_create1", "epoll_ctl", "epoll_wait",
     "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
     // sockets that exist; none is made
     "accept", "accept4", "recvmsg", "sendmsg", "recvfrom", "sendto", "shutdown", "getsockopt", "setsockopt", "getsockname",
@@ -43,7 +43,7 @@ constexpr auto kAllowed = std::to_array<const char*>({
 
 // What the run-time libraries of sanitizers do besides: to look for leaks they stop all threads, and look at them.
 constexpr auto kAllowedSanitized = std::to_array<const char*>({
-    "ptrace", "wait4", "clone", "kill", "tgkill", "prctl", "pipe", "pipe2", "mmap", "mprotect", "arch_prctl", "prlimit64",
+    "ptrace", "wait4", "clone", "kill", "tgkill", "prctl", "pipe", "mmap", "mprotect", "arch_prctl", "prlimit64",
     "setrlimit", "personality", "process_vm_readv", "getpgrp", "getdents", "tkill",
 });
 
