@@ -140,6 +140,7 @@ class GoesOn(unittest.TestCase):
     def setUp(self):
         self.store = Store().__enter__()
         self.addCleanup(self.store.__exit__)
+        self.store.environment["STELLARIUM_CONFIG"] = str(self.store.scratch / "config")  # the keeper's, too
         image = self.store.scratch / "image"
         image.mkdir()
         shutil.copy("/bin/cat", image / "cat")
@@ -189,6 +190,19 @@ class GoesOn(unittest.TestCase):
         subprocess.run(["tar", "-C", self.store.scratch / "image", "-cJf", archive, "."], check=True)
         run("import", archive, "packed")
         run("export", "base", self.store.scratch / "base.tar")
+        for command in (("snapshot", "web@one"), ("rollback", "web@one"), ("commit", "web", "made:1"), ("rename", "made:1", "made:2"), ("images",),
+                        ("clones",), ("info", "web"), ("ls", "-lR", "made:2"), ("stat", "--chunks", "made:2", "/new"), ("diff", "base", "made:2"),
+                        ("history", "made:2"), ("volume", "export", "copy", self.store.scratch / "disk"), ("volume", "map", "disk")):
+            run(*command)
+        self.assertEqual(run("cat", "made:2", "/new").stdout, trees.noise(trees.MIB, seed=4))
+        remote = self.store.scratch / "remote"
+        run("publish", "made:2", remote)
+        key = self.store.json("remote", "key")["key"]
+        run("rm", "made:2", "web@one", "web")
+        run("gc")
+        run("pull", f"{remote}/made:2", "--trust", key, "--lazy-only")  # what is read comes by way of the keeper
+        self.assertEqual(run("cat", "made:2", "/new").stdout, trees.noise(trees.MIB, seed=4))
+        run("pull", f"{remote}/made:2", "whole:1", "--trust", key, "--full")
         for command in (("stats",), ("gc",), ("scrub",), ("fsck", "--deep"), ("fsck", "--repair"), ("tier", "status"), ("rm", "packed"), ("gc",)):
             run(*command)
 
