@@ -207,7 +207,7 @@ void LazyContents::bring(const tier::ContentRef& content, std::uint64_t offset, 
     if (!stopped) {
       fresh = new_flights(std::move(unasked));
       all.insert(all.end(), fresh.begin(), fresh.end());
-      const auto countdown = std::make_shared<Countdown>(all.size(), std::move(done));
+      const auto countdown = std::make_shared<Countdown>(all.size(), done);
       for (const FlightPtr& flight : all)
         flight->waiting.push_back([countdown](const Result<void>& how) { countdown->part_ended(how); });
     }

@@ -5,13 +5,13 @@
 namespace stellarium::cdn {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kRecordVersion = 1;
 
 }  // namespace
 
 std::string encode_lazy(const LazyRecord& record) {
   std::string out;
-  put_le(out, kVersion);
+  put_le(out, kRecordVersion);
   put_le(out, static_cast<std::uint8_t>(record.completes ? 1 : 0));
   put_le(out, static_cast<std::uint8_t>(record.remote.size()));
   return out + record.remote + record.manifest;
@@ -25,7 +25,7 @@ Result<LazyRecord> decode_lazy(std::string_view value) {
   record.completes = completes != 0;
   record.remote = reader.text(size);
   record.manifest = reader.text(reader.left());
-  if (!reader.ok() || version != kVersion || completes > 1 || size == 0 || record.manifest.empty())
+  if (!reader.ok() || version != kRecordVersion || completes > 1 || size == 0 || record.manifest.empty())
     return fail(Errc::corrupt, "the record of a lazy image is malformed");
   return record;
 }
