@@ -202,7 +202,9 @@ class GoesOn(unittest.TestCase):
         run("gc")
         run("pull", f"{remote}/made:2", "--trust", key, "--lazy-only")  # what is read comes by way of the keeper
         self.assertEqual(run("cat", "made:2", "/new").stdout, trees.noise(trees.MIB, seed=4))
+        self.assertIn("has not arrived completely", self.store.refuses("publish", "made:2", remote))
         run("pull", f"{remote}/made:2", "whole:1", "--trust", key, "--full")
+        run("publish", "made:2", remote)
         for command in (("stats",), ("gc",), ("scrub",), ("fsck", "--deep"), ("fsck", "--repair"), ("tier", "status"), ("rm", "packed"), ("gc",)):
             run(*command)
 

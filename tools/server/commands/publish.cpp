@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "cdn/publisher.h"
@@ -16,6 +17,10 @@ int run(const cli::PublishOptions& options, CommandContext& context) {
   CommandIo& io = context.io;
   auto image = open_image(context.store, options.ref);
   if (!image) return io.complain(image.error());
+  const auto lazy_images = context.store.lazy().images();
+  if (std::ranges::any_of(lazy_images, [&](const auto& lazy) { return lazy->layer() == image->image.manifest; }))
+    return io.complain(Error{Errc::unavailable,
+                             options.ref + " has not arrived completely: 'stellarium pull --full' brings the rest", 0});
   auto socket = io.take_stream();
   if (!socket) return io.complain(socket.error());
   const auto began = std::chrono::steady_clock::now();
