@@ -2,24 +2,16 @@
 
 #include <time.h>
 
-#include <future>
 #include <unordered_map>
 
 #include "cdn/fetch_all.h"
+#include "cdn/fetch_now.h"
 #include "cdn/lazy_image.h"
 #include "fs/layer_object.h"
 #include "fs/layer_tables.h"
 
 namespace stellarium::cdn {
 namespace {
-
-/// Waits for one object.
-Result<std::string> fetch_now(ObjectReader& reader, ObjectRequest request) {
-  const auto promise = std::make_shared<std::promise<Result<std::string>>>();
-  auto answer = promise->get_future();
-  reader.fetch(std::move(request), [promise](Result<std::string> bytes) { promise->set_value(std::move(bytes)); });
-  return answer.get();
-}
 
 class TextInput final : public fs::ByteInput {
  public:

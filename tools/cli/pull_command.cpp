@@ -1,8 +1,8 @@
 #include <time.h>
 
 #include <algorithm>
-#include <future>
 
+#include "cdn/fetch_now.h"
 #include "cdn/name_record.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
@@ -14,14 +14,6 @@
 // says so; the server fetches the rest by its ids, through stellarium-transport.
 namespace stellarium::cli {
 namespace {
-
-Result<std::string> fetch_record(cdn::ObjectReader& reader, const std::string& path, unsigned distrusted) {
-  const auto promise = std::make_shared<std::promise<Result<std::string>>>();
-  auto answer = promise->get_future();
-  reader.fetch({.path = path, .limit = cdn::kMaxNameRecord, .distrusted = distrusted},
-               [promise](Result<std::string> bytes) { promise->set_value(std::move(bytes)); });
-  return answer.get();
-}
 
 /// What the name stands for, by somebody who may say so.
 Result<cdn::NameRecord> resolve(const RemoteSource& source, const std::vector<std::string>& more_keys,
@@ -35,7 +27,7 @@ Result<cdn::NameRecord> resolve(const RemoteSource& source, const std::vector<st
     keys.push_back(*key);
   }
   const std::string& base = source.remote.access.bases.front();
-  const auto text = fetch_record(reader, *path, 0);
+  const auto text = cdn::fetch_now(reader, {.path = *path, .limit = cdn::kMaxNameRecord});
   if (!text && text.error().code == Errc::not_found)
     return fail(Errc::not_found, base + " has no image " + source.name);
   if (!text) return fail(text.error());
