@@ -151,9 +151,9 @@ bool LocalTier::prefetch(const ContentRef& content, Place place) {
 }
 
 void LocalTier::bring(const ContentRef& content, std::uint64_t offset, std::uint64_t size,
-                      std::function<void(Result<void>)> done) {
+                      const std::function<void(Result<void>)>& done) {
   if (!may_be_remote() || hot_->find(content)) return done({});
-  remote_->bring(content, offset, size, std::move(done));
+  remote_->bring(content, offset, size, done);
 }
 
 void LocalTier::note_reader(const ContentRef& content) {

@@ -33,7 +33,7 @@ class LocalTier final : public Tier {
   bool prefetch(const ContentRef& content, Place place) override;
   bool lacks(const ContentRef& content) override { return may_be_remote() && remote_->lacks(content); }
   void bring(const ContentRef& content, std::uint64_t offset, std::uint64_t size,
-             std::function<void(Result<void>)> done) override;
+             const std::function<void(Result<void>)>& done) override;
   void note_reader(const ContentRef& content) override;
   void set_release_hook(ReleaseHook hook) override { hot_->set_release_hook(std::move(hook)); }
   Result<void> pin(const ContentRef& content) override;

@@ -88,7 +88,7 @@ class Tier {
   /// Fetches what of the bytes is at another host still, and then calls back; at once where nothing is. `read` does the
   /// same: this is for who would hold something back meanwhile that others need. Errors: those of a RemoteContents.
   virtual void bring(const ContentRef& /*content*/, std::uint64_t /*offset*/, std::uint64_t /*size*/,
-                     std::function<void(Result<void>)> done) {
+                     const std::function<void(Result<void>)>& done) {
     done({});
   }
 
