@@ -50,7 +50,7 @@ struct Manifest {
 };
 
 /// The most that a reader takes for a manifest, and for the metadata it names.
-inline constexpr std::uint64_t kMaxManifest = 64u << 20, kMaxMetadata = std::uint64_t{4} << 30;
+inline constexpr std::uint64_t kMaxManifest = 64u << 20, kMaxMetadata = 512u << 20;
 
 /// Canonical: equal manifests are equal bytes.
 std::string encode_manifest(const Manifest& manifest);

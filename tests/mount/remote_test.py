@@ -83,6 +83,10 @@ class Remote(unittest.TestCase):
         self.assertIn("certificate", self.store.refuses("pull", f"{self.nginx.url}/app:1", "--trust", self.key))
         self.assertIn("has no image none:latest", self.store.refuses("pull", f"{self.nginx.url}/none", "--ca-file", self.nginx.ca))
 
+    def test_a_server_that_cannot_be_reached_is_said_in_one_line(self):
+        done = self.store.run("pull", "https://127.0.0.1:1/app:1", "--trust", self.key, expect=1)
+        self.assertEqual((done.stdout, done.stderr.count(b"\n")), (b"", 1), done.stderr)
+
     def test_an_image_is_shown_before_it_has_arrived(self):
         pulled = self.pull(self.nginx.url, "--lazy-only")
         self.assertLess(pulled["bytes_fetched"], 200_000)

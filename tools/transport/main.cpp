@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "cdn/folder_objects.h"
 #include "cdn/http/http_reader.h"
 #include "cdn/s3/s3_target.h"
@@ -94,10 +95,15 @@ Result<Remote> open_remote(const transport::RemoteAccess& access) {
   return remote;
 }
 
+constexpr std::string_view kRemote = "--remote=";
+
+bool is_for_server(const std::vector<std::string>& words) {
+  return words.size() == 1 && words.front().starts_with(kRemote);
+}
+
 /// As the command says, or, for a server, as the user's files say of the remote that it names.
 Result<transport::RemoteAccess> access_by(const std::vector<std::string>& words) {
-  constexpr std::string_view kRemote = "--remote=";
-  if (words.size() != 1 || !words.front().starts_with(kRemote)) return transport::access_of(words);
+  if (!is_for_server(words)) return transport::access_of(words);
   const std::string name = words.front().substr(kRemote.size());
   auto remote = cli::Remotes::of_user().find(name);
   if (!remote) return fail(std::move(remote).error());
@@ -133,7 +139,13 @@ int main(int argc, char** argv) {
     std::fputs("stellarium-transport is started by the stellarium command\n", stderr);
     return 2;
   }
-  const auto access = access_by({argv + 2, argv + argc});
+  const std::vector<std::string> words{argv + 2, argv + argc};
+  if (is_for_server(words)) {
+    log::start("transport");  // into run/server.log
+  } else {
+    log::set_level(log::Level::off);  // a command says in one line what went wrong in the end
+  }
+  const auto access = access_by(words);
   if (!access) return complain(access.error());
   auto remote = open_remote(*access);
   if (!remote) return complain(remote.error());
