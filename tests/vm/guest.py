@@ -198,7 +198,12 @@ def command(folder: Path, root: Root, words: tuple[str, ...], *devices: str) -> 
 
 def boot(machine: list[str]) -> str:
     """Returns what the guest said after its script ended and it had powered off."""
-    done = subprocess.run(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOT_SECONDS, check=False)
+    try:
+        done = subprocess.run(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOT_SECONDS, check=False)
+    except subprocess.TimeoutExpired as late:
+        waiting = {path.parent.name: path.read_text().strip() for path in Path("/sys/fs/fuse/connections").glob("*/waiting")}
+        said = (late.output or b"").decode(errors="replace")[-4000:]
+        raise harness.Failed(f"the guest did not end in {BOOT_SECONDS} s; requests that FUSE waits for, by mount: {waiting}; it said:\n{said}") from late
     said = done.stdout.decode(errors="replace").replace("\r", "")
     if done.returncode != 0 or "guest: done" not in said:
         raise harness.Failed(f"the guest did not end as it should (exit {done.returncode}):\n{said[-4000:]}")

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -12,6 +13,7 @@
 #include "tools/cli/remote_source.h"
 #include "tools/cli/transport_process.h"
 #include "tools/text/escape.h"
+#include "tools/text/units.h"
 
 // `stellarium publish`: the server makes the objects, stellarium-transport carries them, and this process, which has
 // the user's key, signs the name when everything is there.
@@ -61,7 +63,20 @@ Result<cdn::NameRecord> sign(const PublishOptions& options, const Remote& remote
   return record;
 }
 
-void print(const Invocation& invocation, json report, const cdn::NameRecord& record) {
+/// What was sent, and the name that it has now.
+std::string summary(const std::string& ref, const json& report, const cdn::NameRecord& record) {
+  const auto number = [&](const char* field) { return report.value(field, std::uint64_t{0}); };
+  return fmt::format(
+      "{}: {} of content, {} to be pulled; {} of {} objects sent, {}, {}\n"
+      "{}, revision {}, signed by {}\n",
+      ref, text::format_bytes(number("content_bytes")),
+      text::format_bytes(number("bundle_bytes") + number("metadata_bytes")), number("objects_sent"), number("objects"),
+      text::format_bytes(number("bytes_sent")), text::format_duration(report.value("seconds", 0.0)), record.name,
+      record.revision, record.key.text());
+}
+
+/// Only now: a publish that ends before its name counts says nothing but why.
+void print(const Invocation& invocation, const std::string& ref, json report, const cdn::NameRecord& record) {
   report["name"] = record.name;
   report["repository"] = record.repository;
   report["revision"] = record.revision;
@@ -71,9 +86,7 @@ void print(const Invocation& invocation, json report, const cdn::NameRecord& rec
     return;
   }
   std::printf("%s\n", record.manifest.hex().c_str());
-  if (!invocation.global.quiet)
-    std::fprintf(stderr, "%s, revision %llu, signed by %s\n", record.name.c_str(),
-                 static_cast<unsigned long long>(record.revision), record.key.text().c_str());
+  if (!invocation.global.quiet) std::fputs(summary(ref, report, record).c_str(), stderr);
 }
 
 }  // namespace
@@ -115,7 +128,7 @@ int run_publish(const Invocation& invocation, const std::filesystem::path& store
   if (!manifest) return complain(Error{Errc::invalid_argument, "the server did not say what it published", 0});
   const auto record = sign(options, *remote, *name, *manifest, *key, process->objects());
   if (!record) return complain(record.error());
-  print(invocation, std::move(report), *record);
+  print(invocation, options.ref, std::move(report), *record);
   return 0;
 }
 

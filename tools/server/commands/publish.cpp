@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 
@@ -7,7 +5,6 @@
 #include "tools/server/commands.h"
 #include "tools/server/image.h"
 #include "tools/server/json.h"
-#include "tools/text/units.h"
 #include "tools/transport/object_client.h"
 
 // publish: the objects of an image, to whoever is at the other end of the command's socket.
@@ -45,12 +42,6 @@ int run(const cli::PublishOptions& options, CommandContext& context) {
                    {"objects_sent", report->uploads.written},
                    {"bytes_sent", report->uploads.sent},
                    {"seconds", seconds}}));
-  if (!context.global.quiet && !context.global.json)
-    io.err(fmt::format("{}: {} of content, {} to be pulled; {} of {} objects sent, {}, {}\n", options.ref,
-                       text::format_bytes(report->content_bytes),
-                       text::format_bytes(report->bundle_bytes + report->metadata_bytes), report->uploads.written,
-                       report->uploads.objects, text::format_bytes(report->uploads.sent),
-                       text::format_duration(seconds)));
   return 0;
 }
 
