@@ -198,15 +198,18 @@ def command(folder: Path, root: Root, words: tuple[str, ...], *devices: str) -> 
 
 def boot(machine: list[str]) -> str:
     """Returns what the guest said after its script ended and it had powered off."""
-    try:
-        done = subprocess.run(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOT_SECONDS, check=False)
-    except subprocess.TimeoutExpired as late:
-        waiting = {path.parent.name: path.read_text().strip() for path in Path("/sys/fs/fuse/connections").glob("*/waiting")}
-        said = (late.output or b"").decode(errors="replace")[-4000:]
-        raise harness.Failed(f"the guest did not end in {BOOT_SECONDS} s; requests that FUSE waits for, by mount: {waiting}; it said:\n{said}") from late
-    said = done.stdout.decode(errors="replace").replace("\r", "")
-    if done.returncode != 0 or "guest: done" not in said:
-        raise harness.Failed(f"the guest did not end as it should (exit {done.returncode}):\n{said[-4000:]}")
+    with subprocess.Popen(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        why = ""
+        try:
+            output, _ = process.communicate(timeout=BOOT_SECONDS)
+        except subprocess.TimeoutExpired:
+            asleep = sorted(path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/wchan"))  # in FUSE, perhaps
+            why = f", it took longer than {BOOT_SECONDS} s; its threads are in {asleep}"
+            process.kill()
+            output, _ = process.communicate()
+    said = output.decode(errors="replace").replace("\r", "")
+    if process.returncode != 0 or "guest: done" not in said:
+        raise harness.Failed(f"the guest did not end as it should (exit {process.returncode}{why}):\n{said[-4000:]}")
     return said
 
 
