@@ -88,4 +88,12 @@ Result<Inode> inode_of(const ArchiveMember& member) {
   return inode;
 }
 
+tl::unexpected<Error> refuse_member(const std::string& path, const Error& error) {
+  std::string shown = path.substr(0, 200);
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  }
+  return fail(error, "member " + (shown.empty() ? "without a name" : shown) + (path.size() > 200 ? "…" : ""));
+}
+
 }  // namespace stellarium::fs

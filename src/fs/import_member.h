@@ -24,6 +24,9 @@ Result<ContentReference> parse_content_reference(std::string_view text);
 /// Errors: invalid_argument, if it is malformed or on anything but a regular file without data.
 Result<std::optional<ContentReference>> take_content_reference(ArchiveMember& member);
 
+/// Why a member cannot be taken, in one readable line: control bytes of its path are shown as '?', a long one is cut.
+tl::unexpected<Error> refuse_member(const std::string& path, const Error& error);
+
 /// The inode of a member, as far as its header tells: everything but body, size and program of regular files.
 /// Errors: invalid_argument (owner or size out of range, no such file type, a symlink without a target).
 Result<Inode> inode_of(const ArchiveMember& member);

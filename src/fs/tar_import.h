@@ -10,6 +10,7 @@
 #include "cas/database.h"
 #include "fs/byte_stream.h"
 #include "fs/catalog.h"
+#include "fs/import_sealing.h"
 
 namespace stellarium::fs {
 
@@ -29,12 +30,6 @@ class ImportObserver {
   virtual void content(std::string_view /*path*/, const cas::ContentId& /*id*/, std::uint64_t /*size*/) {}
   /// The stream was read to its end. What remains takes a while, and no more contents come.
   virtual void stream_taken() {}
-};
-
-struct ImportReport {
-  Image image;
-  std::uint64_t files = 0, directories = 0, links = 0, others = 0;
-  cas::WriteSession::Totals totals;
 };
 
 /// Reads one tar stream (pax, GNU, ustar; any compression that libarchive decodes itself) into a new sealed layer and
