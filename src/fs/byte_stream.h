@@ -20,9 +20,7 @@ class ByteOutput {
   [[nodiscard]] virtual Result<void> write(ByteSpan data) = 0;  ///< all of it; may block
   /// The first `size` bytes of a file, or as many as it has: how many. May block.
   [[nodiscard]] virtual Result<std::uint64_t> send(int file, std::uint64_t size) { return send_from(file, 0, size); }
-
- protected:
-  /// By reading and writing them, from `offset` on.
+  /// The same from `offset` on, by reading and writing them.
   [[nodiscard]] Result<std::uint64_t> send_from(int file, std::uint64_t offset, std::uint64_t size);
 };
 

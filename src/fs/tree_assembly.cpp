@@ -83,6 +83,20 @@ std::string encode_attributes(const Inode& inode, const Xattrs& xattrs) {
   return out;
 }
 
+Result<void> decode_attributes(std::string_view attributes, Inode& inode, Xattrs& xattrs) {
+  if (attributes.empty()) return fail(Errc::corrupt, "attributes of nothing");
+  ByteReader reader{as_bytes(attributes.substr(1))};
+  Result<Inode> decoded = decode_inode(reader.text(reader.varint()));
+  if (!decoded) return fail(decoded.error());
+  inode = std::move(*decoded);
+  while (!reader.at_end()) {
+    std::string name{reader.text(reader.le<std::uint8_t>())};
+    std::string value{reader.text(reader.varint())};
+    xattrs.emplace_back(std::move(name), std::move(value));
+  }
+  return {};
+}
+
 std::string TreeAssembly::encode_member(MemberKind kind, std::uint64_t number, std::string_view payload) {
   std::string out;
   out.reserve(10 + payload.size());
@@ -335,15 +349,7 @@ Result<std::optional<LayerEntry>> TreeAssembly::next() {
 }
 
 Result<void> TreeAssembly::take_attributes(LayerEntry& entry, std::string_view attributes) {
-  ByteReader reader{as_bytes(attributes.substr(1))};
-  Result<Inode> inode = decode_inode(reader.text(reader.varint()));
-  if (!inode) return fail(inode.error());
-  entry.inode = std::move(*inode);
-  while (!reader.at_end()) {
-    std::string name{reader.text(reader.le<std::uint8_t>())};
-    std::string value{reader.text(reader.varint())};
-    entry.xattrs.emplace_back(std::move(name), std::move(value));
-  }
+  if (Result<void> decoded = decode_attributes(attributes, entry.inode, entry.xattrs); !decoded) return decoded;
   if (S_ISDIR(entry.inode.mode)) {
     const std::size_t index = directory_inos_.size();
     entry.inode.parent = entry.parent;

@@ -24,6 +24,8 @@ enum class MemberKind : std::uint8_t {
 
 /// The payload of a member with attributes; `nlink` and `parent` are left open.
 std::string encode_attributes(const Inode& inode, const Xattrs& xattrs);
+/// What encode_attributes made, and nothing else (corrupt).
+Result<void> decode_attributes(std::string_view attributes, Inode& inode, Xattrs& xattrs);
 
 /// Makes one tree out of sorted members: decides which member a path finally is, checks that the tree can be, resolves
 /// hard links, and then hands out its entries in layer order.

@@ -72,20 +72,32 @@ void Definitions::define_globals(CLI::App& app) {
 
 void Definitions::define_images(CLI::App& app) {
   constexpr const char* kGroup = "Images";
-  CLI::App& i = command(app, kGroup, "import", "Take a directory tree, a tar archive or a disk's files into the store");
+  CLI::App& i = command(app, kGroup, "import",
+                        "Take a directory tree, a tar archive, an OCI image or a disk's files into the store");
   i.add_option(
        "SOURCE", import.source,
-       "directory, tar archive of any usual compression, or '-' for a tar on standard input; with '--as tree' a "
-       "disk image or a block device")
+       "directory, tar archive of any usual compression, or '-' for a tar on standard input; folder with an OCI image "
+       "layout, archive of one or of 'docker save'; 'docker://NAME' for an image of a registry (through skopeo); with "
+       "'--as tree' a disk image or a block device")
       ->required();
   i.add_option("NAME", import.name, "name of the new image, as NAME[:TAG]; a taken name moves to the new image")
       ->required();
   i.add_option(
        "--as", import.as,
-       "tree: SOURCE is a disk image with an ext2, ext3 or ext4 file system (not a partitioned one), of which the "
-       "files are taken; it is not mounted")
-      ->type_name("tree")
-      ->check(CLI::IsMember({"tree"}).description(""));
+       "tree: take the files of a disk image with an ext2, ext3 or ext4 file system (not a partitioned one; it is not "
+       "mounted), or of a folder, whatever is in it; tar: take an archive's files, though they look like an image's")
+      ->type_name("tree|tar")
+      ->check(CLI::IsMember({"tree", "tar", "oci"}).description(""));
+  i.add_option("--oci", import.oci,
+               "what to keep of an OCI image besides its files and configuration: exact, what gives the same layers, "
+               "digests included, at 'export --oci'; equivalent, what gives the same files of each layer, which takes "
+               "less space")
+      ->type_name("exact|equivalent")
+      ->check(CLI::IsMember({"exact", "equivalent"}).description(""));
+  i.add_option("--ref", import.ref, "which image of several: its tag or full name")->type_name("REF");
+  i.add_option("--platform", import.platform, "which image of one for several machines, if not this machine's")
+      ->type_name("OS/ARCHITECTURE[/VARIANT]");
+  i.add_option("--manifest", import.manifest)->group("");  // the command's own word to the server
   i.add_flag("--rehash", import.rehash,
              "read every file, also those that have not changed since they were last imported");
   i.add_option("--exclude", import.excludes,
@@ -93,9 +105,15 @@ void Definitions::define_images(CLI::App& app) {
       ->type_name("PATTERN")
       ->allow_extra_args(false);  // one each time it is given
 
-  CLI::App& e = command(app, kGroup, "export", "Write an image as a tar archive");
+  CLI::App& e = command(app, kGroup, "export", "Write an image as a tar archive or as an OCI image");
   e.add_option("NAME", export_.ref, kRefMeaning)->required();
-  e.add_option("TARGET", export_.target, "file to write, or '-' for standard output")->required();
+  e.add_option("TARGET", export_.target,
+               "file to write, or '-' for standard output; with --oci also the name of a new folder, without '.tar' "
+               "at its end")
+      ->required();
+  e.add_flag("--oci", export_.oci,
+             "write an OCI image layout, as a folder or as an archive: the layers and the configuration that the image "
+             "came with, or one layer");
 
   CLI::App& m = command(app, kGroup, "rename", "Give an image or a clone another name");
   m.add_option("FROM", rename.from, kRefMeaning)->required();

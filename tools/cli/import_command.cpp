@@ -7,6 +7,7 @@
 #include <optional>
 #include <thread>
 
+#include "cdn/oci/image_source.h"
 #include "fs/ext4_tree.h"
 #include "fs/stat_cache.h"
 #include "fs/tree_emitter.h"
@@ -25,12 +26,31 @@ namespace stellarium::cli {
 namespace {
 
 struct Source {
-  enum class Kind { archive, tree, disk };
+  enum class Kind { archive, tree, disk, image };
   UniqueFd fd;
   std::string display;  ///< for messages and `history`
   Kind kind = Kind::archive;
   std::uint64_t size = 0;  ///< of an archive file; 0: unknown
+  std::optional<cdn::oci::ImageSource> image;
 };
+
+/// Of a folder or an archive that holds OCI images the one that is meant; nothing if it holds something else.
+Result<std::optional<cdn::oci::ImageSource>> find_image(const Source& source, const ImportOptions& options) {
+  UniqueFd file{::fcntl(source.fd.get(), F_DUPFD_CLOEXEC, 3)};
+  if (!file) return fail_errno(source.display);
+  const auto files = cdn::oci::ImageFiles::open(std::move(file));
+  if (!files) return fail(files.error(), source.display);
+  if (!*files) return std::nullopt;
+  cdn::oci::Selection selection{.ref = options.ref, .platform = {}};
+  if (!options.platform.empty()) {
+    const auto platform = cdn::oci::Platform::parse(options.platform);
+    if (!platform) return fail(platform.error());
+    selection.platform = *platform;
+  }
+  auto image = cdn::oci::ImageSource::find(**files, selection);
+  if (!image) return fail(image.error(), source.display);
+  return std::move(*image);
+}
 
 Result<Source> open_source(const ImportOptions& options) {
   const std::string& given = options.source;
@@ -48,7 +68,20 @@ Result<Source> open_source(const ImportOptions& options) {
   }
   struct stat status {};
   if (::fstat(source.fd.get(), &status) != 0) return fail_errno(source.display);
-  if (options.as == "tree") {
+  const bool folder = S_ISDIR(status.st_mode) && given != "-";
+  if (options.as.empty() && (folder || S_ISREG(status.st_mode))) {
+    auto image = find_image(source, options);
+    if (!image) return fail(image.error());
+    if (*image) {
+      source.kind = Source::Kind::image;
+      source.size = (*image)->size();
+      source.image = std::move(*image);
+      return source;
+    }
+  }
+  if (!options.oci.empty() || !options.ref.empty() || !options.platform.empty())
+    return fail(Errc::invalid_argument, source.display + " is no OCI image, which --oci, --ref and --platform are for");
+  if (options.as == "tree" && !folder) {
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
       return fail(Errc::invalid_argument, given + " is no disk image: '--as tree' is for a file or a block device");
     source.kind = Source::Kind::disk;
@@ -85,8 +118,7 @@ class Transfer {
     auto pipe = make_pipe();
     if (!pipe) return fail(pipe.error());
     const auto& options = std::get<ImportOptions>(invocation_.command);
-    // The server gets the source's name for the history only: it never opens it.
-    const auto words = words_for(invocation_, {"--", source_.display, options.name});
+    const auto words = words_for(invocation_, words_of(options));
     const int reader = pipe->read_end.get();
     const bool progress = !invocation_.global.quiet && ProgressDisplay::wanted(invocation_.global.progress);
     if (auto sent = connection.request(words, progress, {&reader, 1}); !sent) return fail(sent.error());
@@ -126,6 +158,17 @@ class Transfer {
   }
 
  private:
+  std::vector<std::string> words_of(const ImportOptions& options) const {
+    std::vector<std::string> words;
+    if (source_.image) {
+      words = {"--as=oci", "--oci=" + (options.oci.empty() ? "exact" : options.oci)};
+      if (const auto& digest = source_.image->manifest_digest()) words.push_back("--manifest=" + digest->text());
+    }
+    // The server gets the source's name for the history only: it never opens it.
+    for (const std::string& word : {std::string{"--"}, source_.display, options.name}) words.push_back(word);
+    return words;
+  }
+
   const Invocation& invocation_;
   const Source& source_;
   CachedTree* tree_;
@@ -230,6 +273,11 @@ int run_import(const Invocation& invocation, const std::filesystem::path& store)
     case Source::Kind::disk:
       return import_once(invocation, *source, *connection,
                          [&](int pipe) { return write_disk(*disk, pipe, invocation.global.quiet); });
+    case Source::Kind::image:
+      return import_once(invocation, *source, *connection, [&](int pipe) {
+        PipeOutput output{pipe};
+        return source->image->send(output);
+      });
     case Source::Kind::tree:
       return import_tree(invocation, *source, std::move(*connection), store);
   }

@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include "cdn/oci/image_import.h"
+#include "fs/companion_name.h"
 #include "fs/tar_import.h"
 #include "tools/server/commands.h"
 #include "tools/server/json.h"
@@ -84,11 +86,31 @@ void summarize(const fs::ImportReport& report, double seconds, CommandContext& c
                              text::format_bytes(peak_memory_bytes())));
 }
 
+Result<fs::ImportReport> import_oci(const cli::ImportOptions& options, const fs::ImageName& name, fs::ByteInput& stream,
+                                    Store& store, fs::ImportObserver& observer) {
+  cdn::oci::ImportRequest request{
+      .name = name,
+      .source = options.source,
+      .manifest = {},
+      .keep = options.oci == "equivalent" ? cdn::oci::Keep::equivalent : cdn::oci::Keep::exact};
+  if (!options.manifest.empty()) {
+    request.manifest = cdn::oci::Digest::parse(options.manifest);
+    if (!request.manifest) return fail(Errc::invalid_argument, "a malformed digest");
+  }
+  auto image = cdn::oci::import_image(store.database(), store.contents(), store.catalog(), store.scratch(), stream,
+                                      request, observer);
+  if (!image) return fail(image.error());
+  return std::move(image->tree);
+}
+
 }  // namespace
 
 int run(const cli::ImportOptions& options, CommandContext& context) {
   const auto name = fs::ImageName::parse(options.name);
   if (!name) return context.io.complain(name.error());
+  if (fs::is_companion(*name))
+    return context.io.complain(
+        Error{Errc::invalid_argument, "the tag " + name->tag + " has a form that is reserved", 0});
   auto stream = StreamInput::create(context.io);
   if (!stream) return context.io.complain(stream.error());
 
@@ -96,8 +118,9 @@ int run(const cli::ImportOptions& options, CommandContext& context) {
   store.ballast().restore();  // what is taken back now, the import cannot use up
   Observer observer{context.io, context.global.quiet};
   const auto began = Clock::now();
-  auto report = fs::import_tar(store.database(), store.contents(), store.catalog(), store.scratch(), *stream, *name,
-                               options.source, observer);
+  auto report = options.as == "oci" ? import_oci(options, *name, *stream, store, observer)
+                                    : fs::import_tar(store.database(), store.contents(), store.catalog(),
+                                                     store.scratch(), *stream, *name, options.source, observer);
   context.io.answer_questions({});  // the session that knows the answers is gone
   if (!report) {
     // A reference that the stat cache made and the store cannot keep: the command sends everything then.
