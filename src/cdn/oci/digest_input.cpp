@@ -27,6 +27,8 @@ Sha256::Sha256() : context_{std::make_unique<Context>()} {
   static_cast<void>(done);
 }
 
+Sha256::Sha256(Sha256&&) noexcept = default;
+
 Sha256::~Sha256() = default;
 
 void Sha256::update(ByteSpan bytes) {

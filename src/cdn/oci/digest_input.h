@@ -12,6 +12,8 @@ namespace stellarium::cdn::oci {
 class Sha256 {
  public:
   Sha256();
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) = delete;
   ~Sha256();
   void update(ByteSpan bytes);
   Digest finish();  ///< once

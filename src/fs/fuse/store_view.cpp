@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "fs/companion_name.h"
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/directory_listing.h"
 #include "fs/fuse/dirent_writer.h"
@@ -95,6 +96,7 @@ Result<StoreView::Directory> StoreView::directory(NodeId node) const {
   if (node.ino() == kRootIno) add({"images", kImagesIno, {}, {}});
   if (node.ino() == kRootIno && volumes_) add({"volumes", kVolumesIno, {}, {}});
   for (const Image& image : *images) {
+    if (is_companion(image.name)) continue;
     if (is_name && ino_of_name(image.name.name) != node.ino()) continue;
     if (node.ino() == kRootIno) add({"images", kImagesIno, {}, image.created});
     if (node.ino() == kImagesIno) add({image.name.name, ino_of_name(image.name.name), {}, image.created});

@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
+#include "cdn/oci/kept_image.h"
+#include "fs/companion_name.h"
 #include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
+#include "tools/server/companion.h"
 #include "tools/server/image.h"
 #include "tools/server/json.h"
 #include "tools/text/units.h"
@@ -83,6 +86,17 @@ int clone_info(const std::string& name, CommandContext& context) {
   return 0;
 }
 
+/// What the image came with: its manifest's digest and its configuration; null if it came as files only.
+Result<Json> oci_of(Store& store, const fs::Image& image) {
+  const auto companion = open_companion(store, image);
+  if (!companion) return fail(companion.error());
+  if (!*companion) return Json{};
+  const auto config = cdn::oci::KeptImage{store.contents(), (*companion)->reader}.config();
+  if (!config) return fail(config.error());
+  return Json{{"manifest", image.source.substr(image.source.rfind('@') + 1)},
+              {"config", Json::parse(*config, nullptr, /*allow_exceptions=*/false)}};
+}
+
 int image_info(const std::string& ref, CommandContext& context) {
   const auto opened = open_image(context.store, ref);
   if (!opened) return context.io.complain(opened.error());
@@ -93,12 +107,15 @@ int image_info(const std::string& ref, CommandContext& context) {
         mount.view.tree == image.tree)
       mounted.push_back(mount.mountpoint);
   }
+  const auto oci = oci_of(context.store, image);
+  if (!oci) return context.io.complain(oci.error());
   if (context.global.json) {
     Json out{{"schema", 1}};
     out.update(as_json(image));
     out["layer"] = image.layer;
     out["mounts"] = Json::array();
     for (const std::string& where : mounted) out["mounts"].push_back(text::escape(where));
+    if (!oci->is_null()) out["oci"] = *oci;
     context.io.out(dump(out));
     return 0;
   }
@@ -114,8 +131,9 @@ int image_info(const std::string& ref, CommandContext& context) {
 }  // namespace
 
 int run(const cli::ImagesOptions&, CommandContext& context) {
-  const auto images = context.store.catalog().list();
+  auto images = context.store.catalog().list();
   if (!images) return context.io.complain(images.error());
+  std::erase_if(*images, [](const fs::Image& image) { return fs::is_companion(image.name); });
   if (context.global.json) {
     JsonListing listing{context.io, "images"};
     for (const fs::Image& image : *images) listing.add(as_json(image));

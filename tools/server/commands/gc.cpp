@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "tools/server/commands.h"
+#include "tools/server/companion.h"
 #include "tools/server/json.h"
 #include "tools/text/units.h"
 
@@ -37,6 +38,8 @@ int run(const cli::GcOptions& options, CommandContext& context) {
   std::uint64_t records = 0;
   if (!options.dry_run) {
     settle_volumes(context);
+    if (auto forgotten = store.with_room([&] { return forget_lost_companions(store); }); !forgotten)
+      return io.complain(forgotten.error());
     const auto drop = [&](std::vector<fs::StagedId> staged) {
       store.staging().leases().remove_when_free(std::move(staged));
     };

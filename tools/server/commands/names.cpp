@@ -2,8 +2,10 @@
 #include <set>
 #include <string_view>
 
+#include "fs/companion_name.h"
 #include "tools/server/clone_quotas.h"
 #include "tools/server/commands.h"
+#include "tools/server/companion.h"
 #include "tools/server/image.h"
 
 // rename and rm: one batch, whatever the size of the trees.
@@ -21,7 +23,8 @@ Result<void> rename(const cli::RenameOptions& options, CommandContext& context) 
   if (!from) return fail(from.error());
   const auto to = fs::ImageName::parse(options.to);
   if (!to) return fail(to.error());
-  return context.store.catalog().rename(*from, *to);
+  if (fs::is_companion(*to)) return fail(Errc::invalid_argument, "the tag " + to->tag + " has a form that is reserved");
+  return rename_with_companion(context.store, *from, *to);
 }
 
 /// One batch for all of them. What only they needed goes in the background (Janitor).
@@ -53,6 +56,10 @@ Result<void> remove(const std::vector<std::string>& refs, CommandContext& contex
     images.push_back(std::move(*name));
   }
   if (auto free = context.mounts.check_unmounted(clones); !free) return free;
+  const auto companions = companions_of(context.store, images);
+  if (!companions) return fail(companions.error());
+  for (const fs::ImageName& companion : *companions)
+    if (std::ranges::count(images, companion) == 0) images.push_back(companion);
   auto removed = context.store.catalog().remove_all(
       images, [&](cas::Database::Batch& batch) { return context.store.clones().put_removal(batch, written); });
   if (!removed) return removed;
