@@ -15,6 +15,7 @@
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/progress_display.h"
+#include "tools/cli/registry_image.h"
 #include "tools/cli/store_location.h"
 #include "tools/cli/stream.h"
 #include "tools/cli/tree_size.h"
@@ -248,12 +249,12 @@ int import_tree(const Invocation& invocation, const Source& source, Connection c
   return 0;
 }
 
-}  // namespace
-
-int run_import(const Invocation& invocation, const std::filesystem::path& store) {
+/// `display`: what people call the source, if not by its path.
+int import_source(const Invocation& invocation, const std::filesystem::path& store, const std::string& display) {
   const auto& options = std::get<ImportOptions>(invocation.command);
-  const auto source = open_source(options);
+  auto source = open_source(options);
   if (!source) return complain(source.error());
+  if (!display.empty()) source->display = display;
   if (source->kind != Source::Kind::tree && !options.excludes.empty())
     return complain(Error{Errc::invalid_argument, "--exclude is for directories: " + source->display + " is none", 0});
   std::optional<fs::Ext4Image> disk;
@@ -282,6 +283,25 @@ int run_import(const Invocation& invocation, const std::filesystem::path& store)
       return import_tree(invocation, *source, std::move(*connection), store);
   }
   return 0;
+}
+
+int import_from_registry(const Invocation& invocation, const std::filesystem::path& store) {
+  const auto& options = std::get<ImportOptions>(invocation.command);
+  const Interrupts interrupts;  // there is a folder to be removed
+  const auto image = RegistryImage::fetch(options.source, options.platform, interrupts);
+  if (!image) return image.error().code == Errc::cancelled ? 1 : complain(image.error());
+  Invocation local = invocation;
+  auto& named = std::get<ImportOptions>(local.command);
+  named.source = image->layout();
+  named.platform.clear();  // it was chosen
+  return import_source(local, store, options.source);
+}
+
+}  // namespace
+
+int run_import(const Invocation& invocation, const std::filesystem::path& store) {
+  const bool registry = RegistryImage::is_one(std::get<ImportOptions>(invocation.command).source);
+  return registry ? import_from_registry(invocation, store) : import_source(invocation, store, {});
 }
 
 }  // namespace stellarium::cli
