@@ -27,7 +27,7 @@ struct ImportedImage {
   std::size_t layers = 0;
 };
 
-/// Reads one image (docs/formats/oci-stream.md), merges its layers into one sealed layer and publishes that as
+/// Reads one image (docs/formats/oci-image.md), merges its layers into one sealed layer and publishes that as
 /// `request.name`; its companion keeps the rest.
 ///
 /// Verified: manifest, configuration and every blob against their digests and sizes, every tar against its diff_id.

@@ -8,6 +8,7 @@
 #include "cdn/oci/image_import.h"
 #include "cdn/oci/image_source.h"
 #include "fs/companion_name.h"
+#include "support/golden.h"
 #include "support/oci_image.h"
 #include "support/tar_maker.h"
 #include "support/temp_dir.h"
@@ -125,6 +126,23 @@ TEST_F(OciExport, ADamagedRecipeIsRefused) {
   EXPECT_FALSE(LayerRecipe::decode(text + "x"));
   recipe.steps[0].body = 1;
   EXPECT_FALSE(LayerRecipe::decode(recipe.encode()));
+}
+
+TEST_F(OciExport, TheFirstVersionsAreReadForEver) {
+  const LayerRecipe recipe{.bodies = {{.id = cas::hash_of(as_bytes(std::string_view{"body"})), .size = 4}},
+                           .steps = {{.literals = 512, .body = 0}, {.literals = 1532, .body = {}}}};
+  EXPECT_EQ(test::must(LayerRecipe::decode(test::golden_or_write("layer-recipe-v1.bin", recipe.encode()))), recipe);
+
+  const OciImage image{{TarMaker{}.file("f", std::string(100, 'x')).whole()}};
+  const std::string stream = test::golden_or_write("oci-stream-v1.tar", image.stream());
+  EXPECT_EQ(stream, image.stream());
+  test::TextInput input{stream};
+  EXPECT_TRUE(import_image(*store_.database, *store_.contents, *store_.catalog, store_.scratch(), input,
+                           {.name = test::must(fs::ImageName::parse("image:1")),
+                            .source = "somewhere",
+                            .manifest = test::sha256(image.manifest),
+                            .keep = Keep::exact},
+                           store_.notes));
 }
 
 TEST_F(OciExport, AnImageWithoutLayersOfItsOwnHasOne) {
