@@ -91,17 +91,22 @@ class TableFeed {
 LayerBuilder::LayerBuilder(std::filesystem::path scratch, const Options& options)
     : scratch_{std::move(scratch)}, sorter_{scratch_, options.sort_memory}, tree_{scratch_} {}
 
-Result<void> LayerBuilder::add(std::string_view path, const Inode& inode, const Xattrs& xattrs) {
+Result<std::string> checked_attributes(const Inode& inode, const Xattrs& xattrs) {
   Result<Xattrs> sorted = xattrs.empty() ? Xattrs{} : checked(xattrs);
   if (!sorted) return fail(sorted.error());
   Inode complete = inode;
   complete.nlink = 1;
   complete.parent = S_ISDIR(inode.mode) ? kRootIno : 0;
   if (const char* why = why_invalid(complete)) return fail(Errc::invalid_argument, std::string{"it has "} + why);
+  return encode_attributes(complete, *sorted);
+}
+
+Result<void> LayerBuilder::add(std::string_view path, const Inode& inode, const Xattrs& xattrs) {
+  const Result<std::string> attributes = checked_attributes(inode, xattrs);
+  if (!attributes) return fail(attributes.error());
   const std::string key = key_of(path);
   if (Result<void> added = add_parents(key); !added) return added;
-  return sorter_.add(key,
-                     TreeAssembly::encode_member(MemberKind::inode, ++members_, encode_attributes(complete, *sorted)));
+  return sorter_.add(key, TreeAssembly::encode_member(MemberKind::inode, ++members_, *attributes));
 }
 
 Result<void> LayerBuilder::add_link(std::string_view path, std::string_view target) {

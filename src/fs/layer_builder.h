@@ -14,6 +14,10 @@
 
 namespace stellarium::fs {
 
+/// encode_attributes (tree_assembly.h) of what somebody else says of a member.
+/// Errors: invalid_argument, for what no inode can be.
+Result<std::string> checked_attributes(const Inode& inode, const Xattrs& xattrs);
+
 /// Builds the records of one new layer from members that come in any order: `add` and `add_link` any number of them,
 /// then `assemble` once, then `seal` once, if it is worth it.
 ///

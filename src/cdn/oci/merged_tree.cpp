@@ -38,7 +38,9 @@ MergedTree::MergedTree(std::filesystem::path scratch) : records_{std::move(scrat
 }
 
 Result<std::uint64_t> MergedTree::keep(const fs::Inode& inode, const fs::Xattrs& xattrs) {
-  return records_.append(fs::encode_attributes(inode, xattrs));
+  const auto attributes = fs::checked_attributes(inode, xattrs);
+  if (!attributes) return fail(attributes.error());
+  return records_.append(*attributes);
 }
 
 Result<void> MergedTree::count_one() {
@@ -110,6 +112,8 @@ Result<MergedTree::Place> MergedTree::place(std::string_view path, Missing missi
 
 Result<void> MergedTree::add(std::string_view path, const fs::Inode& inode, const fs::Xattrs& xattrs) {
   if (auto counted = count_one(); !counted) return counted;
+  const auto record = keep(inode, xattrs);
+  if (!record) return fail(record.error());
   Node* node = &root_;
   if (!path.empty()) {
     const auto at = place(path, Missing::make);
@@ -118,8 +122,6 @@ Result<void> MergedTree::add(std::string_view path, const fs::Inode& inode, cons
   } else if (!S_ISDIR(inode.mode)) {
     return fail(Errc::invalid_argument, "the root is no directory");
   }
-  const auto record = keep(inode, xattrs);
-  if (!record) return fail(record.error());
   node->record = *record;
   node->layer = layer_;
   node->kind = S_ISDIR(inode.mode) ? Kind::directory : S_ISLNK(inode.mode) ? Kind::symlink : Kind::other;

@@ -141,6 +141,7 @@ TEST_F(OciImport, RefusesWhatNoUnpackingCouldDo) {
                 .whole(),
             ""},
            {TarMaker{}.file("x", kLong).cut(), "cut off"},
+           {TarMaker{}.pax({{"SCHILY.xattr.user." + std::string(300, 'n'), "v"}}).file("x", "").whole(), ""},
            {"", ""}}) {
     EXPECT_THAT(error_of(OciImage{{none, layer}}),
                 testing::AllOf(testing::HasSubstr("layer 2 of 2"), testing::HasSubstr(why)));
