@@ -11,6 +11,7 @@ import unittest
 from pathlib import Path
 
 import harness
+import oci_images
 import trees
 from harness import Store
 
@@ -205,6 +206,11 @@ class GoesOn(unittest.TestCase):
         self.assertIn("has not arrived completely", self.store.refuses("publish", "made:2", remote))
         run("pull", f"{remote}/made:2", "whole:1", "--trust", key, "--full")
         run("publish", "made:2", remote)
+        layers = oci_images.Image(oci_images.Layer().file("f", trees.noise(100_000, 5)).bytes())
+        run("import", oci_images.layout_of(self.store.scratch / "layout", layers), "oci:1", "--oci", "equivalent")
+        run("export", "--oci", "oci:1", self.store.scratch / "layout-again")
+        run("rename", "oci:1", "oci:2")
+        run("rm", "oci:2")
         for command in (("stats",), ("gc",), ("scrub",), ("fsck", "--deep"), ("fsck", "--repair"), ("tier", "status"), ("rm", "packed"), ("gc",)):
             run(*command)
 
