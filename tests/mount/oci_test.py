@@ -136,8 +136,8 @@ class Images(unittest.TestCase):
 
     def test_a_layout_or_archive_may_be_taken_as_files(self):
         layout = layout_of(self.scratch / "layout", Image(base()))
-        self.imported(layout, "tree", "--as", "tree")
-        self.imported(archive_of(layout, self.scratch / "oci.tar"), "tar", "--as", "tar")
+        self.imported(layout, "tree", "--as", "files")
+        self.imported(archive_of(layout, self.scratch / "oci.tar"), "tar", "--as", "files")
         for name in ("tree", "tar"):
             self.assertIn("oci-layout", self.store.run("ls", name).stdout.decode())
             self.assertNotIn("oci", self.store.json("info", name))

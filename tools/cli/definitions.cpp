@@ -84,10 +84,11 @@ void Definitions::define_images(CLI::App& app) {
       ->required();
   i.add_option(
        "--as", import.as,
-       "tree: take the files of a disk image with an ext2, ext3 or ext4 file system (not a partitioned one; it is not "
-       "mounted), or of a folder, whatever is in it; tar: take an archive's files, though they look like an image's")
-      ->type_name("tree|tar")
-      ->check(CLI::IsMember({"tree", "tar", "oci"}).description(""));
+       "tree: SOURCE is a disk image with an ext2, ext3 or ext4 file system (not a partitioned one), of which the "
+       "files are taken; it is not mounted; files: take what is in a folder or an archive, though it looks like an OCI "
+       "image")
+      ->type_name("tree|files")
+      ->check(CLI::IsMember({"tree", "files", "oci"}).description(""));
   i.add_option("--oci", import.oci,
                "what to keep of an OCI image besides its files and configuration: exact, what gives the same layers, "
                "digests included, at 'export --oci'; equivalent, what gives the same files of each layer, which takes "

@@ -82,7 +82,7 @@ Result<Source> open_source(const ImportOptions& options) {
   }
   if (!options.oci.empty() || !options.ref.empty() || !options.platform.empty())
     return fail(Errc::invalid_argument, source.display + " is no OCI image, which --oci, --ref and --platform are for");
-  if (options.as == "tree" && !folder) {
+  if (options.as == "tree") {
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
       return fail(Errc::invalid_argument, given + " is no disk image: '--as tree' is for a file or a block device");
     source.kind = Source::Kind::disk;

@@ -27,7 +27,7 @@ struct ImportOptions {
   std::string source, name;
   std::vector<std::string> excludes;
   bool rehash = false;
-  std::string as;        ///< "tree": of a disk image its files, "tar": whatever is in the archive; "oci": to the server
+  std::string as;  ///< "tree": of a disk image its files, "files": what is in a folder or archive; "oci": to the server
   std::string oci, ref;  ///< of an OCI image: what is kept of its layers; which one is meant
   std::string platform;  ///< OS/ARCHITECTURE of the one that is meant
   std::string manifest;  ///< the command's word to the server: the digest of the image's manifest
